@@ -1,0 +1,114 @@
+"""What can go wrong, as users see it.
+
+Every error says what happened, where, what to do about it, and whether trying
+again can help. They are raised anywhere and reported at one boundary: the
+command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
+
+::
+
+    GitflowError                exit code 1
+    ├── UsageError              2: the command line or the settings are wrong
+    ├── ManifestError           the manifest has problems (all of them, at once)
+    ├── SnapshotError           the working tree cannot be snapshotted
+    ├── GitError                the git program failed
+    ├── CodeStoreError          publishing failed
+    ├── CheckoutError           a pinned commit cannot be made into a directory
+    └── ApiError                the Prefect server refused, failed or is away
+"""
+
+from __future__ import annotations
+
+
+class GitflowError(Exception):
+    """An understood failure.
+
+    Args:
+        message: what happened, one sentence, no secrets.
+        where: ``file:line:column``, a URL or a path; None when it is obvious.
+        hint: what to do about it.
+        retry: whether the same call may succeed later without any change.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        retry: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+        self.retry = retry
+
+    def __str__(self) -> str:
+        """The whole error on a few lines, as a worker's log shows it."""
+        lines = [f"{self.where}: {self.message}" if self.where else self.message]
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        if self.retry:
+            lines.append("Trying again may help.")
+        return "\n".join(lines)
+
+
+class UsageError(GitflowError):
+    """The command line or the settings cannot be understood."""
+
+    exit_code = 2
+
+
+class ManifestError(GitflowError):
+    """The manifest has problems; ``problems`` holds one rendered line each."""
+
+    def __init__(self, message: str, problems: tuple[str, ...], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        """Every problem on its own line, then the summary."""
+        return "\n".join((*self.problems, super().__str__()))
+
+
+class SnapshotError(GitflowError):
+    """The working tree cannot be snapshotted as it is; ``paths`` says which files."""
+
+    def __init__(
+        self, message: str, *, paths: tuple[str, ...] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.paths = paths
+
+
+class GitError(GitflowError):
+    """The git program failed, or is missing."""
+
+
+class CodeStoreError(GitflowError):
+    """A snapshot could not be published."""
+
+
+class CheckoutError(GitflowError):
+    """A pinned commit could not be made into a directory."""
+
+
+class ApiError(GitflowError):
+    """The Prefect server refused a request, failed, or could not be reached.
+
+    ``status`` is the HTTP status, or None when there was no answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        where: str | None = None,
+        hint: str | None = None,
+        retry: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint, retry=retry)
+        self.status = status

@@ -1,0 +1,1 @@
+"""Everything that touches git: the program (`command`, `remote`), objects (`objects`), addresses (`url`)."""

@@ -1,0 +1,254 @@
+"""The only place that spawns git: a clean environment, argument lists, a timeout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import GitError
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MINIMUM_VERSION = (2, 30)
+
+# Inherited GIT_* would redirect us to another repository, index or configuration
+# (a hook sets several); these few say how to reach a server or where the user's
+# configuration is, and are kept.
+_KEPT = frozenset(
+    "GIT_" + name
+    for name in (
+        "SSH SSH_COMMAND SSH_VARIANT PROXY_COMMAND EXEC_PATH "
+        "SSL_CAINFO SSL_CAPATH SSL_CERT SSL_KEY SSL_NO_VERIFY SSL_VERSION "
+        "CONFIG_GLOBAL CONFIG_SYSTEM CONFIG_NOSYSTEM ALLOW_PROTOCOL"
+    ).split()
+)
+
+_CONFIG: tuple[tuple[str, str], ...] = (
+    ("core.fsmonitor", "false"),
+    ("core.hooksPath", os.devnull),
+    ("core.askPass", ""),
+    ("core.protectHFS", "true"),
+    ("core.protectNTFS", "true"),
+    ("core.quotePath", "true"),
+    ("submodule.recurse", "false"),
+    ("fetch.recurseSubmodules", "false"),
+    ("push.recurseSubmodules", "no"),
+    ("push.gpgSign", "false"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("fetch.writeCommitGraph", "false"),
+    ("protocol.version", "2"),
+    ("protocol.allow", "never"),
+    ("protocol.https.allow", "always"),
+    ("protocol.http.allow", "always"),
+    ("protocol.ssh.allow", "always"),
+    ("protocol.git.allow", "always"),
+    ("protocol.file.allow", "always"),
+    ("http.lowSpeedLimit", "100"),
+    ("http.lowSpeedTime", "30"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """A user name and a secret for one server, handed to git in its environment only.
+
+    ``url`` limits them to that address's scheme and host. ``username`` None
+    means ``x-access-token``, which the large forges accept for a token.
+    """
+
+    url: str
+    secret: str = field(repr=False)
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What git answered; ``stderr`` is decoded and redacted."""
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+
+def run(
+    args: Sequence[str | bytes],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    config: Iterable[tuple[str, str]] = (),
+    auth: Auth | None = None,
+    stdin: bytes | None = None,
+    timeout: float = 600.0,
+    check: bool = True,
+) -> Result:
+    """Run ``git *args`` and return its answer.
+
+    Args:
+        args: arguments after ``git``; never a shell string.
+        cwd: directory to run in.
+        env: variables set on top of the clean environment (``GIT_DIR`` and such).
+        config: settings on top of the fixed ones, handed over in the environment.
+        auth: credentials for the remote; never in the arguments or a file.
+        stdin: bytes for standard input, which is closed otherwise.
+        timeout: seconds, after which git and its children are killed.
+        check: raise on a non-zero exit status.
+
+    Raises:
+        GitError: git is missing, took too long, or (with ``check``) failed.
+    """
+    process = start(args, cwd=cwd, env=env, config=config, auth=auth, pipe_stdin=stdin is not None)
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        raise GitError(
+            f"git {_verb(args)} did not finish within {timeout:g} s",
+            hint="check that the server answers and is not overloaded",
+            retry=True,
+        ) from None
+    except BaseException:
+        kill(process)
+        raise
+    secrets = (auth.secret,) if auth else ()
+    result = Result(
+        process.returncode, out, redact(err.decode("utf-8", "replace"), secrets).strip()
+    )
+    if check and result.returncode != 0:
+        raise failure(args, result)
+    return result
+
+
+def start(
+    args: Sequence[str | bytes],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    config: Iterable[tuple[str, str]] = (),
+    auth: Auth | None = None,
+    pipe_stdin: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start ``git *args`` with piped output; the caller waits for it (see :func:`run`).
+
+    It leads a session of its own: it has no terminal to prompt on, and its
+    helpers die with it.
+    """
+    program = shutil.which("git")
+    if program is None:
+        raise GitError(
+            "the git program was not found on PATH",
+            hint="install git (for example: apt-get install git)",
+        )
+    try:
+        return subprocess.Popen(
+            [program, *args],
+            cwd=cwd,
+            env=_environment(env or {}, config, auth),
+            stdin=subprocess.PIPE if pipe_stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise GitError(f"git could not be started: {error.strerror or error}") from error
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a started git with everything it started, and reap it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def failure(args: Sequence[str | bytes], result: Result) -> GitError:
+    """The error for a git that ended with a non-zero status."""
+    return GitError(
+        f"git {_verb(args)} failed with status {result.returncode}: {tidy(result.stderr)}"
+    )
+
+
+def tidy(stderr: str) -> str:
+    """The part of git's stderr that says what happened: its last fatal or error lines."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r"(fatal|error|remote: (error|fatal))\b", line)]
+    return "; ".join((telling or lines)[-3:]) or "git said nothing"
+
+
+def version() -> tuple[int, ...]:
+    """The version of git as numbers, ``(2, 39, 5)``."""
+    found = re.search(rb"(\d+(?:\.\d+)+)", run(["--version"], timeout=30).stdout)
+    return tuple(int(part) for part in found[1].split(b".")) if found else (0,)
+
+
+def _verb(args: Sequence[str | bytes]) -> str:
+    skip = False
+    for arg in args:
+        text = os.fsdecode(arg)
+        if skip or text.startswith("-"):
+            skip = text in ("-C", "-c", "--git-dir", "--work-tree") and not skip
+            continue
+        return text
+    return ""
+
+
+def _environment(
+    extra: Mapping[str, str], config: Iterable[tuple[str, str]], auth: Auth | None
+) -> dict[str, str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _KEPT}
+    env.update(
+        LC_ALL="C",
+        LANGUAGE="",
+        GIT_TERMINAL_PROMPT="0",
+        GIT_OPTIONAL_LOCKS="0",
+        GIT_LFS_SKIP_SMUDGE="1",
+        GCM_INTERACTIVE="never",
+        SSH_ASKPASS_REQUIRE="never",
+    )
+    settings = [*_inherited_config(), *_CONFIG, *config]
+    if auth is not None:
+        # The helper's text names variables; their values are only in the environment.
+        scope = f"credential.{_origin(auth.url)}"
+        settings += [
+            (f"{scope}.helper", ""),
+            (
+                f"{scope}.helper",
+                '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
+                '"$GITFLOW_GIT_USERNAME" "$GITFLOW_GIT_SECRET"; }; f',
+            ),
+        ]
+        env["GITFLOW_GIT_USERNAME"] = auth.username or "x-access-token"
+        env["GITFLOW_GIT_SECRET"] = auth.secret
+    env["GIT_CONFIG_COUNT"] = str(len(settings))
+    for number, (key, value) in enumerate(settings):
+        env[f"GIT_CONFIG_KEY_{number}"] = key
+        env[f"GIT_CONFIG_VALUE_{number}"] = value
+    env.update(extra)
+    return env
+
+
+def _inherited_config() -> list[tuple[str, str]]:
+    """Settings the caller's environment carries (CI systems pass credentials this way)."""
+    try:
+        count = min(int(os.environ.get("GIT_CONFIG_COUNT", "0")), 1000)
+    except ValueError:
+        return []
+    pairs = []
+    for number in range(count):
+        key = os.environ.get(f"GIT_CONFIG_KEY_{number}")
+        if key is not None:
+            pairs.append((key, os.environ.get(f"GIT_CONFIG_VALUE_{number}", "")))
+    return pairs
+
+
+def _origin(url: str) -> str:
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?([^/]+)", url)
+    return f"{found[1]}://{found[2]}" if found else url

@@ -1,0 +1,125 @@
+"""Grammar of what is handed to git: addresses, branches, commits."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from gitops_flow.errors import GitError
+from gitops_flow.redact import redact
+
+_SCHEMES = ("https", "http", "ssh", "git", "file")
+_SCP = re.compile(
+    r"(?P<user>[A-Za-z0-9._-]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<path>[^:].*)"
+)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# git-check-ref-format(1), for one branch name.
+_BAD_BRANCH = re.compile(
+    r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|\.$|/$|^/|^-|^@$"
+)
+_DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+
+
+def check_commit(commit: str) -> str:
+    """Return ``commit`` if it is 40 lower-case hex digits, else raise GitError."""
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        raise GitError(
+            f"{commit!r} is not a full commit id",
+            hint="a pin is 40 lower-case hexadecimal digits",
+        )
+    return commit
+
+
+def check_branch(branch: str) -> str:
+    """Return ``branch`` if git accepts it as a branch name, else raise GitError."""
+    if not branch or _BAD_BRANCH.search(branch) or branch == "HEAD":
+        raise GitError(
+            f"{branch!r} is not a valid branch name", hint="see git help check-ref-format"
+        )
+    return branch
+
+
+def check_address(address: str) -> str:
+    """Return ``address`` if it is a URL, scp-like address or absolute path we hand to git.
+
+    Anything git could take for an option or run as a command (``ext::``) is an error.
+    """
+    shown = redact(address)
+    if re.search(r"[\x00-\x1f\x7f]", address):
+        raise GitError("the repository address contains a control character")
+    if not address or address.startswith("-"):
+        raise GitError(f"{shown!r} is not a repository address")
+    if "://" in address:
+        scheme = address.split("://", 1)[0].lower()
+        if scheme not in _SCHEMES:
+            raise GitError(
+                f"{shown}: transport {scheme!r} is not allowed",
+                hint=f"use one of {', '.join(_SCHEMES)}, or a path",
+            )
+        host = "" if scheme == "file" else (urlsplit(address).hostname or "")
+        if host.startswith("-") or (scheme != "file" and not host):
+            raise GitError(f"{shown}: the address has no valid host")
+        return address
+    if Path(address).is_absolute():
+        return address
+    if "::" not in address and (found := _SCP.fullmatch(address)):
+        if found["host"].startswith("-") or found["path"].startswith("-"):
+            raise GitError(f"{shown!r} is not a repository address")
+        return address
+    raise GitError(
+        f"{shown!r} is not a repository address",
+        hint="use a URL, user@host:path, or an absolute path",
+    )
+
+
+def split_userinfo(address: str) -> tuple[str, str | None, str | None]:
+    """Take the user name and password out of an http(s) URL.
+
+    Returns:
+        ``(address without them, user name or None, password or None)``. An ssh
+        user name stays: it is part of the address.
+    """
+    parts = urlsplit(address) if "://" in address else None
+    if parts is None or parts.scheme.lower() not in ("http", "https") or "@" not in parts.netloc:
+        return address, None, None
+    userinfo, _, host = parts.netloc.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    clean = parts._replace(netloc=host).geturl()
+    return clean, unquote(user) or None, unquote(password) or None
+
+
+def normalise(address: str) -> str:
+    """One spelling for the addresses of one repository: ``host[:port]/path``.
+
+    ``git@host:a/b.git``, ``ssh://git@host/a/b`` and ``https://host/a/b/`` are
+    the same repository; scheme, user and ``.git`` do not count.
+    """
+    if "://" not in address and not Path(address).is_absolute():
+        found = _SCP.fullmatch(address)
+        if found:
+            return _join(found["host"].lower(), found["path"])
+    parts = urlsplit(address) if "://" in address else None
+    if parts is None or parts.scheme == "file":
+        return _trim(parts.path if parts else address)
+    host = (parts.hostname or "").lower()
+    port = parts.port
+    if port and port != _DEFAULT_PORTS.get(parts.scheme.lower()):
+        host = f"{host}:{port}"
+    return _join(host, parts.path)
+
+
+def name_of(address: str) -> str:
+    """The repository's own name: the last part of its path, without ``.git``."""
+    last = _trim(address.replace("\\", "/")).rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "repository"
+
+
+def _join(host: str, path: str) -> str:
+    return f"{host}/{_trim(path).lstrip('/')}"
+
+
+def _trim(path: str) -> str:
+    path = path.rstrip("/")
+    path = path.removesuffix("/.git") if path.endswith("/.git") else path.removesuffix(".git")
+    return path.rstrip("/")

@@ -1,0 +1,231 @@
+"""Frozen values that cross layers. Nothing here reads or writes anything."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# A JSON value as `json.loads` gives it.
+Json = Any
+
+MARK_PREFIX = "gitflow:"
+PULL_STEP = "gitops_flow.steps.pull_code"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a file; line and column count from 1, columns in characters."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a manifest. ``message`` says what, ``hint`` what to write instead."""
+
+    message: str
+    where: Position | None = None
+    hint: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectConnection:
+    """Where the Prefect API is and how to talk to it.
+
+    ``api_url`` ends in ``/api`` for a self-hosted server. ``timeout`` is in
+    seconds per request; ``max_retries`` counts attempts after the first.
+    """
+
+    api_url: str
+    auth_string: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tls_verify: bool = True
+    ca_file: str | None = None
+    timeout: float = 60.0
+    max_retries: int = 5
+    csrf: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CodeStoreSettings:
+    """Where snapshots are published; every field may be left to its default.
+
+    ``remote`` is the name of a configured git remote, a URL or a path.
+    ``credentials`` is handed to workers verbatim, so it must be a placeholder
+    such as ``{{ prefect.blocks.secret.git-token }}``. ``token`` and
+    ``username`` are the publisher's own and never leave the process.
+    """
+
+    remote: str | None = None
+    branch: str | None = None
+    pull_url: str | None = None
+    credentials: Json = None
+    username: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+    def over(self, other: CodeStoreSettings) -> CodeStoreSettings:
+        """These settings, with ``other`` filling in what is not set here."""
+        return CodeStoreSettings(
+            remote=self.remote or other.remote,
+            branch=self.branch or other.branch,
+            pull_url=self.pull_url or other.pull_url,
+            credentials=self.credentials if self.credentials is not None else other.credentials,
+            username=self.username or other.username,
+            token=self.token or other.token,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is deployed: a repository (or folder) and a manifest in it.
+
+    ``identity`` is the repository's normalised remote address or, without a
+    remote, its absolute path. ``manifest`` is relative to the root, with "/".
+    """
+
+    name: str
+    identity: str
+    manifest: str
+
+    @property
+    def digest(self) -> str:
+        """8 hex digits that tell two sources of one name apart."""
+        key = f"{self.identity}\n{self.manifest}".encode("utf-8", "surrogateescape")
+        return hashlib.sha256(key).hexdigest()[:8]
+
+    @property
+    def mark(self) -> str:
+        """The tag on every deployment that this source owns."""
+        return f"{MARK_PREFIX}{self.name}-{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a snapshot came from. ``commit`` is None without any commit."""
+
+    source: str
+    commit: str | None
+    dirty: bool
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A path whose content in the snapshot differs from the source commit."""
+
+    path: str
+    kind: Literal["added", "modified", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A path that is on disk and not in the snapshot, and why.
+
+    A directory's path ends with "/" and stands for everything below it.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A parentless commit whose tree is the code.
+
+    ``commit`` and ``tree`` are 40 hex digits. The id is a function of the
+    content alone.
+    """
+
+    commit: str
+    tree: str
+    provenance: Provenance
+    changes: tuple[FileChange, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInfo:
+    """What a flow's source says about it, read without importing it.
+
+    ``parameter_schema`` is the JSON schema Prefect stores. ``notes`` name the
+    parameters for which only a permissive schema could be given.
+    """
+
+    name: str
+    description: str | None
+    version: str | None
+    parameter_schema: dict[str, Json]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One schedule of a deployment.
+
+    ``spec`` is the server's shape: ``{cron, timezone, day_or}`` or ``{interval
+    (seconds), anchor_date, timezone}`` or ``{rrule, timezone}``, holding only
+    what was asked for (desired) or all of it (live). ``active`` None means the
+    manifest does not say. ``id`` is the server's, None when desired.
+    """
+
+    spec: dict[str, Json]
+    active: bool | None = None
+    parameters: dict[str, Json] = field(default_factory=dict)
+    slug: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment, as desired or as the server has it.
+
+    ``paused`` None means that the manifest does not say. ``concurrency_limit``
+    is the number; ``concurrency_options`` the server's mapping or None.
+    ``where`` is its place in the manifest. ``id`` and ``flow_id`` are the
+    server's, None when desired.
+    """
+
+    flow_name: str
+    name: str
+    entrypoint: str | None
+    path: str | None = None
+    description: str | None = None
+    version: str | None = None
+    tags: tuple[str, ...] = ()
+    parameters: dict[str, Json] = field(default_factory=dict)
+    parameter_schema: dict[str, Json] | None = None
+    enforce_parameter_schema: bool = True
+    work_pool: str | None = None
+    work_queue: str | None = None
+    job_variables: dict[str, Json] = field(default_factory=dict)
+    schedules: tuple[Schedule, ...] = ()
+    paused: bool | None = None
+    concurrency_limit: int | None = None
+    concurrency_options: dict[str, Json] | None = None
+    pull_steps: tuple[dict[str, Json], ...] | None = None
+    version_is_ours: bool = False
+    where: Position | None = None
+    id: str | None = None
+    flow_id: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """``flow name/deployment name``, as Prefect's commands take it."""
+        return f"{self.flow_name}/{self.name}"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Ownership marks among the tags; empty when nobody's."""
+        return tuple(tag for tag in self.tags if tag.startswith(MARK_PREFIX))

@@ -1,0 +1,39 @@
+"""Masking of secrets in anything that is shown, logged or stored."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "****"
+
+# userinfo of a URL: everything between scheme:// and the last @ before the path.
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/\s?#'\"]*)@")
+_HEADER = re.compile(r"(?i)(authorization\s*:\s*)(basic|bearer|token)\s+[^\s'\"]+")
+_SECRET_KEY = re.compile(
+    r"(?i)(pass(word|wd|phrase)?|secret|token|api[_-]?key|auth[_-]?string|private[_-]?key|credential)"
+)
+
+
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """Return ``text`` with URL userinfo, authorization headers and ``secrets`` masked.
+
+    Short secrets (under 4 characters) are not replaced: masking every "a" in a
+    message would hide the message and reveal the secret.
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= 4:
+            text = text.replace(secret, MASK)
+    text = _USERINFO.sub(lambda m: _mask_userinfo(m["scheme"], m["userinfo"]), text)
+    return _HEADER.sub(rf"\1\2 {MASK}", text)
+
+
+def _mask_userinfo(scheme: str, userinfo: str) -> str:
+    # ssh://git@host is an account name, not a secret; http user names often are tokens.
+    if scheme.lower() in ("ssh://", "git+ssh://") and ":" not in userinfo:
+        return f"{scheme}{userinfo}@"
+    return f"{scheme}{MASK}@"
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a mapping key by its name is likely to hold a secret."""
+    return bool(_SECRET_KEY.search(key))
