@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError
@@ -17,6 +16,7 @@ from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
 MINIMUM_VERSION = (2, 30)
 
@@ -25,11 +25,23 @@ MINIMUM_VERSION = (2, 30)
 # configuration is, and are kept.
 _KEPT = frozenset(
     "GIT_" + name
-    for name in (
-        "SSH SSH_COMMAND SSH_VARIANT PROXY_COMMAND EXEC_PATH "
-        "SSL_CAINFO SSL_CAPATH SSL_CERT SSL_KEY SSL_NO_VERIFY SSL_VERSION "
-        "CONFIG_GLOBAL CONFIG_SYSTEM CONFIG_NOSYSTEM ALLOW_PROTOCOL"
-    ).split()
+    for name in [
+        "SSH",
+        "SSH_COMMAND",
+        "SSH_VARIANT",
+        "PROXY_COMMAND",
+        "EXEC_PATH",
+        "SSL_CAINFO",
+        "SSL_CAPATH",
+        "SSL_CERT",
+        "SSL_KEY",
+        "SSL_NO_VERIFY",
+        "SSL_VERSION",
+        "CONFIG_GLOBAL",
+        "CONFIG_SYSTEM",
+        "CONFIG_NOSYSTEM",
+        "ALLOW_PROTOCOL",
+    ]
 )
 
 _CONFIG: tuple[tuple[str, str], ...] = (
@@ -221,8 +233,10 @@ def _environment(
             (f"{scope}.helper", ""),
             (
                 f"{scope}.helper",
-                '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
-                '"$GITFLOW_GIT_USERNAME" "$GITFLOW_GIT_SECRET"; }; f',
+                (
+                    '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
+                    '"$GITFLOW_GIT_USERNAME" "$GITFLOW_GIT_SECRET"; }; f'
+                ),
             ),
         ]
         env["GITFLOW_GIT_USERNAME"] = auth.username or "x-access-token"
