@@ -1,0 +1,106 @@
+"""Where the code store is: settings and the repository's remotes to one address. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import CodeStoreError
+from gitops_flow.git import url
+from gitops_flow.git.command import Auth
+
+if TYPE_CHECKING:
+    from gitops_flow.git.repository import Repository
+    from gitops_flow.model import CodeStoreSettings, Json
+
+DEFAULT_BRANCH = "code-store"
+
+
+@dataclass(frozen=True, slots=True)
+class CodeStore:
+    """An address that is ready to use.
+
+    ``url`` has no credentials in it; ``auth`` holds the publisher's, if any.
+    ``pull_url`` and ``credentials`` are what workers are told. ``embedded``
+    says that it is a bare repository of our own that may have to be made.
+    """
+
+    url: str
+    branch: str
+    pull_url: str
+    credentials: Json
+    auth: Auth | None
+    embedded: bool
+
+    @property
+    def ref(self) -> str:
+        """The full name of the branch."""
+        return f"refs/heads/{self.branch}"
+
+
+def resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path) -> CodeStore:
+    """Find the code store of ``repository``.
+
+    A configured remote wins; else the remote ``origin``; else the only remote;
+    else an embedded bare repository under ``data_dir``.
+
+    Raises:
+        CodeStoreError: a name that is no remote, or several remotes and no ``origin``.
+        GitError: an address or branch that git must not be given.
+    """
+    branch = url.check_branch(settings.branch or DEFAULT_BRANCH)
+    address, embedded = _address(repository, settings.remote, data_dir)
+    clean, user, password = url.split_userinfo(url.check_address(address))
+    pull_url = settings.pull_url or clean
+    pull_url = url.split_userinfo(url.check_address(pull_url))[0]
+    secret = settings.token or password or (user if not password else None)
+    username = settings.username or (user if password else None)
+    auth = Auth(clean, secret, username) if secret and clean.startswith("http") else None
+    return CodeStore(clean, branch, pull_url, settings.credentials, auth, embedded)
+
+
+def identity(repository: Repository) -> str:
+    """What tells this repository from others: its remote's normalised address, else its path."""
+    remote = repository.remote_url("origin")
+    if remote is None and repository.remotes():
+        remote = repository.remote_url(repository.remotes()[0])
+    return url.normalise(_absolute(repository, remote)) if remote else str(repository.root)
+
+
+def _address(repository: Repository, remote: str | None, data_dir: Path) -> tuple[str, bool]:
+    names = repository.remotes()
+    if remote is not None:
+        if found := repository.remote_url(remote):
+            return _absolute(repository, found), False
+        if "/" not in remote and ":" not in remote:
+            known = f"the remotes are: {', '.join(names)}" if names else "there are no remotes"
+            raise CodeStoreError(
+                f"the code store's remote {remote!r} is not a remote of this repository",
+                where=str(repository.root),
+                hint=f"{known}; a URL or an absolute path works too",
+            )
+        return _absolute(repository, remote), False
+    if found := repository.remote_url("origin"):
+        return _absolute(repository, found), False
+    if len(names) == 1 and (found := repository.remote_url(names[0])):
+        return _absolute(repository, found), False
+    if names:
+        raise CodeStoreError(
+            f"which remote is the code store? There is no origin, but {', '.join(names)}",
+            where=str(repository.root),
+            hint="name one with --remote, or gitflow: {code_store: {remote: NAME}} in the manifest",
+        )
+    digest = hashlib.sha256(str(repository.root).encode("utf-8", "surrogateescape")).hexdigest()
+    name = url.name_of(str(repository.root))
+    return str(data_dir / "code-stores" / f"{name}-{digest[:8]}.git"), True
+
+
+def _absolute(repository: Repository, address: str) -> str:
+    """A relative path in a configuration is meant from the repository's root."""
+    if "://" in address or Path(address).is_absolute():
+        return address
+    if address.startswith((".", "~")) or (repository.root / address).exists():
+        return str((repository.root / Path(address).expanduser()).resolve())
+    return address

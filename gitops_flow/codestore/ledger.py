@@ -1,0 +1,135 @@
+"""The ledger: the first-parent chain of the code store's branch. Pure, but for reading objects.
+
+It starts with a constant, empty, parentless commit. Every entry after it is a
+commit with the snapshot's tree and exactly the parents (previous entry,
+snapshot); its trailers say who, when, from what, and which deployments.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import GitError
+from gitops_flow.git.objects import EMPTY_TREE, Objects
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from gitops_flow.model import Snapshot
+
+ROOT_IDENT = "gitops-flow <ledger@gitops-flow.invalid> 0 +0000"
+ROOT_MESSAGE = (
+    "code store\n"
+    "\n"
+    "This branch is written by gitflow (gitops-flow). Each of its entries names a\n"
+    "snapshot of code as its second parent; Prefect workers fetch those snapshots.\n"
+)
+_TRAILER = "Gitflow-Snapshot"
+_FILES_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What an entry says of itself, besides the snapshot.
+
+    ``when`` is in seconds since 1970. ``deployments`` are the full names that
+    were to be pinned.
+    """
+
+    snapshot: Snapshot
+    source_ref: str | None
+    deployments: tuple[str, ...]
+    author: str
+    when: int
+
+
+def write_root(objects: Objects) -> str:
+    """Write the constant first commit; its id is the same everywhere."""
+    objects.write_tree({})
+    return objects.write_commit(EMPTY_TREE, (), ROOT_MESSAGE, ROOT_IDENT)
+
+
+def write_entry(objects: Objects, previous: str, release: Release) -> str:
+    """Write the entry for ``release`` on top of ``previous`` and return its id."""
+    snapshot = release.snapshot
+    return objects.write_commit(
+        snapshot.tree,
+        (previous, snapshot.commit),
+        message(release),
+        f"{_ident(release.author)} {release.when} +0000",
+    )
+
+
+def message(release: Release) -> str:
+    """The message of an entry: a subject, the files that differ, and trailers."""
+    snapshot = release.snapshot
+    origin = snapshot.provenance
+    count = len(snapshot.changes)
+    state = f"{count} uncommitted file{'' if count == 1 else 's'}" if origin.dirty else "clean"
+    subject = f"{_line(origin.source)}: snapshot {snapshot.commit[:12]} ({state})"
+    shown = [f"{c.kind[0].upper()} {_line(c.path)}" for c in snapshot.changes[:_FILES_SHOWN]]
+    if count > _FILES_SHOWN:
+        shown.append(f"and {count - _FILES_SHOWN} more")
+    trailers = [
+        (_TRAILER, snapshot.commit),
+        ("Gitflow-Source", origin.source),
+        ("Gitflow-Source-Commit", origin.commit or "none"),
+        ("Gitflow-Source-Ref", release.source_ref or "none"),
+        ("Gitflow-Dirty", "true" if origin.dirty else "false"),
+        ("Gitflow-Author", origin.author),
+        *(("Gitflow-Deployment", name) for name in release.deployments),
+    ]
+    body = [subject, "", *shown, ""] if shown else [subject, ""]
+    return "\n".join([*body, *(f"{key}: {_line(value)}" for key, value in trailers), ""])
+
+
+def snapshot_of(objects: Objects, entry: str) -> str | None:
+    """The snapshot that a commit releases; None when it is the root or no ledger entry."""
+    commit = objects.commit(entry)
+    if len(commit.parents) != 2:
+        return None
+    found = re.search(rf"^{_TRAILER}: ([0-9a-f]{{40}})$", commit.message, re.MULTILINE)
+    return found[1] if found and found[1] == commit.parents[1] else None
+
+
+def is_ledger(objects: Objects, tip: str) -> bool:
+    """Whether ``tip`` can be the newest commit of a ledger."""
+    commit = objects.commit(tip)
+    is_root = not commit.parents and commit.tree == EMPTY_TREE and commit.message == ROOT_MESSAGE
+    return is_root or snapshot_of(objects, tip) is not None
+
+
+def holds(objects: Objects, tip: str, snapshot: str) -> bool:
+    """Whether ``snapshot`` is released in the part of the ledger that is here.
+
+    The private store may not have the whole chain: False only means "not known".
+    """
+    entry = tip
+    while True:
+        if not objects.has(entry):
+            return False
+        try:
+            released = snapshot_of(objects, entry)
+        except GitError:
+            return False
+        if released is None:
+            return False
+        if released == snapshot:
+            return True
+        entry = objects.commit(entry).parents[0]
+
+
+def _ident(author: str) -> str:
+    """``Name <mail>`` in the form that fsck accepts."""
+    name, _, mail = author.partition(" <")
+    clean = re.compile(r"[\x00-\x1f\x7f<>]")
+    name = clean.sub("", name).strip() or "unknown"
+    mail = clean.sub("", mail).strip()
+    return f"{name} <{mail}>"
+
+
+def _line(text: str) -> str:
+    """One line of printable text, without secrets; other bytes are escaped."""
+    plain = redact(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\x{ord(m[0]):02x}", plain)

@@ -1,0 +1,133 @@
+"""Publishing: a compare-and-swap push of a ledger entry, repeated until nobody was faster."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow.codestore import ledger
+from gitops_flow.codestore.store import make_embedded
+from gitops_flow.errors import CodeStoreError
+from gitops_flow.git import command, remote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.codestore.ledger import Release
+    from gitops_flow.codestore.store import PrivateStore
+    from gitops_flow.git.objects import Objects
+
+_TIP = "refs/gitflow/tip"
+_PATIENCE = 300.0  # seconds of losing races before giving up
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What publishing did.
+
+    ``entry`` is the newest ledger entry that was seen. ``pushed`` is False when
+    the content was there already; ``created`` says that the branch is new.
+    """
+
+    entry: str
+    pushed: bool
+    created: bool
+    attempts: int
+
+
+def publish(
+    store: PrivateStore,
+    target: CodeStore,
+    release: Release,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Publication:
+    """Make sure that ``release``'s snapshot is in the code store.
+
+    Returns only when the server has confirmed it.
+
+    Raises:
+        CodeStoreError, GitError: with what the server said.
+    """
+    if target.embedded:
+        from pathlib import Path
+
+        make_embedded(Path(target.url))
+    until = clock() + _PATIENCE
+    attempt = 0
+    while clock() < until:
+        attempt += 1
+        with store.locked():
+            done = _attempt(store, target, release, attempt)
+        if done is not None:
+            return done
+        # Full jitter: deployers that collided once spread out.
+        sleep(random.uniform(0, min(2.0, 0.05 * 2 ** min(attempt, 6))))  # noqa: S311
+    raise CodeStoreError(
+        f"other deployers were faster {attempt} times in {_PATIENCE:.0f} s",
+        where=target.url,
+        hint="check whether something pushes to the code store's branch in a loop",
+        retry=True,
+    )
+
+
+def _attempt(
+    store: PrivateStore, target: CodeStore, release: Release, attempt: int
+) -> Publication | None:
+    config = store.repository.network_config()
+    tip = remote.ls_remote(target.url, target.ref, auth=target.auth, config=config)
+    if tip is not None:
+        tip = _fetched(store, target, tip)
+        if tip is None:
+            return None
+    objects = store.objects()
+    if tip is not None and not ledger.is_ledger(objects, tip):
+        raise CodeStoreError(
+            f"the branch {target.branch!r} exists and is not a code store; it was left as it is",
+            where=target.url,
+            hint="choose another with --branch, or gitflow: {code_store: {branch: NAME}}",
+        )
+    if tip is not None and ledger.holds(objects, tip, release.snapshot.commit):
+        return Publication(tip, pushed=False, created=False, attempts=attempt)
+    entry = ledger.write_entry(objects, tip or ledger.write_root(objects), release)
+    outcome = remote.push(
+        store.path,
+        target.url,
+        f"{entry}:{target.ref}",
+        expect=tip,
+        auth=target.auth,
+        env=store.env(),
+        config=config,
+    )
+    if outcome is remote.PushOutcome.STALE:
+        return None
+    _remember(store, entry)
+    return Publication(entry, pushed=True, created=tip is None, attempts=attempt)
+
+
+def _fetched(store: PrivateStore, target: CodeStore, tip: str) -> str | None:
+    """Have the ledger's newest entry here; None if the branch vanished meanwhile."""
+    if store.objects().has(tip):
+        return tip
+    remote.fetch(
+        store.path,
+        target.url,
+        [f"+{target.ref}:{_TIP}"],
+        depth=1,
+        auth=target.auth,
+        env=store.env(),
+        config=store.repository.network_config(),
+    )
+    answer = command.run(
+        ["rev-parse", "--verify", "--quiet", _TIP], env=store.env(), check=False, timeout=60
+    )
+    return answer.stdout.decode("ascii").strip() or None
+
+
+def _remember(store: PrivateStore, entry: str) -> None:
+    """Keep the new entry reachable, so that the next push sends only what is new."""
+    command.run(["update-ref", _TIP, entry], env=store.env(), timeout=60)

@@ -1,0 +1,364 @@
+"""From a working tree to a snapshot: objects only; no ref, no index, no network.
+
+Unchanged files are taken from HEAD's tree; changed ones are hashed by git
+itself, so that attributes, encodings and filters (LFS, git-crypt) apply as in
+`git add`. The tree is then put together in process.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow.codestore import guard
+from gitops_flow.codestore.store import INDEX_CONFIG
+from gitops_flow.codestore.worktree import Scan, Tracked, scan
+from gitops_flow.errors import SnapshotError
+from gitops_flow.git import command, repository
+from gitops_flow.git.objects import DIRECTORY, EMPTY_TREE, GITLINK, SYMLINK, Entry, Objects
+from gitops_flow.model import FileChange, LeftOut, Provenance, Snapshot
+
+if TYPE_CHECKING:
+    from gitops_flow.codestore.store import PrivateStore
+    from gitops_flow.git.repository import Repository
+
+# Constants, so that the id depends on the content alone.
+IDENT = "gitops-flow <snapshot@gitops-flow.invalid> 0 +0000"
+MESSAGE = "snapshot\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to take a snapshot.
+
+    ``clean`` takes HEAD instead of the working tree. ``submodules`` includes
+    their working trees as plain directories instead of refusing them.
+    """
+
+    allow: guard.Allowance = field(default_factory=guard.Allowance)
+    clean: bool = False
+    submodules: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A tree and how it came about; paths are relative to the outer repository."""
+
+    tree: str
+    scan: Scan
+    changes: tuple[FileChange, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def take(
+    repo: Repository, store: PrivateStore, options: Options, *, source: str, author: str
+) -> Snapshot:
+    """Snapshot the working tree of ``repo`` (or HEAD, with ``options.clean``).
+
+    Args:
+        repo: what to snapshot; never written to.
+        store: the private store that receives new objects.
+        options: what to include and to allow.
+        source: the source's name, for the provenance.
+        author: who deploys, for the provenance.
+
+    Returns:
+        The snapshot; its commit object exists in the private store only.
+
+    Raises:
+        SnapshotError: conflicts, refused files, submodules, or unreadable files.
+    """
+    with store.locked():
+        taken = _take_tree(repo, store, options, prefix="")
+        objects = store.objects()
+        if taken.tree == EMPTY_TREE:
+            raise SnapshotError(
+                "there is no file to deploy here",
+                hint="a snapshot holds the files that no ignore rule excludes",
+            )
+        commit = objects.write_commit(taken.tree, (), MESSAGE, IDENT)
+    dirty = bool(taken.changes)
+    provenance = Provenance(source, taken.scan.commit, dirty, author)
+    return Snapshot(commit, taken.tree, provenance, taken.changes, taken.left_out)
+
+
+def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: str) -> _Taken:
+    state = scan(repo, store)
+    if options.clean:
+        return _take_head(repo, store, options, state, prefix)
+    if state.conflicts:
+        raise SnapshotError(
+            "a merge with conflicts is in progress",
+            paths=tuple(prefix + os.fsdecode(p) for p in sorted(state.conflicts)),
+            hint="resolve them, or deploy HEAD as it is with --clean",
+        )
+    base = _head_tree(repo, store, state)
+    fresh = [t.path for t in state.tracked if t.content != "deleted" and not t.is_submodule]
+    fresh += state.untracked
+    _check_names_and_sizes(repo, fresh, options, prefix)
+    entries = _staged(state)
+    entries |= _hashed(repo, store, state)
+    objects = store.objects()
+    _check_content(objects, fresh, entries, options, prefix)
+    removed, left_out = _outside_links(objects, state, entries, prefix)
+    shipped = {p: e for p, e in entries.items() if p not in removed}
+    changes = _changes(objects, base, state, shipped, prefix)
+    plain = {p: e for p, e in entries.items() if e is None or e.mode != GITLINK}
+    tree = objects.overlay(base, plain | removed)
+    for path in state.submodules:
+        if entries.get(path, path) is not None:
+            tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
+            changes += inner.changes
+            left_out += inner.left_out
+    return _Taken(tree, state, changes, (*left_out, *_left_out(state, prefix)))
+
+
+def _take_head(
+    repo: Repository, store: PrivateStore, options: Options, state: Scan, prefix: str
+) -> _Taken:
+    """HEAD as it is; what differs from it on disk is left out, and listed."""
+    base = _head_tree(repo, store, state)
+    if base is None:
+        raise SnapshotError(
+            "there is no commit yet, so --clean has nothing to deploy",
+            hint="commit first, or deploy the working tree without --clean",
+        )
+    objects = store.objects()
+    removed, left_out = _outside_links(objects, state, {}, prefix)
+    tree = objects.overlay(base, removed) if removed else base
+    for path in state.submodules:
+        tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
+        left_out += inner.left_out
+    uncommitted = [
+        (t.path, "deleted" if t.content == "deleted" else "modified") for t in state.tracked
+    ]
+    uncommitted += [(path, "untracked") for path in state.untracked]
+    uncommitted += [(path, "in conflict") for path in state.conflicts]
+    left_out += [
+        LeftOut(prefix + os.fsdecode(path), f"not committed ({why})")
+        for path, why in sorted(uncommitted)
+    ]
+    return _Taken(tree, state, (), (*left_out, *_left_out(state, prefix)))
+
+
+def _head_tree(repo: Repository, store: PrivateStore, state: Scan) -> str | None:
+    if state.commit is None:
+        return None
+    answer = command.run(
+        ["rev-parse", "--verify", "--end-of-options", f"{state.commit}^{{tree}}"],
+        cwd=repo.root,
+        env=store.worktree_env(repo),
+    )
+    return answer.stdout.decode("ascii").strip()
+
+
+def _check_names_and_sizes(
+    repo: Repository, paths: list[bytes], options: Options, prefix: str
+) -> None:
+    """Sizes and names, before any content is read."""
+    top = os.fsencode(repo.root)
+    sizes: dict[str, int] = {}
+    names: dict[str, str] = {}
+    for path in paths:
+        shown = prefix + os.fsdecode(path)
+        try:
+            info = os.lstat(os.path.join(top, path))  # noqa: PTH118
+        except OSError:
+            continue
+        if stat.S_ISREG(info.st_mode):
+            sizes[shown] = info.st_size
+            if guard.secret_name(shown) and not options.allow.allows(shown):
+                names[shown] = "by its name"
+    guard.check_sizes(sizes, options.allow)
+    guard.refuse_secrets(names)
+
+
+def _check_content(
+    objects: Objects,
+    paths: list[bytes],
+    entries: dict[bytes, Entry | None],
+    options: Options,
+    prefix: str,
+) -> None:
+    """Token shapes, in exactly what would be published (after filters)."""
+    reasons: dict[str, str] = {}
+    for path in paths:
+        entry = entries.get(path)
+        shown = prefix + os.fsdecode(path)
+        if entry is None or entry.mode in (SYMLINK, GITLINK) or options.allow.allows(shown):
+            continue
+        if kind := guard.secret_in(objects.data(entry.id)):
+            reasons[shown] = f"it holds {kind}"
+    guard.refuse_secrets(reasons)
+
+
+def _staged(state: Scan) -> dict[bytes, Entry | None]:
+    entries: dict[bytes, Entry | None] = {}
+    for item in state.tracked:
+        if item.content == "deleted":
+            entries[item.path] = None
+        elif item.content == "staged":
+            entries[item.path] = Entry(item.index_mode, item.index_id)
+    return entries
+
+
+def _hashed(repo: Repository, store: PrivateStore, state: Scan) -> dict[bytes, Entry | None]:
+    """Let git hash what is taken from the disk, as `git add` would, into an index of our own.
+
+    The index holds what HEAD's index says of those paths first: whether git
+    turns CRLF into LF depends on the version that is already stored.
+    """
+    paths = [t.path for t in state.tracked if t.content == "disk" and not t.is_submodule]
+    paths += state.untracked
+    if repo.git_dir is None:
+        # A plain folder's index is ours, and is kept: next time only what changed is read.
+        paths += [t.path for t in state.tracked if t.content == "deleted"]
+        return _index_entries(repo, store, None, paths) if paths else {}
+    if not paths:
+        return {}
+    known = {item.path: item for item in state.tracked}
+    with tempfile.TemporaryDirectory(prefix="index-", dir=store.path) as directory:
+        index = Path(directory) / "index"
+        env = store.worktree_env(repo, index)
+        seeds = [_seed(known[p]) for p in paths if p in known and known[p].index_mode]
+        if seeds:
+            command.run(
+                ["update-index", "-z", "--index-info"],
+                cwd=repo.root,
+                env=env,
+                config=INDEX_CONFIG,
+                stdin=b"\0".join([*seeds, b""]),
+            )
+        return _index_entries(repo, store, index, paths)
+
+
+def _seed(item: Tracked) -> bytes:
+    return b"%06o %s\t%s" % (item.index_mode, item.index_id.encode("ascii"), item.path)
+
+
+def _index_entries(
+    repo: Repository, store: PrivateStore, index: Path | None, paths: list[bytes]
+) -> dict[bytes, Entry | None]:
+    env = store.worktree_env(repo, index)
+    answer = command.run(
+        ["update-index", "-z", "--add", "--remove", "--replace", "--stdin"],
+        cwd=repo.root,
+        env=env,
+        config=INDEX_CONFIG,
+        stdin=b"\0".join([*paths, b""]),
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise _unreadable(answer.stderr)
+    listing = command.run(["ls-files", "-s", "-z"], cwd=repo.root, env=env).stdout
+    entries: dict[bytes, Entry | None] = dict.fromkeys(paths)
+    for record in listing.split(b"\0"):
+        facts, _, path = record.partition(b"\t")
+        if path in entries:
+            mode, object_id, _ = facts.split(b" ")
+            entries[path] = Entry(int(mode, 8), object_id.decode("ascii"))
+    return entries
+
+
+def _unreadable(stderr: str) -> SnapshotError:
+    found = re.findall(r'open\("(.*?)"\): (.*)', stderr)
+    if found:
+        paths = tuple(f"{path} ({why})" for path, why in found)
+        return SnapshotError(
+            "a file cannot be read",
+            paths=paths,
+            hint="change its permissions, or list it in .gitflowignore",
+        )
+    return SnapshotError(
+        f"git cannot take a file into the snapshot: {command.tidy(stderr)}",
+        hint="list it in .gitflowignore if workers do not need it",
+    )
+
+
+def _left_out(state: Scan, prefix: str) -> list[LeftOut]:
+    groups = (
+        (state.ignored, "ignored"),
+        (state.nested, "a repository of its own"),
+        (state.litter, "bytecode or litter"),
+        (state.assumed, "marked assume-unchanged: the committed version is used"),
+    )
+    return [LeftOut(prefix + os.fsdecode(p), why) for paths, why in groups for p in sorted(paths)]
+
+
+def _outside_links(
+    objects: Objects, state: Scan, entries: dict[bytes, Entry | None], prefix: str
+) -> tuple[dict[bytes, Entry | None], list[LeftOut]]:
+    """Symbolic links that point outside the tree; a worker would refuse them."""
+    links = {path: object_id for path, object_id in state.links if path not in entries}
+    links |= {p: e.id for p, e in entries.items() if e is not None and e.mode == SYMLINK}
+    removed: dict[bytes, Entry | None] = {}
+    left_out = []
+    for path, object_id in sorted(links.items()):
+        if objects.has(object_id) and leaves_tree(path, objects.data(object_id)):
+            removed[path] = None
+            left_out.append(
+                LeftOut(prefix + os.fsdecode(path), "a link that leaves the repository")
+            )
+    return removed, left_out
+
+
+def leaves_tree(path: bytes, target: bytes) -> bool:
+    """Whether a link at ``path`` with that target points outside the tree's root."""
+    if target.startswith(b"/"):
+        return True
+    where = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return where == b".." or where.startswith(b"../")
+
+
+def _with_submodule(
+    repo: Repository, store: PrivateStore, options: Options, prefix: str, tree: str, path: bytes
+) -> tuple[str, _Taken]:
+    """Put a submodule's files into ``tree`` as a plain directory."""
+    shown = prefix + os.fsdecode(path)
+    if not options.submodules:
+        raise SnapshotError(
+            "the repository has submodules",
+            paths=(shown,),
+            hint=(
+                "include their files with --submodules (gitflow: {submodules: include} in the "
+                "manifest)"
+            ),
+        )
+    top = repo.root / os.fsdecode(path)
+    inner = repository.discover(top) if top.is_dir() else repo
+    if inner.git_dir is None or inner.objects is None or inner.root == repo.root:
+        raise SnapshotError(
+            "a submodule is not checked out",
+            paths=(shown,),
+            hint=f"git submodule update --init -- '{shown}'",
+        )
+    inner_store = store.borrowing(inner.objects)
+    taken = _take_tree(inner, inner_store, options, prefix=f"{shown}/")
+    objects = inner_store.objects()
+    return objects.overlay(tree, {path: Entry(DIRECTORY, taken.tree)}), taken
+
+
+def _changes(
+    objects: Objects,
+    base: str | None,
+    state: Scan,
+    entries: dict[bytes, Entry | None],
+    prefix: str,
+) -> tuple[FileChange, ...]:
+    """Which files differ from the source commit; without one, nothing is a change."""
+    changes = []
+    in_head = {item.path for item in state.tracked if item.in_head}
+    for path, entry in sorted(entries.items()):
+        known = path in in_head or (base is not None and objects.find(base, path) is not None)
+        if entry is None:
+            if known:
+                changes.append(FileChange(prefix + os.fsdecode(path), "deleted"))
+        else:
+            changes.append(FileChange(prefix + os.fsdecode(path), "modified" if known else "added"))
+    return tuple(changes)

@@ -1,0 +1,157 @@
+"""The private store: where new objects live, so that the user's repository stays untouched.
+
+A bare repository under the cache directory, one for each pair of source
+directory and code store. It borrows the user's objects and may be deleted at
+any time: everything in it can be made or fetched again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow import files
+from gitops_flow.errors import GitflowError
+from gitops_flow.git import command
+from gitops_flow.git.objects import Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gitops_flow.git.repository import Repository
+
+_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+
+# Written indexes must not leave shared parts in the user's repository, and the
+# cache need not survive a power cut.
+INDEX_CONFIG = (
+    ("core.splitIndex", "false"),
+    ("core.untrackedCache", "false"),
+    ("index.sparse", "false"),
+    ("index.version", "2"),
+    ("core.fsync", "none"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateStore:
+    """One private store. ``path`` is the bare repository, ``alternates`` what it borrows."""
+
+    path: Path
+    repository: Repository
+    alternates: tuple[Path, ...]
+
+    def objects(self) -> Objects:
+        """Open the object database, the borrowed ones included."""
+        return Objects(self.path, self.alternates)
+
+    def env(self) -> dict[str, str]:
+        """Environment of a git that works *in* the private store."""
+        return {"GIT_DIR": str(self.path), **self._borrow()}
+
+    def worktree_env(self, repository: Repository, index: Path | None = None) -> dict[str, str]:
+        """Environment of a git that reads the working tree of ``repository``.
+
+        Whatever it writes (a blob it hashes, an object it fetches lazily from a
+        partial clone's remote) lands in the private store.
+        """
+        env = {"GIT_OBJECT_DIRECTORY": str(self.path / "objects"), **self._borrow()}
+        if repository.git_dir is None:
+            env["GIT_DIR"] = str(self.path)
+            env["GIT_WORK_TREE"] = str(repository.root)
+            env["GIT_INDEX_FILE"] = str(self.path / "worktree-index")
+        if index is not None:
+            env["GIT_INDEX_FILE"] = str(index)
+        return env
+
+    def borrowing(self, objects: Path) -> PrivateStore:
+        """The same store, reading one more object database (a submodule's)."""
+        return PrivateStore(self.path, self.repository, (*self.alternates, objects))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store's lock; lock files of a git that was killed are cleared away."""
+        with files.locked(self.path / "gitflow.lock"):
+            for name in ("shallow.lock", "worktree-index.lock", "config.lock"):
+                (self.path / name).unlink(missing_ok=True)
+            yield
+
+    def _borrow(self) -> dict[str, str]:
+        if not self.alternates:
+            return {}
+        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(_quoted(p) for p in self.alternates)}
+
+
+def open_store(cache_dir: Path, repository: Repository, store_address: str) -> PrivateStore:
+    """Open, or make, the private store of ``repository`` for one code store.
+
+    Args:
+        cache_dir: the cache directory; a ``stores`` directory is made in it.
+        repository: whose working tree is snapshotted.
+        store_address: the code store's address without credentials.
+
+    Raises:
+        GitflowError: the cache directory cannot be written.
+    """
+    key = f"{repository.root}\n{store_address}".encode("utf-8", "surrogateescape")
+    path = cache_dir / "stores" / f"{hashlib.sha256(key).hexdigest()[:16]}.git"
+    try:
+        if not (path / "HEAD").exists():
+            _make(path)
+    except OSError as error:
+        raise GitflowError(
+            f"the cache cannot be written: {error.strerror or error}",
+            where=str(path),
+            hint="free some space, or set GITFLOW_CACHE_DIR to a directory you may write",
+        ) from error
+    alternates = (repository.objects,) if repository.objects else ()
+    return PrivateStore(path, repository, alternates)
+
+
+def _make(path: Path) -> None:
+    try:
+        with files.built_aside(path) as aside:
+            for name in ("objects/info", "objects/pack", "refs/heads", "refs/gitflow", "info"):
+                (aside / name).mkdir(parents=True)
+            (aside / "config").write_text(_CONFIG)
+            # Last: its presence says that the store is whole.
+            (aside / "HEAD").write_text("ref: refs/heads/none\n")
+    except OSError:
+        # Two deployers may make it at once; the first one's is as good as ours.
+        if not (path / "HEAD").exists():
+            raise
+
+
+def make_embedded(path: Path) -> None:
+    """Make the bare repository that is the code store when no remote is configured."""
+    if (path / "HEAD").exists():
+        return
+    try:
+        with files.built_aside(path) as aside:
+            command.run(["init", "--quiet", "--bare", "--template=", str(aside)], timeout=60)
+            for key, value in (
+                ("uploadpack.allowAnySHA1InWant", "true"),
+                ("uploadpack.allowFilter", "true"),
+                ("receive.fsckObjects", "true"),
+            ):
+                command.run(["config", key, value], env={"GIT_DIR": str(aside)}, timeout=60)
+    except OSError as error:
+        if not (path / "HEAD").exists():
+            raise GitflowError(
+                f"the embedded code store cannot be made: {error.strerror or error}",
+                where=str(path),
+                hint="free some space, or set GITFLOW_DATA_DIR to a directory you may write",
+            ) from error
+
+
+def _quoted(path: Path) -> str:
+    """A path as GIT_ALTERNATE_OBJECT_DIRECTORIES wants it (colons and quotes escaped)."""
+    text = os.fspath(path)
+    if ":" not in text and not text.startswith('"') and "\n" not in text:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

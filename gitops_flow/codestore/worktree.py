@@ -1,0 +1,206 @@
+"""What a working tree holds, as git sees it. Nothing is hashed or written here."""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import SnapshotError
+from gitops_flow.git import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_flow.codestore.store import PrivateStore
+    from gitops_flow.git.repository import Repository
+
+EXTRA_IGNORE_FILES = (".prefectignore", ".gitflowignore")
+
+# Files that running Python leaves behind; with them in, importing a module would
+# change the snapshot's id.
+_LITTER = re.compile(rb"(?:^|/)(?:__pycache__|\.DS_Store|[^/]+\.py[co])(?:/|$)")
+_ZERO = b"0" * 40
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A path whose working-tree state differs from HEAD, or is conflicted.
+
+    ``content`` says where the snapshot takes it from: the index (``staged``),
+    the disk, or nowhere (``deleted``). Modes are git's, 0 where absent.
+    """
+
+    path: bytes
+    content: str
+    in_head: bool
+    index_mode: int
+    index_id: str
+    is_submodule: bool = False
+
+
+@dataclass(slots=True)
+class Scan:
+    """The state of a working tree. Paths are bytes relative to the root, with "/"."""
+
+    commit: str | None = None
+    ref: str | None = None
+    tracked: list[Tracked] = field(default_factory=list)
+    untracked: list[bytes] = field(default_factory=list)
+    conflicts: list[bytes] = field(default_factory=list)
+    ignored: list[bytes] = field(default_factory=list)
+    litter: list[bytes] = field(default_factory=list)
+    nested: list[bytes] = field(default_factory=list)
+    submodules: list[bytes] = field(default_factory=list)
+    links: list[tuple[bytes, str]] = field(default_factory=list)
+    assumed: list[bytes] = field(default_factory=list)
+
+
+def scan(repository: Repository, store: PrivateStore) -> Scan:
+    """Ask git for the state of ``repository``'s working tree.
+
+    Raises:
+        SnapshotError: git cannot read the working tree or the index.
+    """
+    env = store.worktree_env(repository)
+    status_args = [
+        "status",
+        "--porcelain=v2",
+        "-z",
+        "--branch",
+        "--untracked-files=all",
+        "--ignored=matching",
+        "--no-renames",
+        "--no-ahead-behind",
+        "--ignore-submodules=none",
+    ]
+    index_args = ["ls-files", "-z", "-s", "-v"]
+
+    def ask(args: list[str]) -> bytes:
+        answer = command.run(args, cwd=repository.root, env=env, check=False)
+        if answer.returncode != 0:
+            raise SnapshotError(
+                f"git cannot read the working tree: {command.tidy(answer.stderr)}",
+                hint="`git status` in that directory shows the same",
+            )
+        return answer.stdout
+
+    # Both only read; a second core makes the second one free.
+    with ThreadPoolExecutor(2) as pool:
+        listing = pool.submit(ask, index_args)
+        result = _parse_status(ask(status_args))
+        _read_index(listing.result(), result)
+    _drop_extra_ignored(repository, store, result)
+    return result
+
+
+def _parse_status(data: bytes) -> Scan:
+    """Parse ``git status --porcelain=v2 -z`` (format in git help status)."""
+    result = Scan()
+    for record in data.split(b"\0"):
+        kind = record[:2]
+        if kind == b"? ":
+            _untracked(result, record[2:])
+        elif kind == b"! ":
+            result.ignored.append(record[2:])
+        elif kind == b"1 ":
+            result.tracked.append(_changed(record))
+        elif kind == b"u ":
+            result.conflicts.append(record.split(b" ", 10)[10])
+        elif record.startswith(b"# branch.oid ") and not record.endswith(b"(initial)"):
+            result.commit = record.rsplit(b" ", 1)[1].decode("ascii")
+        elif record.startswith(b"# branch.head ") and not record.endswith(b"(detached)"):
+            result.ref = os.fsdecode(record.split(b" ", 2)[2])
+    return result
+
+
+def _untracked(result: Scan, path: bytes) -> None:
+    if path.endswith(b"/"):
+        result.nested.append(path)
+    elif _LITTER.search(path):
+        result.litter.append(path)
+    else:
+        result.untracked.append(path)
+
+
+def _changed(record: bytes) -> Tracked:
+    _, xy, sub, head_mode, index_mode, tree_mode, _, index_id, path = record.split(b" ", 8)
+    if xy[1:2] == b".":
+        content = "deleted" if index_mode == b"000000" else "staged"
+    else:
+        content = "deleted" if tree_mode == b"000000" else "disk"
+    return Tracked(
+        path=path,
+        content=content,
+        in_head=head_mode != b"000000",
+        index_mode=int(index_mode, 8),
+        index_id=index_id.decode("ascii"),
+        is_submodule=sub[:1] == b"S" or tree_mode == b"160000",
+    )
+
+
+_SPECIAL = re.compile(rb"(?:^|\0)(?:([a-z]) [0-7]{6} |. (1[26]0000) )([0-9a-f]{40}) \d\t([^\0]*)")
+
+
+def _read_index(data: bytes, result: Scan) -> None:
+    """Find submodules, links and assume-unchanged paths in ``git ls-files -s -v -z``."""
+    for found in _SPECIAL.finditer(data):
+        tag, mode, object_id, path = found.groups()
+        if tag:
+            result.assumed.append(path)
+            mode = found[0].split(b" ", 2)[1]
+        if mode == b"160000":
+            result.submodules.append(path)
+        elif mode == b"120000":
+            result.links.append((path, object_id.decode("ascii")))
+
+
+def _drop_extra_ignored(repository: Repository, store: PrivateStore, result: Scan) -> None:
+    """Take out of the untracked files what .prefectignore and .gitflowignore exclude."""
+    for name in EXTRA_IGNORE_FILES:
+        if not result.untracked or not _has_file(repository.root, result.untracked, name):
+            continue
+        excludes = b"".join(b"/" + _glob_quoted(path) + b"\n" for path in result.ignored)
+        excludes_file = store.path / f"excludes-{os.getpid()}"
+        excludes_file.write_bytes(excludes)
+        try:
+            answer = command.run(
+                [
+                    "ls-files",
+                    "-z",
+                    "--others",
+                    f"--exclude-per-directory={name}",
+                    f"--exclude-from={excludes_file}",
+                ],
+                cwd=repository.root,
+                env=store.worktree_env(repository),
+            )
+        finally:
+            excludes_file.unlink(missing_ok=True)
+        kept = set(answer.stdout.split(b"\0"))
+        result.ignored += [path for path in result.untracked if path not in kept]
+        result.untracked = [path for path in result.untracked if path in kept]
+
+
+def _has_file(root: Path, paths: list[bytes], name: str) -> bool:
+    """Whether any directory on the way to one of ``paths`` holds a file ``name``."""
+    directories = {b""}
+    for path in paths:
+        while b"/" in path:
+            path = path.rsplit(b"/", 1)[0]
+            if path in directories:
+                break
+            directories.add(path)
+    top = os.fsencode(root)
+    return any(
+        os.path.lexists(os.path.join(top, directory, os.fsencode(name)))  # noqa: PTH118
+        for directory in directories
+    )
+
+
+def _glob_quoted(path: bytes) -> bytes:
+    """A path as a pattern of an ignore file that matches only itself."""
+    quoted = re.sub(rb"([\\*?\[!# ])", rb"\\\1", path)
+    return quoted.replace(b"\n", b"?")

@@ -1,0 +1,203 @@
+"""Reading and writing git objects in process, by pygit2; no network, no refs, no index.
+
+Trees and commits are written in git's own binary form (gitformat-tree in
+``git help``), because file names are bytes and pygit2's builders want UTF-8.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pygit2
+from pygit2.enums import ObjectType
+
+from gitops_flow.errors import GitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+DIRECTORY = 0o040000
+FILE = 0o100644
+EXECUTABLE = 0o100755
+SYMLINK = 0o120000
+GITLINK = 0o160000
+
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a tree: a git file mode and an object id of 40 hex digits."""
+
+    mode: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit's parts; ``parents`` are ids, ``message`` is decoded text."""
+
+    tree: str
+    parents: tuple[str, ...]
+    message: str
+    committer: str
+
+
+class Objects:
+    """The object database of the bare repository ``git_dir``, borrowing from others.
+
+    Args:
+        git_dir: a bare repository; new objects are written here.
+        alternates: object directories that are read as well.
+    """
+
+    def __init__(self, git_dir: Path, alternates: Iterable[Path] = ()) -> None:
+        try:
+            self._odb = pygit2.Odb(str(git_dir / "objects"))
+            for path in alternates:
+                self._odb.add_disk_alternate(str(path))
+        except (pygit2.GitError, KeyError, OSError) as error:
+            raise GitError(f"the object store cannot be opened: {error}") from error
+
+    def has(self, object_id: str) -> bool:
+        """Whether the object is here or in a borrowed database."""
+        return pygit2.Oid(hex=object_id) in self._odb
+
+    def data(self, object_id: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            GitError: it is not here, or it is damaged.
+        """
+        return self._read(object_id)[1]
+
+    def write_blob(self, data: bytes) -> str:
+        """Store ``data`` as a blob and return its id."""
+        return self._write(ObjectType.BLOB, data)
+
+    def tree(self, tree_id: str) -> dict[bytes, Entry]:
+        """The entries of one tree by name, in the tree's order."""
+        if tree_id == EMPTY_TREE:
+            return {}
+        kind, data = self._read(tree_id)
+        if kind != ObjectType.TREE:
+            raise GitError(f"object {tree_id} is not a tree")
+        entries = {}
+        at = 0
+        while at < len(data):
+            space = data.index(b" ", at)
+            end = data.index(b"\0", space)
+            object_id = data[end + 1 : end + 21].hex()
+            entries[data[space + 1 : end]] = Entry(int(data[at:space], 8), object_id)
+            at = end + 21
+        return entries
+
+    def write_tree(self, entries: Mapping[bytes, Entry]) -> str:
+        """Store a tree and return its id."""
+        parts = []
+        for name, entry in sorted(entries.items(), key=_tree_order):
+            parts.append(b"%o %b\0%b" % (entry.mode, name, binascii.unhexlify(entry.id)))
+        return self._write(ObjectType.TREE, b"".join(parts))
+
+    def overlay(self, base: str | None, changes: Mapping[bytes, Entry | None]) -> str:
+        """The tree ``base`` with ``changes`` applied; only touched directories are rewritten.
+
+        Args:
+            base: tree id, or None for an empty tree.
+            changes: paths with "/" to their new entry, or None to remove them. A
+                file replaces a directory of that name and the other way round.
+        """
+        entries = self.tree(base) if base else {}
+        below: dict[bytes, dict[bytes, Entry | None]] = {}
+        own: dict[bytes, Entry | None] = {}
+        for path, entry in changes.items():
+            name, slash, rest = path.partition(b"/")
+            if slash:
+                below.setdefault(name, {})[rest] = entry
+            else:
+                own[name] = entry
+        for name, entry in own.items():
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
+        for name, inner in below.items():
+            old = entries.get(name)
+            is_tree = old is not None and old.mode == DIRECTORY
+            if not is_tree and all(entry is None for entry in inner.values()):
+                continue
+            subtree = self.overlay(old.id if old and is_tree else None, inner)
+            if subtree == EMPTY_TREE:
+                entries.pop(name, None)
+            else:
+                entries[name] = Entry(DIRECTORY, subtree)
+        return self.write_tree(entries)
+
+    def find(self, tree_id: str, path: bytes) -> Entry | None:
+        """The entry at ``path`` below a tree, or None."""
+        entry: Entry | None = Entry(DIRECTORY, tree_id)
+        for name in path.split(b"/"):
+            if entry is None or entry.mode != DIRECTORY:
+                return None
+            entry = self.tree(entry.id).get(name)
+        return entry
+
+    def commit(self, commit_id: str) -> Commit:
+        """The parts of a commit."""
+        kind, data = self._read(commit_id)
+        if kind != ObjectType.COMMIT:
+            raise GitError(f"object {commit_id} is not a commit")
+        header, _, message = data.partition(b"\n\n")
+        tree, committer, parents = "", "", []
+        for line in header.split(b"\n"):
+            key, _, value = line.partition(b" ")
+            if key == b"tree":
+                tree = value.decode("ascii")
+            elif key == b"parent":
+                parents.append(value.decode("ascii"))
+            elif key == b"committer":
+                committer = value.decode("utf-8", "replace")
+        return Commit(tree, tuple(parents), message.decode("utf-8", "replace"), committer)
+
+    def write_commit(self, tree: str, parents: Iterable[str], message: str, ident: str) -> str:
+        """Store a commit and return its id.
+
+        Args:
+            tree: its tree's id.
+            parents: ids, in order.
+            message: the whole message.
+            ident: ``Name <mail> seconds +0000``, for author and committer.
+        """
+        lines = [f"tree {tree}", *(f"parent {p}" for p in parents)]
+        lines += [f"author {ident}", f"committer {ident}", "", message]
+        return self._write(ObjectType.COMMIT, "\n".join(lines).encode("utf-8", "replace"))
+
+    def _read(self, object_id: str) -> tuple[int, bytes]:
+        try:
+            kind, data = self._odb.read(pygit2.Oid(hex=object_id))
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise GitError(f"object {object_id} is missing or damaged: {error}") from error
+        return kind, data
+
+    def _write(self, kind: ObjectType, data: bytes) -> str:
+        object_id = _object_id(kind, data)
+        if pygit2.Oid(hex=object_id) in self._odb:
+            return object_id
+        try:
+            return str(self._odb.write(kind, data))
+        except (pygit2.GitError, OSError) as error:
+            raise GitError(f"an object cannot be written to the cache: {error}") from error
+
+
+def _object_id(kind: ObjectType, data: bytes) -> str:
+    header = b"%s %d\0" % (kind.name.lower().encode("ascii"), len(data))
+    return hashlib.sha1(header + data, usedforsecurity=False).hexdigest()
+
+
+def _tree_order(item: tuple[bytes, Entry]) -> bytes:
+    name, entry = item
+    return name + b"/" if entry.mode == DIRECTORY else name

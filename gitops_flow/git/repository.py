@@ -1,0 +1,165 @@
+"""Facts about the user's repository, read by the git program; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import GitError
+from gitops_flow.git import command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Repository settings that decide how a server is reached; a private store has to
+# know them too (a CI checkout keeps its token in one).
+_NETWORK = ("credential.", "http.", "url.", "ssh.", "core.sshcommand", "core.gitproxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository with a working tree, or a plain folder (``git_dir`` None).
+
+    ``root`` is the top of the working tree; ``objects`` its object database.
+    ``config`` holds every setting that applies, in order: (scope, key, value)
+    with key names in lower case as git prints them.
+    """
+
+    root: Path
+    git_dir: Path | None = None
+    objects: Path | None = None
+    config: tuple[tuple[str, str, str], ...] = ()
+
+    def setting(self, key: str) -> str | None:
+        """The last value of ``key`` (section and variable in lower case), or None."""
+        found = None
+        for _, name, value in self.config:
+            if name == key:
+                found = value
+        return found
+
+    def remote_url(self, name: str) -> str | None:
+        """The address that git would push to for the remote ``name``, or None."""
+        return self.setting(f"remote.{name}.pushurl") or self.setting(f"remote.{name}.url")
+
+    def remotes(self) -> tuple[str, ...]:
+        """Names of the configured remotes, in the order of the configuration."""
+        names = dict.fromkeys(
+            key[len("remote.") : -len(".url")]
+            for _, key, _ in self.config
+            if key.startswith("remote.") and key.endswith(".url")
+        )
+        return tuple(names)
+
+    def network_config(self) -> tuple[tuple[str, str], ...]:
+        """Settings local to this repository that a server connection needs."""
+        pairs = []
+        for scope, key, value in self.config:
+            if scope not in ("local", "worktree"):
+                continue
+            promisor = key.startswith("remote.") and key.endswith(
+                (".promisor", ".partialclonefilter", ".url", ".proxy")
+            )
+            if key.startswith(_NETWORK) or (promisor and self._is_promisor(key)):
+                pairs.append((key, value))
+        return tuple(pairs)
+
+    def _is_promisor(self, key: str) -> bool:
+        name = key.rsplit(".", 1)[0]
+        return self.setting(f"{name}.promisor") == "true"
+
+    def identity(self, environ: Mapping[str, str]) -> str:
+        """Who deploys: ``Name <mail>`` as git knows them, else the login name."""
+        name = environ.get("GIT_AUTHOR_NAME") or self.setting("user.name")
+        mail = environ.get("GIT_AUTHOR_EMAIL") or self.setting("user.email")
+        login = environ.get("GITHUB_ACTOR") or environ.get("USER") or environ.get("LOGNAME")
+        name = name or login or "unknown"
+        return f"{name} <{mail}>" if mail else name
+
+
+def discover(start: Path) -> Repository:
+    """Find the repository that holds the directory ``start``.
+
+    Returns a :class:`Repository` without ``git_dir`` when there is none.
+
+    Raises:
+        GitError: a bare repository, one that git refuses, or one with SHA-256 ids.
+    """
+    start = start.resolve()
+    answer = command.run(
+        [
+            "rev-parse",
+            "--is-bare-repository",
+            "--show-object-format",
+            "--absolute-git-dir",
+            "--git-path",
+            "objects",
+            "--show-toplevel",
+        ],
+        cwd=start,
+        timeout=60,
+        check=False,
+    )
+    if answer.returncode != 0:
+        _explain_refusal(start, answer)
+        return Repository(root=start, config=_config(start))
+    bare, object_format, git_dir, objects, root = os.fsdecode(answer.stdout).split("\n", 4)
+    if bare == "true":
+        raise GitError(
+            "this is a bare repository, which has no working tree to deploy",
+            where=str(start),
+            hint="run gitflow in a clone of it",
+        )
+    if object_format != "sha1":
+        raise GitError(
+            f"the repository uses {object_format} object ids, which are not supported",
+            where=str(start),
+            hint="only SHA-1 repositories can be deployed at present",
+        )
+    return Repository(
+        root=Path(root.removesuffix("\n")),
+        git_dir=Path(git_dir),
+        objects=(start / objects).resolve(),
+        config=_config(start),
+    )
+
+
+def _explain_refusal(start: Path, answer: command.Result) -> None:
+    """Raise unless git's refusal only means that there is no repository here."""
+    text = answer.stderr
+    if "not a git repository" in text and "/.git/worktrees/" not in text:
+        return
+    if "must be run in a work tree" in text:
+        raise GitError(
+            "this directory is inside a repository's own files, not its working tree",
+            where=str(start),
+            hint="run gitflow in the working tree",
+        )
+    if "dubious ownership" in text:
+        raise GitError(
+            "git refuses this repository because another user owns it",
+            where=str(start),
+            hint=f"git config --global --add safe.directory '{start}'",
+        )
+    raise GitError(f"git cannot read this repository: {command.tidy(text)}", where=str(start))
+
+
+def _config(start: Path) -> tuple[tuple[str, str, str], ...]:
+    answer = command.run(
+        ["config", "--list", "-z", "--show-scope", "--includes"],
+        cwd=start,
+        timeout=60,
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise GitError(
+            f"git's configuration cannot be read: {command.tidy(answer.stderr)}", where=str(start)
+        )
+    fields = os.fsdecode(answer.stdout).split("\0")
+    items = []
+    for scope, pair in zip(fields[::2], fields[1::2], strict=False):
+        key, _, value = pair.partition("\n")
+        items.append((scope, key, value))
+    return tuple(items)
