@@ -13,6 +13,7 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
     ├── GitError                the git program failed
     ├── CodeStoreError          publishing failed
     ├── CheckoutError           a pinned commit cannot be made into a directory
+    ├── LocalPrefectError       a server or worker of our own did not start
     └── ApiError                the Prefect server refused, failed or is away
 """
 
@@ -93,6 +94,10 @@ class CodeStoreError(GitflowError):
 
 class CheckoutError(GitflowError):
     """A pinned commit could not be made into a directory."""
+
+
+class LocalPrefectError(GitflowError):
+    """A Prefect server or worker that we start ourselves did not start or did not last."""
 
 
 class ApiError(GitflowError):

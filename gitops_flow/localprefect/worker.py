@@ -1,0 +1,98 @@
+"""A Prefect process worker."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gitops_flow.errors import ApiError
+from gitops_flow.localprefect.api import call
+from gitops_flow.localprefect.processes import Child, environment, spawn, wait_until
+from gitops_flow.localprefect.server import stopped_on_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A running worker. ``name`` is how the server knows it; ``pid`` is its own."""
+
+    name: str
+    pool: str
+    cwd: Path
+    child: Child
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self.child.pid
+
+    @property
+    def log_path(self) -> Path:
+        """Where its output goes, and that of the runs it starts."""
+        return self.child.log_path
+
+    def stop(self) -> None:
+        """End the worker and its runs; return when they are gone. Harmless when repeated."""
+        self.child.stop()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def start_worker(
+    api_url: str,
+    pool: str,
+    cwd: Path,
+    home: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    timeout: float = 90.0,
+    on_wait: Callable[[float], None] | None = None,
+) -> Worker:
+    """Start a process worker on ``pool`` (made if absent); return when it is online.
+
+    Args:
+        api_url: the server's address, ending in ``/api``.
+        pool: name of the work pool.
+        cwd: directory it runs in; Prefect gives each run one of its own.
+        home: its PREFECT_HOME, made if absent.
+        env: variables on top of the clean environment; runs inherit them.
+        timeout: seconds until the server must call it online.
+        on_wait: called about ten times a second with the seconds waited.
+
+    Raises:
+        LocalPrefectError: Prefect is not installed, or the worker ended or was
+            not online in time.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    name = f"gitflow-{secrets.token_hex(4)}"
+    arguments = ["worker", "start", "--pool", pool, "--type", "process", "--name", name]
+    settings = {"PREFECT_API_URL": api_url, "PREFECT_WORKER_QUERY_SECONDS": "0.5"}
+    child = spawn(
+        "worker",
+        [*arguments, "--install-policy", "never"],
+        cwd=cwd,
+        log_path=home / f"worker-{name}.log",
+        env=environment(home, {**settings, **(env or {})}),
+    )
+    with stopped_on_error(child):
+        wait_until(child, lambda: _online(api_url, pool, name), timeout=timeout, on_wait=on_wait)
+    return Worker(name, pool, cwd, child)
+
+
+def _online(api_url: str, pool: str, name: str) -> bool:
+    query = {"workers": {"status": {"any_": ["ONLINE"]}}, "limit": 200}
+    try:
+        path = f"/work_pools/{quote(pool, safe='')}/workers/filter"
+        return any(worker["name"] == name for worker in call(api_url, "POST", path, query))
+    except ApiError:
+        # No such pool yet, or the server is busy; the deadline is the caller's.
+        return False

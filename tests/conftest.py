@@ -1,0 +1,145 @@
+"""Every test runs cut off from the machine; real servers are shared by the run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gitops_flow import localprefect
+from tests.support.prefect import (
+    Owner,
+    SharedServer,
+    SharedWorker,
+    connect,
+    foreign_variables,
+    isolated_environment,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_OWNER = pytest.StashKey[Owner]()
+_ADDRESS = "gitflow_owner"
+_counter = itertools.count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the owner of the shared servers; it starts none until one is asked for."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_OWNER] = Owner()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the shared servers, whatever became of the tests."""
+    if owner := config.stash.get(_OWNER, None):
+        owner.close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tell each pytest-xdist worker where the owner listens."""
+    node.workerinput[_ADDRESS] = node.config.stash[_OWNER].address  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The environment that session fixtures see, and the parent of every test's home.
+
+    libgit2 reads HOME once per process, so it must not be the machine's even then.
+    """
+    home = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    for name in foreign_variables():
+        patch.delenv(name)
+    for name, value in isolated_environment(home).items():
+        patch.setenv(name, value)
+    patch.setenv("PREFECT_HOME", str(home / ".prefect"))
+    yield home
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def home(_session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This test's own HOME; XDG, git and Prefect look nowhere else."""
+    own = _session_home / str(next(_counter))
+    own.mkdir()
+    for name in foreign_variables():
+        monkeypatch.delenv(name)
+    for name, value in isolated_environment(own).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PREFECT_HOME", str(own / ".prefect"))
+    monkeypatch.setenv("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    return own
+
+
+def _ask(config: pytest.Config, *question: object) -> object:
+    if owner := config.stash.get(_OWNER, None):
+        return owner.ask(*question)  # type: ignore[arg-type]
+    return connect(config.workerinput[_ADDRESS], *question)  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def prefect_server(request: pytest.FixtureRequest) -> SharedServer:
+    """The run's one real Prefect server. Names on it must be made with ``namespace``."""
+    server = _ask(request.config, "server")
+    assert isinstance(server, SharedServer)
+    return server
+
+
+@pytest.fixture
+def prefect_api_url(prefect_server: SharedServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The shared server's address, which PREFECT_API_URL also names in this test."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server.api_url)
+    return prefect_server.api_url
+
+
+@pytest.fixture(scope="session")
+def prefect_worker(request: pytest.FixtureRequest) -> Callable[..., SharedWorker]:
+    """``prefect_worker(pool)``: a real process worker on a pool, shared by the run.
+
+    Pools cost a process of 128 MB each: use the default one unless the test is
+    about pools. It polls every 0.5 s.
+    """
+
+    def start(pool: str = "gitflow-tests") -> SharedWorker:
+        worker = _ask(request.config, "worker", pool)
+        assert isinstance(worker, SharedWorker)
+        return worker
+
+    return start
+
+
+@pytest.fixture
+def own_worker(
+    prefect_server: SharedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., localprefect.Worker]]:
+    """``own_worker(pool, env=None, cwd=None)``: a worker of this test alone, ended after it."""
+    started: list[localprefect.Worker] = []
+
+    def start(
+        pool: str, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> localprefect.Worker:
+        base = tmp_path_factory.mktemp("worker")
+        started.append(
+            localprefect.start_worker(
+                prefect_server.api_url, pool, cwd or base, base / "prefect", env
+            )
+        )
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """A prefix, unique in this run, for names on the shared server."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
+    short = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:30].strip("-")
+    return f"{short}-{worker}-{next(_counter)}"

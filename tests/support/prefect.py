@@ -1,0 +1,178 @@
+"""One real Prefect server for a whole test run, whichever process asks first.
+
+The controlling pytest process owns it (with pytest-xdist that is the one that
+runs no tests), so it outlives every worker and ends with the run. Test
+processes ask over a socket; the first question starts the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+from gitops_flow import localprefect
+from gitops_flow.errors import GitflowError
+
+
+@dataclass(frozen=True)
+class SharedServer:
+    """The run's server, as tests see it."""
+
+    api_url: str
+    home: Path
+    pid: int
+    log_path: Path
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One JSON request; the decoded answer."""
+        return localprefect.call(self.api_url, method, path, body)
+
+
+@dataclass(frozen=True)
+class SharedWorker:
+    """A process worker that serves one pool for the whole run."""
+
+    name: str
+    pool: str
+    cwd: Path
+    pid: int
+    log_path: Path
+
+
+class Owner:
+    """Starts what is asked for, once, and ends it all. Lives in the controlling process."""
+
+    def __init__(self) -> None:
+        # Not under pytest's basetemp: a socket's path may have 107 characters at most.
+        self._root = Path(tempfile.mkdtemp(prefix="gitflow-tests-"))
+        self.address = str(self._root / "owner")
+        self._lock = threading.Lock()
+        self._closed = False
+        self._server: localprefect.Server | None = None
+        self._workers: dict[str, localprefect.Worker] = {}
+        self._listener = Listener(self.address, "AF_UNIX", backlog=64)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def ask(self, what: str, *arguments: Any) -> SharedServer | SharedWorker:
+        """Return what is asked for, starting it if it does not run yet."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the test run is over")
+            return self._start_server() if what == "server" else self._start_worker(*arguments)
+
+    def close(self) -> None:
+        """End everything, workers first."""
+        with self._lock:
+            self._closed = True
+            for worker in self._workers.values():
+                worker.stop()
+            if self._server:
+                self._server.stop()
+        # A listener that is closed while it accepts does not wake; a visitor does.
+        with contextlib.suppress(OSError), Client(self.address, "AF_UNIX"):
+            pass
+        self._thread.join(10)
+        self._listener.close()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _serve(self) -> None:
+        while not self._closed:
+            try:
+                visitor = self._listener.accept()
+            except OSError:
+                continue
+            threading.Thread(target=self._answer, args=(visitor,), daemon=True).start()
+
+    def _answer(self, visitor: Connection) -> None:
+        with visitor, contextlib.suppress(OSError, EOFError):
+            question = visitor.recv()
+            try:
+                visitor.send(self.ask(*question))
+            except (GitflowError, RuntimeError) as error:
+                visitor.send(RuntimeError(str(error)))
+
+    def _start_server(self) -> SharedServer:
+        if self._server is None:
+            self._server = localprefect.start_server(
+                self._root / "server", ui=False, env=self._environment(), timeout=240
+            )
+        server = self._server
+        return SharedServer(server.api_url, server.home, server.pid, server.log_path)
+
+    def _start_worker(self, pool: str) -> SharedWorker:
+        server = self._start_server()
+        if pool not in self._workers:
+            base = self._root / f"worker-{len(self._workers)}"
+            cwd = base / "cwd"
+            cwd.mkdir(parents=True)
+            self._workers[pool] = localprefect.start_worker(
+                server.api_url, pool, cwd, base / "home", self._environment(), timeout=180
+            )
+        worker = self._workers[pool]
+        return SharedWorker(worker.name, pool, worker.cwd, worker.pid, worker.log_path)
+
+    def _environment(self) -> dict[str, str]:
+        """Where the server, the worker and its runs keep and read their own things.
+
+        The controlling process has the machine's own git configuration.
+        """
+        user = self._root / "user"
+        user.mkdir(exist_ok=True)
+        return isolated_environment(user)
+
+
+def connect(address: str, *question: Any) -> Any:
+    """Ask the owner in another process."""
+    with Client(address, "AF_UNIX") as owner:
+        owner.send(question)
+        answer = owner.recv()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+GIT_CONFIG = """\
+[user]
+\tname = Test Author
+\temail = author@example.invalid
+[init]
+\tdefaultBranch = main
+"""
+
+
+def isolated_environment(home: Path) -> dict[str, str]:
+    """Variables that keep a program inside ``home`` (which exists)."""
+    config = home / ".gitconfig"
+    if not config.exists():
+        config.write_text(GIT_CONFIG)
+    return {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "XDG_DATA_HOME": str(home / ".local/share"),
+        "XDG_STATE_HOME": str(home / ".local/state"),
+        "XDG_RUNTIME_DIR": str(home / ".run"),
+        "GIT_CONFIG_GLOBAL": str(config),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+# How to reach the machine's certificates; everything else of git's is dropped.
+_KEPT = frozenset({"GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_EXEC_PATH"})
+_FOREIGN = ("PREFECT_", "GITFLOW_", "GIT_")
+
+
+def foreign_variables() -> list[str]:
+    """Names of inherited variables that would change what the code under test does."""
+    names = [k for k in os.environ if k.startswith(_FOREIGN) and k not in _KEPT]
+    return [*names, *(k for k in ("NO_COLOR", "FORCE_COLOR", "COLUMNS") if k in os.environ)]
