@@ -192,7 +192,8 @@ class Deployment:
     """A deployment, as desired or as the server has it.
 
     ``paused`` None means that the manifest does not say. ``concurrency_limit``
-    is the number; ``concurrency_options`` the server's mapping or None.
+    is the number; ``concurrency_options`` the server's mapping or None;
+    ``limit_is_shared`` says that a live limit belongs to others as well.
     ``where`` is its place in the manifest. ``id`` and ``flow_id`` are the
     server's, None when desired.
     """
@@ -214,6 +215,7 @@ class Deployment:
     paused: bool | None = None
     concurrency_limit: int | None = None
     concurrency_options: dict[str, Json] | None = None
+    limit_is_shared: bool = False
     pull_steps: tuple[dict[str, Json], ...] | None = None
     version_is_ours: bool = False
     where: Position | None = None
