@@ -102,16 +102,16 @@ def discover(start: Path) -> Repository:
         timeout=60,
         check=False,
     )
-    if answer.returncode != 0:
-        _explain_refusal(start, answer)
-        return Repository(root=start, config=_config(start))
-    bare, object_format, git_dir, objects, root = os.fsdecode(answer.stdout).split("\n", 4)
-    if bare == "true":
+    if answer.stdout.startswith(b"true"):
         raise GitError(
             "this is a bare repository, which has no working tree to deploy",
             where=str(start),
             hint="run gitflow in a clone of it",
         )
+    if answer.returncode != 0:
+        _explain_refusal(start, answer)
+        return Repository(root=start, config=_config(start))
+    _, object_format, git_dir, objects, root = os.fsdecode(answer.stdout).split("\n", 4)
     if object_format != "sha1":
         raise GitError(
             f"the repository uses {object_format} object ids, which are not supported",
