@@ -9,8 +9,10 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
     GitflowError                exit code 1
     ├── UsageError              2: the command line or the settings are wrong
     ├── ManifestError           the manifest has problems (all of them, at once)
+    ├── FlowError               a flow cannot be read from its source
     ├── SnapshotError           the working tree cannot be snapshotted
     ├── GitError                the git program failed
+    │   └── RemoteError         a git server refused, failed or is away
     ├── CodeStoreError          publishing failed
     ├── CheckoutError           a pinned commit cannot be made into a directory
     ├── LocalPrefectError       a server or worker of our own did not start
@@ -74,6 +76,10 @@ class ManifestError(GitflowError):
         return "\n".join((*self.problems, super().__str__()))
 
 
+class FlowError(GitflowError):
+    """A flow cannot be read from its source; ``where`` is file:line[:column]."""
+
+
 class SnapshotError(GitflowError):
     """The working tree cannot be snapshotted as it is; ``paths`` says which files."""
 
@@ -86,6 +92,29 @@ class SnapshotError(GitflowError):
 
 class GitError(GitflowError):
     """The git program failed, or is missing."""
+
+
+class RemoteError(GitError):
+    """A git server refused a request, failed, or could not be reached.
+
+    ``kind`` is ``network``, ``timeout``, ``auth``, ``host-key``, ``tls``,
+    ``not-found`` (the repository), ``missing`` (a commit or branch in it),
+    ``read-only``, ``refused`` (a hook or a protected branch), ``too-large``,
+    ``rejected-object`` (the server's object checks), ``ownership``, ``disk``
+    or ``other``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        where: str | None = None,
+        hint: str | None = None,
+        retry: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint, retry=retry)
+        self.kind = kind
 
 
 class CodeStoreError(GitflowError):

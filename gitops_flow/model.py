@@ -113,12 +113,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a snapshot came from. ``commit`` is None without any commit."""
+    """Where a snapshot came from.
+
+    ``commit`` is None without any commit, ``ref`` (a branch's short name)
+    without a branch. ``author`` is who deploys, ``Name <mail>``.
+    """
 
     source: str
     commit: str | None
     dirty: bool
     author: str
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,37 @@ class Snapshot:
     provenance: Provenance
     changes: tuple[FileChange, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entrypoint:
+    """Where a flow is: a file (``a/b.py``) or module (``a.b``), and a name in it.
+
+    ``qualname`` is ``func`` or ``Class.method``.
+    """
+
+    kind: Literal["file", "module"]
+    location: str
+    qualname: str
+
+    @classmethod
+    def parse(cls, text: str) -> Entrypoint:
+        """Read ``a/b.py:func``, ``a/b.py:Class.method``, ``a.b:func`` or ``a.b.func``.
+
+        Raises:
+            ValueError: whose text completes the sentence "<entrypoint> ...".
+        """
+        location, colon, name = text.rpartition(":" if ":" in text else ".")
+        if not location or not name:
+            missing = "flow function" if colon and not name else "file or module"
+            raise ValueError(f"names no {missing}")
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"does not end in the name of a function: {name!r}")
+        if location.endswith(".py") and ":" in text:
+            return cls("file", location, name)
+        if not all(part.isidentifier() for part in location.split(".")):
+            raise ValueError("names neither a .py file nor a module")
+        return cls("module", location, name)
 
 
 @dataclass(frozen=True, slots=True)

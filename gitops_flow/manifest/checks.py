@@ -1,0 +1,179 @@
+"""What is wrong with values that have the right type, and keys that do nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gitops_flow.manifest import schedules, schema
+from gitops_flow.manifest.wording import did_you_mean, nearest, quoted
+from gitops_flow.model import MARK_PREFIX, Entrypoint
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from gitops_flow.manifest.report import Path, Report
+
+_BANNED = re.compile(r"[/%&><]")
+_NO_PLACE = "Prefect ignores this key"
+# Keys that people write on a deployment, and where they belong.
+_BELONGS = {
+    "job_variables": "put it under work_pool:",
+    "infra_overrides": "write it as job_variables under work_pool:",
+    "work_queue_name": "put it under work_pool:",
+    "work_pool_name": "write it as work_pool: {name: ...}",
+    "is_paused": "did you mean 'paused'?",
+    "is_schedule_active": "write active: under an item of schedules:",
+    "cron": "put it in an item of schedules:",
+    "interval": "put it in an item of schedules:",
+    "rrule": "put it in an item of schedules:",
+    "timezone": "put it in an item of schedules:",
+    "env": "put it under job_variables: of work_pool:",
+    "image": "put it under job_variables: of work_pool:",
+    "labels": "use tags:",
+    "path": "only entrypoint: says where the flow is",
+    "parameter_openapi_schema": "it is read from the flow",
+    "flow": "did you mean 'entrypoint'?",
+}
+
+
+def manifest(raw: dict[Any, Any], report: Report) -> None:
+    """Report what is wrong in the whole file, types apart."""
+    for name in ("build", "push", "pull"):
+        _steps(raw.get(name), (name,), report)
+    fields = schema.ManifestSection.model_fields
+    known = [field.alias or name for name, field in fields.items()]
+    for key in raw:
+        # Extra top-level keys are a common home for anchors; only slips are worth a word.
+        if isinstance(key, str) and key not in known and (meant := nearest(key, known, 0.8)):
+            hint = f"did you mean {meant!r}?"
+            report.key((key,), f"{_NO_PLACE}: {quoted(key)}", hint, "warning")
+    listed = raw.get("deployments")
+    if not isinstance(listed, list):
+        return
+    seen: dict[tuple[str, str], int] = {}
+    for number, item in enumerate(listed):
+        if isinstance(item, dict):
+            _deployment(item, ("deployments", number), report)
+            _duplicate(item, number, seen, report)
+
+
+def _deployment(item: dict[Any, Any], path: Path, report: Report) -> None:
+    name, entrypoint = item.get("name"), item.get("entrypoint")
+    if name is None or name == "":
+        report.error(path, "'name' is missing", "every deployment needs a name")
+    elif isinstance(name, str) and (bad := bad_name(name)):
+        report.error((*path, "name"), bad)
+    if entrypoint is None or entrypoint == "":
+        report.error(path, "'entrypoint' is missing", "write path/to/file.py:flow_function")
+    elif isinstance(entrypoint, str) and "{{" not in entrypoint:
+        try:
+            Entrypoint.parse(entrypoint)
+        except ValueError as error:
+            hint = "write path/to/file.py:flow_function"
+            report.error((*path, "entrypoint"), f"{quoted(entrypoint)} {error}", hint)
+    _ignored(item, schema.DeploymentSection, path, report)
+    for part, model in (
+        ("work_pool", schema.WorkPoolSection),
+        ("concurrency_limit", schema.ConcurrencySection),
+    ):
+        if isinstance(item.get(part), dict):
+            _ignored(item[part], model, (*path, part), report)
+    _tags(item.get("tags"), (*path, "tags"), report)
+    _schedules(item, path, report)
+    for part in ("build", "push", "pull"):
+        _steps(item.get(part), (*path, part), report)
+    if item.get("triggers"):
+        hint = "remove them, or use prefect deploy for this deployment"
+        report.error((*path, "triggers"), "triggers are not deployed by this version yet", hint)
+    if item.get("sla"):
+        report.error((*path, "sla"), "an SLA works on Prefect Cloud only", "remove it")
+
+
+def bad_name(name: str) -> str | None:
+    """Why a deployment or flow cannot have this name; placeholders are not judged."""
+    found = None if "{{" in name else _BANNED.search(name)
+    return (
+        f"{quoted(name)} holds {found.group()!r}; a name has none of / % & > <" if found else None
+    )
+
+
+def _ignored(item: dict[Any, Any], model: type[BaseModel], path: Path, report: Report) -> None:
+    known = list(model.model_fields)
+    for key in item:
+        if not isinstance(key, str) or key in known:
+            continue
+        hint = did_you_mean(key, known)
+        if model is schema.DeploymentSection:
+            hint = _BELONGS.get(key, hint)
+        report.key((*path, key), f"{_NO_PLACE}: {quoted(key)}", hint, "warning")
+
+
+def _tags(tags: Any, path: Path, report: Report) -> None:
+    for number, tag in enumerate(tags if isinstance(tags, list) else [tags]):
+        if isinstance(tag, str) and tag.startswith(MARK_PREFIX):
+            message = f"tags that start with {MARK_PREFIX!r} are marks of ownership"
+            report.error((*path, number), message, "choose another tag")
+
+
+def _schedules(item: dict[Any, Any], path: Path, report: Report) -> None:
+    legacy, listed = item.get("schedule"), item.get("schedules")
+    if legacy and "schedules" in item:
+        message = "'schedule' and 'schedules' exclude each other"
+        report.key((*path, "schedule"), message, "keep schedules:")
+    slugs: dict[str, int] = {}
+    entries = [((*path, "schedule"), legacy)] if legacy else []
+    if isinstance(listed, list):
+        entries += [((*path, "schedules", n), each) for n, each in enumerate(listed)]
+    for where, entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        if isinstance(entry.get("schedule"), dict):
+            move = "move cron, interval or rrule up to the item itself"
+            report.key((*where, "schedule"), "a schedule is not nested", move)
+            continue
+        try:
+            section = schema.ScheduleSection.model_validate(entry)
+        except ValidationError:
+            continue  # told already
+        for part, message, hint in schedules.check(section):
+            report.error((*where, part) if part else where, message, hint)
+        if section.slug and section.slug in slugs:
+            message = f"slug {quoted(section.slug)} is used twice in this deployment"
+            report.error((*where, "slug"), message, "every schedule has a slug of its own")
+        slugs.setdefault(section.slug or "", 0)
+        if section.replaces:
+            message = "'replaces' is not acted on by this version"
+            hint = "the old schedule is removed, the new one created"
+            report.key((*where, "replaces"), message, hint, "warning")
+
+
+def _steps(steps: Any, path: Path, report: Report) -> None:
+    single = isinstance(steps, dict)
+    listed = ([steps] if steps else []) if single else steps
+    for number, step in enumerate(listed if isinstance(listed, list) else []):
+        where = path if single else (*path, number)
+        if not isinstance(step, dict) or not step:
+            continue
+        if len(step) > 1:
+            message = f"a step is one key, this has {len(step)}"
+            report.error(where, message, "indent the inputs of the step under its name")
+            continue
+        [(name, inputs)] = step.items()
+        if inputs is not None and not isinstance(inputs, dict):
+            message = f"inputs of {quoted(str(name))} must be a mapping"
+            report.error((*where, name), message, "write 'key: value' lines below it")
+
+
+def _duplicate(
+    item: dict[Any, Any], number: int, seen: dict[tuple[str, str], int], report: Report
+) -> None:
+    name, flow = item.get("name"), item.get("entrypoint")
+    if not (isinstance(name, str) and isinstance(flow, str) and name and flow):
+        return
+    first = seen.setdefault((flow, name), number)
+    if first != number:
+        message = f"the same name and entrypoint as deployments[{first}]"
+        report.error(("deployments", number, "name"), message, "rename or remove one of them")

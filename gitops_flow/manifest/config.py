@@ -1,0 +1,76 @@
+"""A manifest that has been read: what it says, and where it says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_flow.manifest import yamltree
+from gitops_flow.model import CodeStoreSettings, Position, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from gitops_flow.manifest.schema import DeploymentSection
+    from gitops_flow.model import Json
+
+Steps = tuple["dict[str, Json]", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentConfig:
+    """One item of ``deployments:`` with its placeholders as written.
+
+    ``index`` counts from 0. ``name`` and ``entrypoint`` may hold placeholders.
+    """
+
+    index: int
+    name: str
+    entrypoint: str
+    where: Position
+    spec: DeploymentSection
+
+    @property
+    def label(self) -> str:
+        """How messages name it: ``deployments[0] 'etl'``."""
+        return f"deployments[{self.index}] {self.name!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class GitflowConfig:
+    """The ``gitflow:`` section. Sizes are in bytes, None for the default."""
+
+    code_store: CodeStoreSettings = field(default_factory=CodeStoreSettings)
+    allow_secrets: tuple[str, ...] = ()
+    max_file_size: int | None = None
+    max_total_size: int | None = None
+    submodules: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A ``prefect.yaml`` without errors.
+
+    The step sections are None when absent or null, and empty when written as
+    ``[]``. ``problems`` are warnings, in the file's order.
+    """
+
+    shown: str
+    name: str | None
+    deployments: tuple[DeploymentConfig, ...]
+    gitflow: GitflowConfig
+    build: Steps | None = None
+    push: Steps | None = None
+    pull: Steps | None = None
+    problems: tuple[Problem, ...] = ()
+    root: yamltree.Node | None = field(default=None, repr=False, compare=False)
+
+    def position(self, *path: Hashable) -> Position:
+        """Where the value at ``path`` is, or else the nearest thing around it."""
+        return position(self.root, self.shown, path)
+
+
+def position(root: yamltree.Node | None, shown: str, path: tuple[Hashable, ...]) -> Position:
+    """Where the value at ``path`` starts, or else the nearest thing around it."""
+    node, _ = yamltree.at(root, path)
+    return Position(shown, node.line, node.column) if node else Position(shown, 1, 1)

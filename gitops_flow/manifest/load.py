@@ -1,0 +1,153 @@
+"""Reading a manifest: every problem at once, or a Manifest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from gitops_flow.errors import ManifestError
+from gitops_flow.manifest import checks, plain, yamltree
+from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest, position
+from gitops_flow.manifest.report import Report
+from gitops_flow.manifest.schema import DeploymentSection, GitflowSection, ManifestSection
+from gitops_flow.manifest.wording import described
+from gitops_flow.model import CodeStoreSettings, Position, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_Section = TypeVar("_Section", bound=BaseModel)
+
+
+def load(path: Path, shown: str) -> Manifest:
+    """Read and check the manifest at ``path``.
+
+    Args:
+        path: the file.
+        shown: its name in messages, usually relative to where the user is.
+
+    Raises:
+        ManifestError: with every problem that was found, in the file's order.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(yamltree.MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise _error(shown, [Problem(f"{shown} cannot be read: {reason}")]) from None
+    return parse(data, shown)
+
+
+def parse(data: bytes, shown: str) -> Manifest:
+    """As :func:`load`, from the file's content.
+
+    Raises:
+        ManifestError: with every problem that was found, in the file's order.
+    """
+    try:
+        root, problems = yamltree.read(data, shown)
+    except yamltree.Fatal as fatal:
+        raise _error(shown, [fatal.problem]) from None
+    if root is None or not isinstance(root.value, dict):
+        raise _error(shown, [*problems, _not_a_manifest(root, shown)])
+    report = Report(root, shown, problems)
+    raw = plain.manifest(root.value, report)
+    top = _validate(ManifestSection, {**raw, "deployments": []}, (), report)
+    listed = raw.get("deployments", [])
+    if not isinstance(listed, list):
+        hint = "remove the line, or write []" if listed is None else "start each item with '- '"
+        report.error(("deployments",), f"expected a list, got {described(listed)}", hint)
+        listed = []
+    sections = [
+        _validate(DeploymentSection, item, ("deployments", number), report)
+        for number, item in enumerate(listed)
+    ]
+    checks.manifest(raw, report)
+    if report.failed or top is None:
+        raise _error(shown, report.sorted())
+    configs = tuple(
+        _config(number, section, root, shown)
+        for number, section in enumerate(sections)
+        if section is not None
+    )
+    return Manifest(
+        shown=shown,
+        name=top.name,
+        deployments=configs,
+        gitflow=_gitflow(top.gitflow),
+        build=_tuple(top.build),
+        push=_tuple(top.push),
+        pull=_tuple(top.pull),
+        problems=tuple(report.sorted()),
+        root=root,
+    )
+
+
+def _validate(
+    model: type[_Section], value: Any, path: tuple[Any, ...], report: Report
+) -> _Section | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            report.invalid(path, detail)
+        return None
+
+
+def _config(
+    number: int, section: DeploymentSection, root: yamltree.Node, shown: str
+) -> DeploymentConfig:
+    return DeploymentConfig(
+        index=number,
+        name=section.name or "",
+        entrypoint=section.entrypoint or "",
+        where=position(root, shown, ("deployments", number)),
+        spec=section,
+    )
+
+
+def _gitflow(section: GitflowSection | None) -> GitflowConfig:
+    if section is None:
+        return GitflowConfig()
+    store = section.code_store
+    return GitflowConfig(
+        code_store=CodeStoreSettings(
+            remote=store.remote,
+            branch=store.branch,
+            pull_url=store.pull_url,
+            credentials=store.credentials,
+        )
+        if store
+        else CodeStoreSettings(),
+        allow_secrets=tuple(section.allow_secrets or ()),
+        max_file_size=section.max_file_size,
+        max_total_size=section.max_total_size,
+        submodules=section.submodules == "include",
+    )
+
+
+def _tuple(steps: list[dict[str, Any]] | None) -> tuple[dict[str, Any], ...] | None:
+    return None if steps is None else tuple(steps)
+
+
+def _not_a_manifest(root: yamltree.Node | None, shown: str) -> Problem:
+    if root is None or root.value is None:
+        return Problem("the file is empty", Position(shown, 1, 1), "add a 'deployments:' list")
+    where = Position(shown, root.line, root.column)
+    message = f"expected a mapping at the top level, got {described(root.value)}"
+    return Problem(message, where, "start with 'deployments:'")
+
+
+def _error(shown: str, problems: list[Problem]) -> ManifestError:
+    rendered = tuple(
+        str(problem if problem.severity == "error" else _as_warning(problem))
+        for problem in problems
+    )
+    count = sum(1 for problem in problems if problem.severity == "error")
+    message = f"{count} problem{'s' * (count != 1)} in {shown}; nothing was changed"
+    return ManifestError(message, rendered)
+
+
+def _as_warning(problem: Problem) -> Problem:
+    return Problem(f"warning: {problem.message}", problem.where, problem.hint, problem.severity)

@@ -1,0 +1,218 @@
+"""The shape of a ``prefect.yaml``: what each key may hold.
+
+The models take exactly what Prefect 3.8's own take. Keys they do not know are
+kept in ``model_extra``, because Prefect ignores most of them silently and we
+say so.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from gitops_flow.errors import GitError
+from gitops_flow.git import url
+
+_BLOCK = re.compile(r"\{\{\s*prefect\.blocks\.[\w.\-\[\]]+\s*\}\}")
+_SIZE = re.compile(r"(?i)\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def wrong(message: str, hint: str | None = None) -> PydanticCustomError:
+    """The error for a value, in the words that the user will read."""
+    return PydanticCustomError("gitflow", "{message}", {"message": message, "hint": hint})
+
+
+def _steps(value: Any) -> Any:
+    # One step may be written without the list around it.
+    if isinstance(value, dict):
+        return [value] if value else None
+    return value
+
+
+def _tags(value: Any) -> Any:
+    if value is None or isinstance(value, str | list):
+        return value
+    raise wrong("expected a list of tags", "write [tag, other-tag]")
+
+
+def _limit(value: Any) -> Any:
+    return value if value is None or isinstance(value, dict) else {"limit": value}
+
+
+def _flag(value: Any) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    raise wrong("expected true or false")
+
+
+def _legacy(value: Any) -> Any:
+    return None if value == {} else value
+
+
+def _anchor(value: Any) -> Any:
+    if value is None or isinstance(value, str | datetime.date):
+        return value
+    raise wrong("expected a date and time", "write it as '2024-01-31T09:00:00Z'")
+
+
+def _placeholder(value: Any) -> Any:
+    values = list(value.values()) if isinstance(value, dict) and value else [value]
+    if value is not None and not all(isinstance(v, str) and _BLOCK.fullmatch(v) for v in values):
+        raise wrong(
+            "expected a placeholder; a literal secret would be readable by everybody",
+            "write '{{ prefect.blocks.secret.NAME }}'",
+        )
+    return value
+
+
+def _no_password(value: str) -> str:
+    scheme, found, rest = value.partition("://")
+    userinfo = rest.partition("/")[0].rpartition("@")[0] if found else ""
+    if userinfo and (":" in userinfo or scheme.lower() in ("http", "https")):
+        raise wrong("the address holds a user name or password", "put it under credentials")
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        return url.check_address(_no_password(value))
+    except GitError as error:
+        raise wrong(error.message, error.hint) from None
+
+
+def _remote(value: str) -> str:
+    # The name of a configured remote, or a relative path, is not an address.
+    if "://" in value or "@" in value or value.startswith("-"):
+        return _address(value)
+    return value
+
+
+def _branch(value: str) -> str:
+    try:
+        return url.check_branch(value)
+    except GitError as error:
+        raise wrong(error.message, error.hint) from None
+
+
+def _size(value: Any) -> Any:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    size = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
+    if size <= 0:
+        raise wrong("expected a size above 0", "write bytes, or for example 50MB")
+    return size
+
+
+def _pinned(value: Any) -> Any:
+    if value == "stock":
+        raise wrong("'stock' is not available in this version yet", "use pinned")
+    return value
+
+
+Steps = Annotated[list[dict[str, Any]] | None, BeforeValidator(_steps)]
+Flag = Annotated[Any, BeforeValidator(_flag)]
+Size = Annotated[int | None, BeforeValidator(_size)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class WorkPoolSection(_Section):
+    """``work_pool:`` of a deployment."""
+
+    name: str | None = None
+    work_queue_name: str | None = None
+    job_variables: dict[str, Any] = Field(default_factory=dict)
+
+
+class ConcurrencySection(_Section):
+    """``concurrency_limit:``, a number or a mapping."""
+
+    limit: Annotated[int, Field(gt=0)] | None = None
+    collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] | None = None
+    grace_period_seconds: Annotated[int, Field(ge=60, le=86400)] | None = None
+
+
+class ScheduleSection(BaseModel):
+    """One item of ``schedules:``; Prefect refuses unknown keys here, and so do we."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: str | None = None
+    interval: datetime.timedelta | None = None
+    rrule: str | None = None
+    timezone: str | None = None
+    anchor_date: Annotated[Any, BeforeValidator(_anchor)] = None
+    active: Flag = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    slug: str | None = None
+    replaces: str | None = None
+    day_or: Flag = None
+
+
+class DeploymentSection(_Section):
+    """One item of ``deployments:``."""
+
+    name: str | None = None
+    version: str | None = None
+    version_type: str | None = None
+    tags: Annotated[Any, BeforeValidator(_tags)] = None
+    description: str | None = None
+    schedule: Annotated[ScheduleSection | None, BeforeValidator(_legacy)] = None
+    schedules: list[ScheduleSection] | None = None
+    paused: bool | None = None
+    concurrency_limit: Annotated[ConcurrencySection | None, BeforeValidator(_limit)] = None
+    flow_name: str | None = None
+    entrypoint: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    enforce_parameter_schema: bool | None = None
+    build: Steps = None
+    push: Steps = None
+    pull: Steps = None
+    work_pool: WorkPoolSection | None = None
+    triggers: list[dict[str, Any]] | None = None
+    sla: list[Any] | None = None
+
+
+class CodeStoreSection(BaseModel):
+    """``gitflow: code_store:``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    remote: Annotated[str, AfterValidator(_remote)] | None = None
+    branch: Annotated[str, AfterValidator(_branch)] | None = None
+    pull_url: Annotated[str, AfterValidator(_address)] | None = None
+    credentials: Annotated[Any, BeforeValidator(_placeholder)] = None
+
+
+class GitflowSection(BaseModel):
+    """``gitflow:``, which is ours; a misspelt key is an error here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code_store: CodeStoreSection | None = None
+    checkout: Annotated[Literal["pinned"], BeforeValidator(_pinned)] = "pinned"
+    allow_secrets: list[str] | None = None
+    max_file_size: Size = None
+    max_total_size: Size = None
+    submodules: Literal["refuse", "include"] = "refuse"
+
+
+class ManifestSection(_Section):
+    """The whole file."""
+
+    prefect_version: str | None = Field(default=None, alias="prefect-version")
+    name: str | None = None
+    build: Steps = None
+    push: Steps = None
+    pull: Steps = None
+    definitions: Any = None
+    deployments: list[DeploymentSection] = Field(default_factory=list)
+    gitflow: GitflowSection | None = None

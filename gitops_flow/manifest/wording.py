@@ -1,0 +1,116 @@
+"""Validation errors in plain words: what was expected, what is there, the nearest word."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow.redact import is_secret_key, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+
+_EXPECTED = {
+    "string": "text",
+    "int": "a whole number",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "list": "a list",
+    "time_delta": "a duration in seconds, as HH:MM:SS, or ISO 8601",
+}
+_HINTS = {
+    "dict": "write 'key: value' lines below it",
+    "model": "write 'key: value' lines below it",
+    "list": "start each item with '- '",
+}
+
+
+def nearest(word: str, words: Iterable[str], closeness: float = 0.6) -> str | None:
+    """The valid word that ``word`` was probably meant to be, if any is close."""
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=closeness)
+    return found[0] if found else None
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str | None:
+    """A hint that names the nearest valid word, or None."""
+    found = nearest(word, words)
+    return f"did you mean {found!r}?" if found else None
+
+
+def dotted(path: Sequence[Hashable]) -> str:
+    """``schedules[0].cron`` for ``("schedules", 0, "cron")``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int) and not isinstance(part, bool):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else str(part)
+    return text
+
+
+def quoted(value: str, *, key: object = "") -> str:
+    """``value`` in quotes, shortened and without secrets; ``key`` says what it is for."""
+    if isinstance(key, str) and is_secret_key(key):
+        return "text"
+    value = redact(value)
+    return repr(value if len(value) <= 40 else f"{value[:37]}...")
+
+
+def described(value: Any, *, key: object = "") -> str:
+    """What stands in the file, in a few words that hold no secret."""
+    if isinstance(key, str) and is_secret_key(key) and not isinstance(value, dict | list):
+        return "something else"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        text = str(value) if abs(value) < 1e40 else "too large to show"
+        return f"the number {text}"
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, datetime.date):
+        return f"the date {value.isoformat()}"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return "binary data" if isinstance(value, bytes) else "a value"
+
+
+def explain(error: ErrorDetails) -> tuple[str, str | None]:
+    """The message and hint for one pydantic error, except for unknown keys."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    key = next((part for part in reversed(error["loc"]) if isinstance(part, str)), "")
+    if kind == "gitflow":
+        hint = context.get("hint")
+        return str(context["message"]), str(hint) if hint else None
+    got = described(value, key=key)
+    if kind == "literal_error":
+        words = re.findall(r"'([^']+)'", str(context["expected"]))
+        hint = (
+            did_you_mean(value.upper() if words[0].isupper() else value, words)
+            if isinstance(value, str)
+            else None
+        )
+        return f"expected {' or '.join(words)}, got {got}", hint
+    if kind in ("greater_than", "greater_than_equal", "less_than_equal"):
+        bound = {"greater_than": "above", "greater_than_equal": "of at least"}.get(
+            kind, "of at most"
+        )
+        limit = next(iter(context.values()))
+        return f"expected a number {bound} {limit}, got {value}", None
+    family = re.sub(r"_(type|parsing|parsing_size|from_float|attributes_type)$", "", kind)
+    if family not in _EXPECTED:
+        return error["msg"], None
+    hint = _HINTS.get(family)
+    if family == "string" and isinstance(value, bool | int | float | datetime.date):
+        hint = "put it in quotes"
+    elif family in ("dict", "list") and value is None:
+        hint = (
+            "remove the line, or write {}" if family == "dict" else "remove the line, or write []"
+        )
+    return f"expected {_EXPECTED[family]}, got {got}", hint
