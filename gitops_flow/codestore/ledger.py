@@ -38,7 +38,6 @@ class Release:
     """
 
     snapshot: Snapshot
-    source_ref: str | None
     deployments: tuple[str, ...]
     author: str
     when: int
@@ -75,7 +74,7 @@ def message(release: Release) -> str:
         (_TRAILER, snapshot.commit),
         ("Gitflow-Source", origin.source),
         ("Gitflow-Source-Commit", origin.commit or "none"),
-        ("Gitflow-Source-Ref", release.source_ref or "none"),
+        ("Gitflow-Source-Ref", origin.ref or "none"),
         ("Gitflow-Dirty", "true" if origin.dirty else "false"),
         ("Gitflow-Author", origin.author),
         *(("Gitflow-Deployment", name) for name in release.deployments),

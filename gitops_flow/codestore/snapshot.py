@@ -84,7 +84,7 @@ def take(
             )
         commit = objects.write_commit(taken.tree, (), MESSAGE, IDENT)
     dirty = bool(taken.changes)
-    provenance = Provenance(source, taken.scan.commit, dirty, author)
+    provenance = Provenance(source, taken.scan.commit, dirty, author, taken.scan.ref)
     return Snapshot(commit, taken.tree, provenance, taken.changes, taken.left_out)
 
 

@@ -1,0 +1,101 @@
+"""Where the code store is, from settings and remotes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gitops_flow.codestore import address
+from gitops_flow.errors import CodeStoreError, GitError
+from gitops_flow.git.repository import Repository
+from gitops_flow.model import CodeStoreSettings
+
+
+def _repository(**remotes: str) -> Repository:
+    config = tuple(("local", f"remote.{name}.url", url) for name, url in remotes.items())
+    return Repository(Path("/work/shop"), Path("/work/shop/.git"), None, config)
+
+
+def _resolve(repository: Repository, **said: str) -> address.CodeStore:
+    return address.resolve(repository, CodeStoreSettings(**said), Path("/data"))
+
+
+def test_origin_is_the_default() -> None:
+    found = _resolve(_repository(up="https://h/up.git", origin="https://h/own.git"))
+    assert (found.url, found.branch, found.embedded) == ("https://h/own.git", "code-store", False)
+
+
+def test_the_only_remote_is_taken_whatever_its_name() -> None:
+    assert _resolve(_repository(upstream="https://h/x.git")).url == "https://h/x.git"
+
+
+def test_several_remotes_without_origin_are_a_question() -> None:
+    with pytest.raises(CodeStoreError, match=r"no origin, but a, b"):
+        _resolve(_repository(a="https://h/a", b="https://h/b"))
+
+
+def test_a_named_remote_wins() -> None:
+    found = _resolve(_repository(origin="https://h/x", lan="ssh://git@nas/x"), remote="lan")
+    assert found.url == "ssh://git@nas/x"
+
+
+def test_a_name_that_is_no_remote_is_an_error_that_lists_them() -> None:
+    with pytest.raises(CodeStoreError) as error:
+        _resolve(_repository(origin="https://h/x"), remote="orign")
+    assert "the remotes are: origin" in str(error.value.hint)
+
+
+def test_without_a_remote_the_store_is_embedded_under_the_data_directory() -> None:
+    found = _resolve(_repository())
+    assert found.embedded
+    assert found.url.startswith("/data/code-stores/shop-")
+
+
+def test_a_password_in_the_address_goes_to_git_alone() -> None:
+    found = _resolve(_repository(origin="https://me:s3cret@h/x.git"))
+    assert found.url == found.pull_url == "https://h/x.git"
+    assert found.auth is not None
+    assert (found.auth.username, found.auth.secret) == ("me", "s3cret")
+    assert "s3cret" not in repr(found)
+
+
+def test_a_token_as_user_name_is_a_secret() -> None:
+    found = _resolve(_repository(origin="https://t0ken@h/x.git"))
+    assert found.auth is not None
+    assert (found.auth.username, found.auth.secret) == (None, "t0ken")
+
+
+def test_workers_may_have_another_address() -> None:
+    found = _resolve(_repository(origin="https://out/x"), pull_url="http://in/x")
+    assert (found.url, found.pull_url) == ("https://out/x", "http://in/x")
+
+
+@pytest.mark.parametrize("remote", ["ext::sh -c id", "--upload-pack=/x", "foo://h/x", "a\nb/c"])
+def test_an_address_that_git_could_run_is_refused(remote: str) -> None:
+    with pytest.raises((GitError, CodeStoreError)):
+        _resolve(_repository(), remote=remote)
+
+
+@pytest.mark.parametrize("branch", ["-x", "a..b", "a b", "x.lock", "HEAD", "a~1", "refs//x", "@"])
+def test_a_branch_name_that_git_would_not_take_is_refused(branch: str) -> None:
+    with pytest.raises(GitError, match="not a valid branch name"):
+        _resolve(_repository(origin="https://h/x"), branch=branch)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "https://github.com/a/b.git",
+        "https://user:token@GitHub.com/a/b",
+        "git@github.com:a/b.git",
+        "ssh://git@github.com:22/a/b/",
+        "git://github.com/a/b",
+    ],
+)
+def test_one_repository_has_one_identity(spelling: str) -> None:
+    assert address.identity(_repository(origin=spelling)) == "github.com/a/b"
+
+
+def test_a_repository_without_a_remote_is_known_by_its_path() -> None:
+    assert address.identity(_repository()) == "/work/shop"
