@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -12,13 +13,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError
+from gitops_flow.git.url import origin
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-MINIMUM_VERSION = (2, 30)
+# The first that takes settings from its environment (GIT_CONFIG_COUNT); an older
+# one would ignore every setting below without a word.
+MINIMUM_VERSION = (2, 31)
 
 # Inherited GIT_* would redirect us to another repository, index or configuration
 # (a hook sets several); these few say how to reach a server or where the user's
@@ -83,6 +87,10 @@ class Auth:
     username: str | None = None
 
 
+class GitTimeoutError(GitError):
+    """Git was ended because it took longer than it was allowed to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What git answered; ``stderr`` is decoded and redacted."""
@@ -116,14 +124,15 @@ def run(
         check: raise on a non-zero exit status.
 
     Raises:
-        GitError: git is missing, took too long, or (with ``check``) failed.
+        GitTimeoutError: git took longer than ``timeout``.
+        GitError: git is missing, or (with ``check``) failed.
     """
     process = start(args, cwd=cwd, env=env, config=config, auth=auth, pipe_stdin=stdin is not None)
     try:
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         kill(process)
-        raise GitError(
+        raise GitTimeoutError(
             f"git {_verb(args)} did not finish within {timeout:g} s",
             hint="check that the server answers and is not overloaded",
             retry=True,
@@ -170,15 +179,24 @@ def start(
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-    except OSError as error:
-        raise GitError(f"git could not be started: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise GitError(f"git could not be started: {reason}") from error
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a started git with everything it started, and reap it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    # A helper that left the session (a persistent ssh connection) may hold the
+    # pipes open for minutes; it is not ours to wait for.
+    with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
+        process.communicate(timeout=2)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    process.wait()
 
 
 def failure(args: Sequence[str | bytes], result: Result) -> GitError:
@@ -199,6 +217,21 @@ def version() -> tuple[int, ...]:
     """The version of git as numbers, ``(2, 39, 5)``."""
     found = re.search(rb"(\d+(?:\.\d+)+)", run(["--version"], timeout=30).stdout)
     return tuple(int(part) for part in found[1].split(b".")) if found else (0,)
+
+
+@functools.cache
+def require_version() -> None:
+    """Raise GitError unless git is there and new enough; asked once per process."""
+    found = version()
+    if found < MINIMUM_VERSION:
+        raise GitError(
+            f"git {_dotted(found)} is too old: {_dotted(MINIMUM_VERSION)} or newer is needed",
+            hint="upgrade git",
+        )
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
 
 
 def _verb(args: Sequence[str | bytes]) -> str:
@@ -228,7 +261,7 @@ def _environment(
     settings = [*_inherited_config(), *_CONFIG, *config]
     if auth is not None:
         # The helper's text names variables; their values are only in the environment.
-        scope = f"credential.{_origin(auth.url)}"
+        scope = f"credential.{origin(auth.url)}"
         settings += [
             (f"{scope}.helper", ""),
             (
@@ -261,8 +294,3 @@ def _inherited_config() -> list[tuple[str, str]]:
         if key is not None:
             pairs.append((key, os.environ.get(f"GIT_CONFIG_VALUE_{number}", "")))
     return pairs
-
-
-def _origin(url: str) -> str:
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?([^/]+)", url)
-    return f"{found[1]}://{found[2]}" if found else url

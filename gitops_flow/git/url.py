@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from gitops_flow.errors import GitError
 from gitops_flow.redact import redact
@@ -57,9 +57,8 @@ def check_address(address: str) -> str:
                 f"{shown}: transport {scheme!r} is not allowed",
                 hint=f"use one of {', '.join(_SCHEMES)}, or a path",
             )
-        host = "" if scheme == "file" else (urlsplit(address).hostname or "")
-        if host.startswith("-") or (scheme != "file" and not host):
-            raise GitError(f"{shown}: the address has no valid host")
+        if not (_absolute_file(address) if scheme == "file" else _has_host(address)):
+            raise GitError(f"{shown}: the address has no valid host or path")
         return address
     if Path(address).is_absolute():
         return address
@@ -73,6 +72,27 @@ def check_address(address: str) -> str:
     )
 
 
+def _absolute_file(address: str) -> bool:
+    return address.split("://", 1)[1].startswith("/")
+
+
+def _has_host(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        host, user = unquote(parts.hostname or ""), unquote(parts.username or "")
+        port = parts.port
+    except ValueError:
+        return False
+    # ssh would take a leading dash for an option; git decodes %2d before it calls ssh.
+    return bool(host) and port != 0 and not host.startswith("-") and not user.startswith("-")
+
+
+def origin(url: str) -> str:
+    """``scheme://host[:port]`` of a URL without userinfo; any other address as it is."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/]*@)?([^/]+)", url)
+    return f"{found[1]}://{found[2]}" if found else url
+
+
 def split_userinfo(address: str) -> tuple[str, str | None, str | None]:
     """Take the user name and password out of an http(s) URL.
 
@@ -80,7 +100,7 @@ def split_userinfo(address: str) -> tuple[str, str | None, str | None]:
         ``(address without them, user name or None, password or None)``. An ssh
         user name stays: it is part of the address.
     """
-    parts = urlsplit(address) if "://" in address else None
+    parts = _parsed(address)
     if parts is None or parts.scheme.lower() not in ("http", "https") or "@" not in parts.netloc:
         return address, None, None
     userinfo, _, host = parts.netloc.rpartition("@")
@@ -99,7 +119,7 @@ def normalise(address: str) -> str:
         found = _SCP.fullmatch(address)
         if found:
             return _join(found["host"].lower(), found["path"])
-    parts = urlsplit(address) if "://" in address else None
+    parts = _parsed(address)
     if parts is None or parts.scheme == "file":
         return _trim(parts.path if parts else address)
     host = (parts.hostname or "").lower()
@@ -113,6 +133,17 @@ def name_of(address: str) -> str:
     """The repository's own name: the last part of its path, without ``.git``."""
     last = _trim(address.replace("\\", "/")).rsplit("/", 1)[-1].rsplit(":", 1)[-1]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "repository"
+
+
+def _parsed(address: str) -> SplitResult | None:
+    if "://" not in address:
+        return None
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 def _join(host: str, path: str) -> str:
