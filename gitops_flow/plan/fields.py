@@ -1,0 +1,110 @@
+"""Which fields of a deployment differ. The manifest is the truth; what it cannot say is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow.model import PULL_STEP, Deployment, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PLAIN = ("entrypoint", "path", "description")
+_JSON = ("parameters", "job_variables")
+# What a deployment gets that names a queue and no pool.
+_AGENT_POOL = "default-agent-pool"
+_DEFAULT_QUEUE = "default"
+# PostgreSQL's jsonb gives back larger floats as whole numbers.
+_EXACT = 1e15
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field that differs: its name in :class:`~gitops_flow.model.Deployment`, and both values.
+
+    The values may hold secrets of the user's (job variables, parameters).
+    """
+
+    field: str
+    before: Json
+    after: Json
+
+
+def differences(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...]:
+    """What a write has to change so that ``live`` is as ``desired`` (schedules apart)."""
+    names = [name for name in _PLAIN if getattr(desired, name) != getattr(live, name)]
+    names += [name for name in _JSON if not same(getattr(desired, name), getattr(live, name))]
+    if set(desired.tags) != set(live.tags):
+        names.append("tags")
+    # No schema means that the flow could not be read, not that it takes no parameters.
+    if desired.parameter_schema is not None and not same(
+        desired.parameter_schema, live.parameter_schema
+    ):
+        names.append("parameter_schema")
+    if desired.enforce_parameter_schema != live.enforce_parameter_schema:
+        names.append("enforce_parameter_schema")
+    if desired.paused is not None and desired.paused != live.paused:
+        names.append("paused")
+    names += _place(desired, live)
+    names += _concurrency(desired, live)
+    if not _same_steps(desired.pull_steps, live.pull_steps):
+        names.append("pull_steps")
+    if desired.version != live.version and (not desired.version_is_ours or _new_code(names)):
+        names.append("version")
+    return tuple(FieldChange(name, getattr(live, name), getattr(desired, name)) for name in names)
+
+
+def same(one: Json, other: Json) -> bool:
+    """Whether two JSON values are equal; unlike ``==`` it tells true, 1 and 1.0 apart."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one == other and (
+            isinstance(one, float) == isinstance(other, float) or abs(one) > _EXACT
+        )
+    return bool(one == other)
+
+
+def _new_code(names: Sequence[str]) -> bool:
+    # Our own version says which commit the code is from. The same code from a later
+    # commit is no difference: writing it would cost the deployment its upcoming runs.
+    return "pull_steps" in names or "job_variables" in names
+
+
+def _place(desired: Deployment, live: Deployment) -> list[str]:
+    pool = desired.work_pool or (_AGENT_POOL if desired.work_queue else None)
+    names = [] if pool == live.work_pool else ["work_pool"]
+    if pool is not None and (desired.work_queue or _DEFAULT_QUEUE) != live.work_queue:
+        names.append("work_queue")
+    return names
+
+
+def _concurrency(desired: Deployment, live: Deployment) -> list[str]:
+    names = [] if desired.concurrency_limit == live.concurrency_limit else ["concurrency_limit"]
+    wanted, there = desired.concurrency_options, live.concurrency_options or {}
+    # The server fills in what was not given.
+    given = {key: there.get(key) for key in wanted} if wanted is not None else {}
+    if (wanted is None and there) or (wanted is not None and not same(wanted, given)):
+        names.append("concurrency_options")
+    return names
+
+
+def _same_steps(
+    desired: Sequence[dict[str, Json]] | None, live: Sequence[dict[str, Json]] | None
+) -> bool:
+    if desired is None or live is None:
+        return desired is live
+    return same([_code(step) for step in desired], [_code(step) for step in live])
+
+
+def _code(step: dict[str, Json]) -> dict[str, Json]:
+    """``step`` without the provenance, which says where the code came from and not what it is."""
+    inputs = step.get(PULL_STEP)
+    if not isinstance(inputs, dict):
+        return step
+    return {**step, PULL_STEP: {key: inputs[key] for key in inputs if key != "source"}}

@@ -1,0 +1,137 @@
+"""Which schedules are added, changed in place or removed, so that as many as possible keep their ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gitops_flow.plan.fields import same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gitops_flow.model import Json, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleChange:
+    """A live schedule that is changed in place.
+
+    ``spec`` holds its new times, or None when only other things differ.
+    """
+
+    desired: Schedule
+    live: Schedule
+    spec: dict[str, Json] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDiff:
+    """What happens to a deployment's schedules; falsy when nothing does."""
+
+    add: tuple[Schedule, ...] = ()
+    change: tuple[ScheduleChange, ...] = ()
+    remove: tuple[Schedule, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.change or self.remove)
+
+
+def compare(desired: Sequence[Schedule], live: Sequence[Schedule]) -> ScheduleDiff:
+    """Pair schedules by slug, then by equal times, then by kind; the rest is added or removed."""
+    wanted, there = list(desired), list(live)
+    pairs = [
+        *_pair(wanted, there, lambda one, other: one.slug is not None and one.slug == other.slug),
+        *_pair(wanted, there, _alike),
+        *_pair(wanted, there, lambda one, other: same_times(one.spec, other.spec)),
+        *_pair(wanted, there, lambda one, other: kind(one.spec) == kind(other.spec)),
+    ]
+    changes = (_change(one, other) for one, other in pairs)
+    return ScheduleDiff(
+        add=tuple(wanted),
+        change=tuple(change for change in changes if change is not None),
+        remove=tuple(there),
+    )
+
+
+def _pair(
+    wanted: list[Schedule], there: list[Schedule], fits: Callable[[Schedule, Schedule], bool]
+) -> list[tuple[Schedule, Schedule]]:
+    """Take the pairs that fit out of both lists."""
+    pairs = []
+    for one in tuple(wanted):
+        other = next((item for item in there if fits(one, item)), None)
+        if other is not None:
+            pairs.append((one, other))
+            wanted.remove(one)
+            there.remove(other)
+    return pairs
+
+
+def _alike(one: Schedule, other: Schedule) -> bool:
+    return (
+        same_times(one.spec, other.spec)
+        and same(one.parameters, other.parameters)
+        and one.active in (None, other.active)
+    )
+
+
+def _change(desired: Schedule, live: Schedule) -> ScheduleChange | None:
+    times = same_times(desired.spec, live.spec)
+    if (
+        times
+        and same(desired.parameters, live.parameters)
+        and desired.active in (None, live.active)
+        # The server cannot take a slug away, so one that is not asked for stays.
+        and desired.slug in (None, live.slug)
+    ):
+        return None
+    return ScheduleChange(desired, live, None if times else _new_times(desired.spec, live.spec))
+
+
+def _new_times(desired: dict[str, Json], live: dict[str, Json]) -> dict[str, Json]:
+    if kind(desired) == kind(live) == "interval" and desired.get("anchor_date") is None:
+        # Left out, the server would start counting at the time of the write.
+        return {**desired, "anchor_date": live.get("anchor_date")}
+    return desired
+
+
+def kind(spec: dict[str, Json]) -> str:
+    """``cron``, ``interval`` or ``rrule``."""
+    return next((name for name in ("cron", "interval", "rrule") if spec.get(name) is not None), "")
+
+
+def same_times(desired: dict[str, Json], live: dict[str, Json]) -> bool:
+    """Whether two specs mean the same moments, once what the server fills in is set aside."""
+    which = kind(desired)
+    if which != kind(live) or _zone(desired) != _zone(live):
+        return False
+    if which == "cron":
+        days = desired.get("day_or") is not False, live.get("day_or") is not False
+        return bool(desired["cron"] == live["cron"]) and days[0] == days[1]
+    if which == "interval":
+        anchor = desired.get("anchor_date")
+        return float(desired["interval"]) == float(live["interval"]) and (
+            anchor is None or _instant(anchor) == _instant(live.get("anchor_date"))
+        )
+    return _rule(desired, desired) == _rule(live, desired)
+
+
+def _zone(spec: dict[str, Json]) -> str:
+    return spec.get("timezone") or "UTC"
+
+
+def _instant(value: Json) -> Json:
+    try:
+        when = datetime.fromisoformat(str(value))
+    except ValueError:
+        return value
+    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _rule(spec: dict[str, Json], asked: dict[str, Json]) -> list[str]:
+    lines = [line.strip() for line in str(spec.get("rrule")).splitlines() if line.strip()]
+    if "DTSTART" in str(asked.get("rrule")).upper():
+        return lines
+    return [line for line in lines if not line.upper().startswith("DTSTART")]

@@ -1,0 +1,118 @@
+"""Deployments, their flows and their schedules: one function per thing the server can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import ApiError
+from gitops_flow.prefect import shape
+from gitops_flow.prefect.pages import batches, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gitops_flow.model import Deployment, Json, Schedule
+    from gitops_flow.prefect.client import Client
+
+
+def live(
+    client: Client, *, names: Iterable[tuple[str, str]] | None, mark: str | None
+) -> list[Deployment]:
+    """What the server has: everything that carries ``mark``, and everything named.
+
+    ``names`` holds ``(flow name, deployment name)``. With neither, all of it.
+    Listing is the server's most expensive read, so nothing is listed twice:
+    names are only asked for when the mark did not bring them.
+    """
+    if names is None and mark is None:
+        return _named(client, read_all(client, "/deployments/filter", {}, sort="NAME_ASC"))
+    found: dict[str, Deployment] = {}
+    if mark is not None:
+        body = {"deployments": {"tags": {"all_": [mark]}}}
+        owned = read_all(client, "/deployments/filter", body, sort="NAME_ASC")
+        found = {item.id or "": item for item in _named(client, owned)}
+    have = {(item.flow_name, item.name) for item in found.values()}
+    missing = sorted(set(names or ()) - have)
+    for batch in batches(missing):
+        body = {
+            "flows": {"name": {"any_": sorted({flow for flow, _ in batch})}},
+            "deployments": {"name": {"any_": sorted({name for _, name in batch})}},
+        }
+        # Flow names times deployment names is more than was asked for.
+        crossed = _named(client, read_all(client, "/deployments/filter", body, sort="NAME_ASC"))
+        wanted = set(batch)
+        found.update(
+            (item.id or "", item) for item in crossed if (item.flow_name, item.name) in wanted
+        )
+    return list(found.values())
+
+
+def _named(client: Client, items: Iterable[dict[str, Json]]) -> list[Deployment]:
+    raw = list(items)
+    by_id = {flow_id: name for name, flow_id in client.flow_ids.items()}
+    unknown = sorted({item["flow_id"] for item in raw} - by_id.keys())
+    for batch in batches(unknown):
+        body = {"flows": {"id": {"any_": list(batch)}}}
+        for flow in read_all(client, "/flows/filter", body, sort="NAME_ASC"):
+            by_id[flow["id"]] = flow["name"]
+            client.flow_ids[flow["name"]] = flow["id"]
+    # A flow that was deleted in between took its deployments along.
+    return [
+        shape.deployment(item, by_id[item["flow_id"]]) for item in raw if item["flow_id"] in by_id
+    ]
+
+
+def know_flows(client: Client, names: Iterable[str]) -> None:
+    """Look the ids of flows up together, which is cheaper than creating them one by one."""
+    unknown = sorted(set(names) - client.flow_ids.keys())
+    if len(unknown) < 2:
+        return
+    for batch in batches(unknown):
+        body = {"flows": {"name": {"any_": list(batch)}}}
+        for flow in read_all(client, "/flows/filter", body, sort="NAME_ASC"):
+            client.flow_ids[flow["name"]] = flow["id"]
+
+
+def ensure_flow(client: Client, name: str) -> str:
+    """The id of the flow called ``name``, created if there is none."""
+    known = client.flow_ids.get(name)
+    if known is None:
+        known = str(client.post("/flows/", {"name": name})["id"])
+        client.flow_ids[name] = known
+    return known
+
+
+def create(client: Client, wanted: Deployment, flow_id: str) -> str:
+    """Create ``wanted`` and return its id. Sent twice it still makes one deployment."""
+    try:
+        made = client.post("/deployments/", shape.new_deployment(wanted, flow_id))
+    except ApiError as error:
+        if error.status == 409:
+            # The flow may have been deleted since its id was read.
+            client.flow_ids.pop(wanted.flow_name, None)
+        raise
+    return str(made["id"])
+
+
+def patch(client: Client, deployment_id: str, fields: Mapping[str, Json]) -> None:
+    """Change ``fields``, which are the server's keys. It deletes the upcoming runs."""
+    client.patch(f"/deployments/{deployment_id}", fields)
+
+
+def add_schedules(client: Client, deployment_id: str, schedules: Sequence[Schedule]) -> None:
+    """Add schedules beside those that are there; no run is deleted."""
+    body = [shape.new_schedule(item) for item in schedules]
+    # Sent twice it would add two of each.
+    client.post(f"/deployments/{deployment_id}/schedules", body, repeatable=False)
+
+
+def change_schedule(
+    client: Client, deployment_id: str, schedule_id: str, fields: Mapping[str, Json]
+) -> None:
+    """Change one schedule, which keeps its id. It deletes the deployment's upcoming runs."""
+    client.patch(f"/deployments/{deployment_id}/schedules/{schedule_id}", fields)
+
+
+def delete_schedule(client: Client, deployment_id: str, schedule_id: str) -> None:
+    """Delete one schedule. It deletes every automatic run that has not started, late ones too."""
+    client.delete(f"/deployments/{deployment_id}/schedules/{schedule_id}")

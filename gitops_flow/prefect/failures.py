@@ -1,0 +1,232 @@
+"""What an HTTP failure means to the user: one :class:`ApiError` for each, with a hint."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import httpx
+
+from gitops_flow.errors import ApiError
+from gitops_flow.redact import is_secret_key, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_flow.model import Json, PrefectConnection
+
+_API_HINT = "the API's address usually ends in /api, for example http://127.0.0.1:4200/api"
+_LONGEST_DETAIL = 1000
+
+
+def unreachable(error: Exception, url: str, connection: PrefectConnection) -> ApiError:
+    """The error for a request that got no answer."""
+    base = redact(connection.api_url)
+    where = redact(url)
+    if isinstance(error, httpx.ConnectError):
+        return _not_connected(error, base, where)
+    if isinstance(error, httpx.TimeoutException):
+        return ApiError(
+            f"the Prefect server did not answer within {connection.timeout:g} s",
+            where=where,
+            hint="check the server's load, or set PREFECT_API_REQUEST_TIMEOUT (seconds)",
+            retry=True,
+        )
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
+        return ApiError(
+            "the address of the Prefect API is not an http or https URL",
+            where=base,
+            hint=f"set PREFECT_API_URL; {_API_HINT}",
+        )
+    if isinstance(error, httpx.LocalProtocolError):
+        # httpx repeats the header's value here, which may be the secret.
+        return ApiError(
+            "a header holds characters that HTTP does not allow",
+            where=where,
+            hint="look for line breaks in PREFECT_API_KEY and PREFECT_CLIENT_CUSTOM_HEADERS",
+        )
+    if isinstance(error, httpx.ProxyError):
+        return ApiError(
+            "the proxy refused the connection to the Prefect server",
+            where=where,
+            hint="see HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
+            retry=True,
+        )
+    return ApiError(
+        "the connection to the Prefect server was dropped",
+        where=where,
+        hint="the server may be restarting",
+        retry=True,
+    )
+
+
+def _not_connected(error: httpx.ConnectError, base: str, where: str) -> ApiError:
+    text = f"{error} {error.__cause__ or ''}"
+    if isinstance(_root(error), ssl.SSLError) or "SSL" in text or "CERTIFICATE" in text:
+        return ApiError(
+            f"no secure connection to the Prefect server: {redact(str(_root(error)))}",
+            where=where,
+            hint="for a private certificate authority set PREFECT_API_SSL_CERT_FILE; a server "
+            "without TLS needs http:// in PREFECT_API_URL",
+        )
+    if any(sign in text for sign in ("Name or service", "name resolution", "nodename", "getaddr")):
+        return ApiError(
+            f"the host in {base} is not known to DNS",
+            where=where,
+            hint="check PREFECT_API_URL and the network",
+            retry=True,
+        )
+    return ApiError(
+        f"no Prefect server answers at {base}",
+        where=where,
+        hint="start one with `prefect server start`, or set PREFECT_API_URL",
+        retry=True,
+    )
+
+
+def _root(error: BaseException) -> BaseException:
+    for _ in range(10):
+        inner = error.__cause__ or error.__context__
+        if inner is None:
+            break
+        error = inner
+    return error
+
+
+def no_api(answer: httpx.Response, url: str) -> ApiError:
+    """The error for an answer that is not Prefect's."""
+    kind = answer.headers.get("Content-Type", "").split(";")[0] or "something else"
+    return ApiError(
+        f"the answer is {kind}, not the Prefect API's JSON",
+        status=answer.status_code,
+        where=redact(url),
+        hint=f"check PREFECT_API_URL; {_API_HINT}",
+    )
+
+
+def refused(
+    answer: httpx.Response, url: str, body: Json, connection: PrefectConnection
+) -> ApiError:
+    """The error for an answer with a status that is no success.
+
+    The server's 422 repeats the whole request: only the place and the reason
+    are taken from it, never for a key that is named like a secret.
+    """
+    status = answer.status_code
+    where = redact(url)
+    if status in (301, 302, 303, 307, 308):
+        target = redact(answer.headers.get("Location", "another address"))
+        return ApiError(
+            f"the server redirects to {target}",
+            status=status,
+            where=where,
+            hint="set PREFECT_API_URL to the address it redirects to (without the last part)",
+        )
+    said = _said(answer, body, connection)
+    if status in (401, 403):
+        return _no_access(status, said, where)
+    if said is None and status not in (408, 429) and status < 500:
+        return no_api(answer, url)
+    if status == 405 or (status == 404 and said in (None, "Not Found")):
+        return ApiError(
+            f"the Prefect API does not know this address ({status})",
+            status=status,
+            where=where,
+            hint=f"check PREFECT_API_URL; {_API_HINT}",
+        )
+    return ApiError(
+        _MESSAGES.get(status, "the Prefect server refused the request ({status})").format(
+            status=status
+        )
+        + (f": {said}" if said else ""),
+        status=status,
+        where=where,
+        hint=_hint(status, said or ""),
+        retry=status in (408, 429) or status >= 500,
+    )
+
+
+_MESSAGES = {
+    404: "not found on the Prefect server",
+    408: "the Prefect server gave up on a slow request",
+    409: "the Prefect server reports a conflict",
+    422: "the Prefect server does not accept a value",
+    429: "the Prefect server wants fewer requests",
+    500: "the Prefect server failed internally",
+    502: "no Prefect server behind the proxy answers",
+    503: "the Prefect server is busy",
+    504: "the Prefect server behind the proxy did not answer in time",
+}
+
+
+def _hint(status: int, said: str) -> str | None:
+    if status == 404 and said.startswith("Work pool"):
+        return "create it with `prefect work-pool create NAME --type process`, or --create-pools"
+    if "Extra inputs are not permitted" in said:
+        return "this Prefect server is too old for that field; upgrade it"
+    if status == 500:
+        return "the server's log has the reason"
+    if status == 503:
+        return "on SQLite this is a locked database; fewer writers at once help"
+    return None
+
+
+def _no_access(status: int, said: str | None, where: str) -> ApiError:
+    if said and "csrf" in said.lower():
+        return ApiError(
+            f"the Prefect server refused the request: {said}",
+            status=status,
+            where=where,
+            hint="CSRF support is off (PREFECT_CLIENT_CSRF_SUPPORT_ENABLED), or a proxy drops "
+            "the headers",
+        )
+    message = "the Prefect server wants a login" if status == 401 else "access is denied"
+    return ApiError(
+        f"{message} ({status})",
+        status=status,
+        where=where,
+        hint="set PREFECT_API_AUTH_STRING (user:password) for a self-hosted server, "
+        "PREFECT_API_KEY for Prefect Cloud",
+    )
+
+
+def _said(answer: httpx.Response, body: Json, connection: PrefectConnection) -> str | None:
+    """The server's own words, without secrets; None when it is not the API that speaks."""
+    try:
+        data = answer.json()
+    except ValueError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    details = data.get("exception_detail", data.get("detail", data.get("exception_message")))
+    if isinstance(details, list):
+        text = "; ".join(_detail(item) for item in details[:5])
+    else:
+        text = str(details) if details is not None else ""
+    secrets = [*_secrets(body), connection.auth_string or "", connection.api_key or ""]
+    text = " ".join(redact(text, tuple(secrets)).split())
+    return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + " ..."
+
+
+def _detail(item: Json) -> str:
+    if not isinstance(item, dict):
+        return "a value"
+    places = [str(part) for part in item.get("loc", ()) if part != "body"]
+    place = ".".join(places) or "the request"
+    if any(is_secret_key(part) for part in places):
+        return f"{place}: not accepted"
+    return f"{place}: {item.get('msg', 'not accepted')}"
+
+
+def _secrets(body: Json, inside: bool = False) -> Iterator[str]:
+    """Texts in a request that must not come back in a message."""
+    if isinstance(body, dict):
+        for key, value in body.items():
+            # Environments carry whatever the user's programs need, under any name.
+            yield from _secrets(value, inside or key == "env" or is_secret_key(str(key)))
+    elif isinstance(body, list | tuple):
+        for value in body:
+            yield from _secrets(value, inside)
+    elif inside and isinstance(body, str):
+        yield body
+        yield repr(body)[1:-1]

@@ -1,0 +1,96 @@
+"""Automatic runs that have not started: reading them, and putting them back.
+
+The server makes runs ahead of time from a deployment's schedules and deletes
+them on almost every write. It knows each one by schedule and time, so asking
+for a time again never makes a second run of what is still there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from gitops_flow.prefect.pages import batches, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gitops_flow.model import Json
+    from gitops_flow.prefect.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An automatic run that has not started. ``start`` is aware; ``schedule_id`` made it."""
+
+    deployment_id: str
+    schedule_id: str
+    start: datetime
+
+
+def server_now(client: Client) -> datetime:
+    """The server's clock at its last answer, rounded down to a second."""
+    return client.server_time or datetime.now(UTC) - timedelta(seconds=1)
+
+
+def upcoming(client: Client, deployment_id: str, schedule_ids: Sequence[str]) -> int:
+    """How many automatic runs of these schedules are still to come."""
+    runs = _not_started([deployment_id])
+    runs["created_by"] = {"id_": list(schedule_ids)}
+    runs["next_scheduled_start_time"] = {"after_": datetime.now(UTC).isoformat()}
+    return int(client.post("/flow_runs/count", {"flow_runs": runs}))
+
+
+def late_runs(client: Client, deployment_ids: Iterable[str]) -> list[Run]:
+    """Automatic runs whose time has come and that nobody has taken yet."""
+    found = []
+    for batch in batches(sorted(deployment_ids)):
+        runs = _not_started(list(batch))
+        runs["next_scheduled_start_time"] = {"before_": server_now(client).isoformat()}
+        body = {"flow_runs": runs}
+        for item in read_all(
+            client, "/flow_runs/filter", body, sort="NEXT_SCHEDULED_START_TIME_ASC"
+        ):
+            # Started before, or waiting for a concurrency slot: the server keeps those.
+            if item.get("run_count") or item.get("state_name") == "AwaitingConcurrencySlot":
+                continue
+            maker = (item.get("created_by") or {}).get("id")
+            start = item.get("next_scheduled_start_time")
+            if item.get("auto_scheduled") and maker and start:
+                found.append(Run(item["deployment_id"], maker, _instant(start)))
+    return found
+
+
+def put_back(
+    client: Client,
+    deployment_id: str,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> None:
+    """Have the server make the runs of every active schedule from ``start`` on.
+
+    ``start`` None is the server's now. Without ``end`` it makes as many as its
+    own scheduler would; with it, those at or before ``end``. Runs that are
+    there already are left alone.
+    """
+    body = {
+        key: value.isoformat()
+        for key, value in (("start_time", start), ("end_time", end))
+        if value is not None
+    }
+    client.post(f"/deployments/{deployment_id}/schedule", body)
+
+
+def _not_started(deployment_ids: list[str]) -> dict[str, Json]:
+    return {
+        "deployment_id": {"any_": deployment_ids},
+        "state": {"type": {"any_": ["SCHEDULED"]}},
+        "tags": {"all_": ["auto-scheduled"]},
+    }
+
+
+def _instant(text: str) -> datetime:
+    when = datetime.fromisoformat(text)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -1,0 +1,154 @@
+"""The server's JSON to our values and back. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_flow.model import Deployment, Json, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# Our attribute names to the keys of the server's PATCH, where a plain value is sent.
+_KEYS = {
+    "description": "description",
+    "version": "version",
+    "entrypoint": "entrypoint",
+    "path": "path",
+    "parameters": "parameters",
+    "parameter_schema": "parameter_openapi_schema",
+    "enforce_parameter_schema": "enforce_parameter_schema",
+    "job_variables": "job_variables",
+    "paused": "paused",
+    "concurrency_limit": "concurrency_limit",
+    "concurrency_options": "concurrency_options",
+}
+# Every pool has this queue.
+DEFAULT_QUEUE = "default"
+_SPEC_KEYS = ("cron", "day_or", "interval", "anchor_date", "rrule", "timezone")
+
+
+def deployment(data: Mapping[str, Json], flow_name: str) -> Deployment:
+    """A ``DeploymentResponse`` as a live deployment."""
+    limit = data.get("global_concurrency_limit") or {}
+    steps = data.get("pull_steps")
+    return Deployment(
+        flow_name=flow_name,
+        name=data["name"],
+        entrypoint=data.get("entrypoint"),
+        path=data.get("path"),
+        description=data.get("description"),
+        version=data.get("version"),
+        tags=tuple(data.get("tags") or ()),
+        parameters=data.get("parameters") or {},
+        parameter_schema=data.get("parameter_openapi_schema"),
+        enforce_parameter_schema=bool(data.get("enforce_parameter_schema", True)),
+        work_pool=data.get("work_pool_name"),
+        work_queue=data.get("work_queue_name"),
+        job_variables=data.get("job_variables") or {},
+        schedules=tuple(schedule(item) for item in data.get("schedules") or ()),
+        paused=bool(data.get("paused", False)),
+        # The plain field is always null on read; the value is in the limit's own object.
+        concurrency_limit=limit.get("limit"),
+        concurrency_options=data.get("concurrency_options"),
+        limit_is_shared=bool(limit) and limit.get("name") != f"deployment:{data['id']}",
+        pull_steps=None if steps is None else tuple(steps),
+        id=data["id"],
+        flow_id=data["flow_id"],
+    )
+
+
+def schedule(data: Mapping[str, Json]) -> Schedule:
+    """A ``DeploymentSchedule`` as a live schedule."""
+    spec = data.get("schedule") or {}
+    return Schedule(
+        spec={key: spec[key] for key in _SPEC_KEYS if spec.get(key) is not None},
+        active=bool(data.get("active", True)),
+        parameters=data.get("parameters") or {},
+        slug=data.get("slug"),
+        id=data["id"],
+    )
+
+
+def new_schedule(wanted: Schedule) -> dict[str, Json]:
+    """The item that creates a schedule."""
+    item: dict[str, Json] = {
+        "schedule": wanted.spec,
+        "active": wanted.active is not False,
+        "parameters": wanted.parameters,
+    }
+    if wanted.slug is not None:
+        item["slug"] = wanted.slug
+    return item
+
+
+def schedule_change(wanted: Schedule, *, spec: Mapping[str, Json] | None) -> dict[str, Json]:
+    """The body that changes a schedule in place; ``spec`` None leaves its times as they are.
+
+    Parameters are always sent: the server resets absent ones.
+    """
+    item: dict[str, Json] = {"parameters": wanted.parameters}
+    if spec is not None:
+        item["schedule"] = dict(spec)
+    if wanted.active is not None:
+        item["active"] = wanted.active
+    if wanted.slug is not None:
+        item["slug"] = wanted.slug
+    return item
+
+
+def new_deployment(wanted: Deployment, flow_id: str) -> dict[str, Json]:
+    """The body that creates ``wanted``.
+
+    ``enforce_parameter_schema`` is always in it: without it the server stores
+    true and checks nothing.
+    """
+    fields = ["enforce_parameter_schema", "parameters", "job_variables"]
+    optional = ("description", "version", "entrypoint", "path", "parameter_schema")
+    fields += [name for name in optional if getattr(wanted, name) is not None]
+    if wanted.concurrency_limit is not None:
+        fields.append("concurrency_limit")
+    if wanted.concurrency_options is not None:
+        fields.append("concurrency_options")
+    body: dict[str, Json] = {
+        "name": wanted.name,
+        "flow_id": flow_id,
+        **{_KEYS[name]: getattr(wanted, name) for name in fields},
+        "tags": list(wanted.tags),
+        "paused": wanted.paused is True,
+        "schedules": [new_schedule(item) for item in wanted.schedules],
+    }
+    if wanted.pull_steps is not None:
+        body["pull_steps"] = list(wanted.pull_steps)
+    if wanted.work_pool is not None or wanted.work_queue is not None:
+        body.update(_place(wanted))
+    return body
+
+
+def changes(wanted: Deployment, fields: Iterable[str]) -> dict[str, Json]:
+    """The PATCH body that makes ``fields`` (our attribute names) as ``wanted`` has them.
+
+    Pool and queue always go together, since either alone moves the deployment
+    to a default; job variables take the pool along, since only then are they
+    checked against its template.
+    """
+    names = set(fields)
+    body = {key: getattr(wanted, name) for name, key in _KEYS.items() if name in names}
+    if "tags" in names:
+        body["tags"] = list(wanted.tags)
+    if "pull_steps" in names:
+        body["pull_steps"] = None if wanted.pull_steps is None else list(wanted.pull_steps)
+    if names & {"work_pool", "work_queue", "job_variables"}:
+        body.update(_place(wanted))
+    return body
+
+
+def _place(wanted: Deployment) -> dict[str, Json]:
+    if wanted.work_pool is not None:
+        return {
+            "work_pool_name": wanted.work_pool,
+            "work_queue_name": wanted.work_queue or DEFAULT_QUEUE,
+        }
+    if wanted.work_queue is not None:
+        return {"work_queue_name": wanted.work_queue}
+    return {"work_pool_name": None}

@@ -1,0 +1,95 @@
+"""Work pools, and what the server says about itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import ApiError
+from gitops_flow.prefect.pages import batches, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_flow.model import Json
+    from gitops_flow.prefect.client import Client
+
+# Enough for a process worker; used when the server cannot show its own template.
+_PROCESS_TEMPLATE: dict[str, Json] = {
+    "job_configuration": {
+        "command": "{{ command }}",
+        "env": "{{ env }}",
+        "labels": "{{ labels }}",
+        "name": "{{ name }}",
+        "stream_output": "{{ stream_output }}",
+        "working_dir": "{{ working_dir }}",
+    },
+    "variables": {
+        "type": "object",
+        "properties": {
+            "name": {"title": "Name", "anyOf": [{"type": "string"}, {"type": "null"}]},
+            "env": {
+                "title": "Environment Variables",
+                "type": "object",
+                "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            },
+            "labels": {
+                "title": "Labels",
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+            },
+            "command": {"title": "Command", "anyOf": [{"type": "string"}, {"type": "null"}]},
+            "stream_output": {"title": "Stream Output", "type": "boolean", "default": True},
+            "working_dir": {
+                "title": "Working Directory",
+                "anyOf": [{"type": "string", "format": "path"}, {"type": "null"}],
+            },
+        },
+    },
+}
+
+
+def existing_work_pools(client: Client, names: Iterable[str]) -> set[str]:
+    """Those of ``names`` that are work pools on the server."""
+    found: set[str] = set()
+    for batch in batches(sorted(set(names))):
+        body = {"work_pools": {"name": {"any_": list(batch)}}}
+        pools = read_all(client, "/work_pools/filter", body, sort=None)
+        found.update(pool["name"] for pool in pools)
+    return found
+
+
+def create_work_pool(client: Client, name: str, *, kind: str = "process") -> None:
+    """Create a work pool with the default job template of its kind.
+
+    One that somebody else has created meanwhile is left as it is.
+    """
+    body = {"name": name, "type": kind, "base_job_template": _template(client, kind)}
+    try:
+        client.post("/work_pools/", body)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+
+
+def _template(client: Client, kind: str) -> dict[str, Json]:
+    try:
+        packages = client.get("/collections/views/aggregate-worker-metadata")
+    except ApiError as error:
+        if error.status is None:
+            raise
+        packages = None
+    for types in packages.values() if isinstance(packages, dict) else ():
+        template = types.get(kind, {}).get("default_base_job_configuration")
+        if isinstance(template, dict):
+            return template
+    if kind == "process":
+        return _PROCESS_TEMPLATE
+    raise ApiError(
+        f"the Prefect server has no default job template for work pools of type {kind!r}",
+        hint="create the pool with `prefect work-pool create`",
+    )
+
+
+def version(client: Client) -> str:
+    """The version of the server's prefect package, ``"3.8.8"``."""
+    return str(client.get("/admin/version"))
