@@ -219,9 +219,13 @@ def version() -> tuple[int, ...]:
     return tuple(int(part) for part in found[1].split(b".")) if found else (0,)
 
 
-@functools.cache
 def require_version() -> None:
-    """Raise GitError unless git is there and new enough; asked once per process."""
+    """Raise GitError unless git is there and new enough; asked once per process and program."""
+    _require_version(shutil.which("git"))
+
+
+@functools.cache
+def _require_version(_program: str | None) -> None:
     found = version()
     if found < MINIMUM_VERSION:
         raise GitError(
