@@ -52,9 +52,13 @@ def run(keep: bool, out: TextIO) -> int:
     Raises:
         GitflowError: something failed; the message ends with the log's last lines.
     """
-    progress = Progress(out)
     begun = time.monotonic()
-    with _ended_by_signals(), _workspace() as base, _Starter(base) as starter:
+    with (
+        Progress(out) as progress,
+        _ended_by_signals(),
+        _workspace() as base,
+        _Starter(base) as starter,
+    ):
         progress.text(f"Everything happens in {base}, which is removed at the end.\n")
         starting = starter.start_server()
         project = demoproject.make(base / "project")

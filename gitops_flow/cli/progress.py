@@ -22,6 +22,14 @@ class Progress:
         self._out = out
         self._live = out.isatty()
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What an error or "interrupted" is written after must not stand in its line.
+        self._clear()
+        self._out.flush()
+
     def line(self, subject: str, text: str) -> None:
         """One finished fact."""
         self._clear()
