@@ -13,7 +13,7 @@ from gitops_flow.git.command import Auth
 
 if TYPE_CHECKING:
     from gitops_flow.git.repository import Repository
-    from gitops_flow.model import CodeStoreSettings, Json
+    from gitops_flow.model import CodeStoreSettings, Json, Provenance
 
 DEFAULT_BRANCH = "code-store"
 
@@ -104,3 +104,19 @@ def _absolute(repository: Repository, address: str) -> str:
     if address.startswith((".", "~")) or (repository.root / address).exists():
         return str((repository.root / Path(address).expanduser()).resolve())
     return address
+
+
+def origin_inputs(origin: Provenance) -> dict[str, Json]:
+    """Where a snapshot came from, as the ``source`` input of the pull step."""
+    return {
+        "name": _plain(origin.source),
+        "commit": origin.commit,
+        "dirty": origin.dirty,
+        "author": _plain(origin.author),
+    }
+
+
+def _plain(text: str) -> str:
+    """Text that Prefect's templating leaves alone, and JSON can carry."""
+    text = text.replace("{{", "{ {").replace("}}", "} }")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

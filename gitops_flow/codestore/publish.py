@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.address import CodeStore
     from gitops_flow.codestore.ledger import Release
     from gitops_flow.codestore.store import PrivateStore
-    from gitops_flow.git.objects import Objects
 
 _TIP = "refs/gitflow/tip"
 _PATIENCE = 300.0  # seconds of losing races before giving up

@@ -10,19 +10,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
-from gitops_flow.errors import GitflowError
+from gitops_flow.errors import CodeStoreError, GitError, GitflowError
 from gitops_flow.git import command
-from gitops_flow.git.objects import Objects
+from gitops_flow.git.objects import DamagedError, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from gitops_flow.git.repository import Repository
+
+_DAMAGE = re.compile(
+    r"object file \S+ is empty|loose object \S+ .*is corrupt|packfile \S+ .*(corrupt|cannot be)|"
+    r"(unable to|cannot|could not) (read|parse) (object|tree|[0-9a-f]{40})|bad object|missing blob"
+)
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
@@ -78,7 +85,19 @@ class PrivateStore:
         with files.locked(self.path / "gitflow.lock"):
             for name in ("shallow.lock", "worktree-index.lock", "config.lock"):
                 (self.path / name).unlink(missing_ok=True)
-            yield
+            try:
+                yield
+            except GitError as error:
+                if not isinstance(error, DamagedError) and not _DAMAGE.search(error.message):
+                    raise
+                # A power cut can leave empty objects behind; all of it can be made again.
+                shutil.rmtree(self.path, ignore_errors=True)
+                raise CodeStoreError(
+                    f"the cache was damaged and has been removed: {error.message}",
+                    where=str(self.path),
+                    hint="run the same command again",
+                    retry=True,
+                ) from error
 
     def _borrow(self) -> dict[str, str]:
         if not self.alternates:

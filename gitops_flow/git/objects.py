@@ -29,6 +29,10 @@ GITLINK = 0o160000
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
+class DamagedError(GitError):
+    """An object that should be there is missing or cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a tree: a git file mode and an object id of 40 hex digits."""
@@ -71,7 +75,7 @@ class Objects:
         """The content of an object.
 
         Raises:
-            GitError: it is not here, or it is damaged.
+            DamagedError: it is not here, or it cannot be read.
         """
         return self._read(object_id)[1]
 
@@ -180,7 +184,7 @@ class Objects:
         try:
             kind, data = self._odb.read(pygit2.Oid(hex=object_id))
         except (KeyError, ValueError, pygit2.GitError) as error:
-            raise GitError(f"object {object_id} is missing or damaged: {error}") from error
+            raise DamagedError(f"object {object_id} is missing or damaged: {error}") from error
         return kind, data
 
     def _write(self, kind: ObjectType, data: bytes) -> str:
