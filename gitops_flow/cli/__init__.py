@@ -1,7 +1,17 @@
-"""The ``gitflow`` command."""
+"""The ``gitflow`` command. This module is all that ``gitflow --version`` loads."""
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """Entry point of the ``gitflow`` command."""
+    """Run the ``gitflow`` command on ``sys.argv`` and exit with its code."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from gitops_flow import __version__
+
+        sys.stdout.write(f"gitflow {__version__}\n")
+        return
+    from gitops_flow.cli.boundary import run
+
+    sys.exit(run(sys.argv[1:]))

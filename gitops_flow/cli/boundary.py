@@ -1,0 +1,150 @@
+"""The one place where errors become messages and exit codes.
+
+0 done, 1 understood failure, 2 usage, 3 bug (with a log file), 4 changes
+pending, 130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from gitops_flow import __version__
+from gitops_flow.errors import GitflowError, ManifestError, SnapshotError
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BUG = 3
+INTERRUPTED = 130
+TERMINATED = 143
+
+# typer's own copy of click's ClickException, or click's: whichever it was built on.
+_ClickError: type[Any] = typer.BadParameter.__mro__[2]
+
+
+def run(args: Sequence[str]) -> int:
+    """Run the command with ``args`` and return its exit code; every error is shown."""
+    _let_sigterm_clean_up()
+    as_json = "--json" in args
+    try:
+        from gitops_flow.cli.app import command
+
+        code = command().main(list(args), prog_name="gitflow", standalone_mode=False)
+        sys.stdout.flush()
+    except GitflowError as error:
+        _show(error, as_json)
+        return error.exit_code
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the boundary: anything else is our bug
+        if isinstance(error, _ClickError):
+            _show_usage(error, as_json)
+            return 2
+        _show_bug(error, args)
+        return BUG
+    return code if isinstance(code, int) else 0
+
+
+def _let_sigterm_clean_up() -> None:
+    def stop(_signal: int, _frame: object) -> NoReturn:
+        raise typer.Exit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def error_document(error: GitflowError) -> dict[str, Any]:
+    """An error as ``--json`` prints it."""
+    document: dict[str, Any] = {
+        "message": redact(error.message),
+        "where": redact(error.where) if error.where else None,
+        "hint": redact(error.hint) if error.hint else None,
+        "retry": error.retry,
+    }
+    if isinstance(error, ManifestError):
+        document["problems"] = [redact(problem) for problem in error.problems]
+    if isinstance(error, SnapshotError):
+        document["paths"] = [printable(path) for path in error.paths]
+    return document
+
+
+def _show(error: GitflowError, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps({"ok": False, "error": error_document(error)}) + "\n")
+        return
+    lines = []
+    if isinstance(error, ManifestError):
+        lines += list(error.problems)
+    where = f"{error.where}: " if error.where else ""
+    lines.append(f"error: {where}{error.message}")
+    if isinstance(error, SnapshotError):
+        lines += [f"  {printable(path)}" for path in error.paths]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    if error.retry:
+        lines.append("Trying again may help.")
+    sys.stderr.write(printable(redact("\n".join(lines)), keep="\n") + "\n")
+
+
+def _show_usage(error: Any, as_json: bool) -> None:
+    if as_json:
+        document = {"message": error.format_message(), "where": None, "hint": None, "retry": False}
+        sys.stdout.write(json.dumps({"ok": False, "error": document}) + "\n")
+    else:
+        error.show(sys.stderr)
+
+
+def _show_bug(error: Exception, args: Sequence[str]) -> None:
+    trace = redact("".join(traceback.format_exception(error)))
+    report = (
+        f"gitflow {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+        f"arguments: {redact(' '.join(args))}\n\n{trace}"
+    )
+    path = _write_log(report)
+    sys.stderr.write(
+        f"bug: {type(error).__name__}: {redact(str(error))}\n"
+        + (f"The details are in {path}; please attach it to a report.\n" if path else report)
+    )
+
+
+def _write_log(report: str) -> Path | None:
+    base = os.environ.get("GITFLOW_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    directory = Path(base or Path.home() / ".cache")
+    directory = directory if os.environ.get("GITFLOW_CACHE_DIR") else directory / "gitops-flow"
+    path = directory / f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(report, encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return None
+    return path
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text without control characters or undecodable bytes, which could steer a terminal."""
+    shown = "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode keeps it
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,134 @@
+"""Finding things: the manifest on disk, the chosen deployments, their flows in the snapshot."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import posixpath
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import UsageError
+from gitops_flow.git.objects import DIRECTORY, SYMLINK, Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from gitops_flow.manifest import DeploymentConfig, Manifest
+
+NAME = "prefect.yaml"
+
+
+def manifest_path(directory: Path, named: Path | None) -> Path:
+    """The manifest: the named file, or the nearest ``prefect.yaml`` from ``directory`` upwards.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if named is not None:
+        path = directory / named
+        if path.is_dir():
+            path = path / NAME
+        if not path.is_file():
+            raise UsageError("there is no such manifest", where=str(named))
+        return path.parent.resolve() / path.name
+    top = directory.resolve()
+    for place in (top, *top.parents):
+        if (place / NAME).is_file():
+            return place / NAME
+        if (place / ".git").exists():
+            break
+    raise UsageError(
+        f"there is no {NAME} here",
+        where=str(directory),
+        hint="write one (README.md shows how), or name yours with --file",
+    )
+
+
+def choose(manifest: Manifest, names: Iterable[str], everything: bool) -> list[DeploymentConfig]:
+    """The deployments that ``names`` mean, in the manifest's order.
+
+    A name is a deployment's, ``flow/deployment``, or a glob of either.
+
+    Raises:
+        UsageError: a name that matches nothing, or no choice among several.
+    """
+    known = {item.index: _names(item) for item in manifest.deployments}
+    wanted = list(names)
+    if not manifest.deployments:
+        raise UsageError("the manifest has no deployments", where=manifest.shown)
+    if everything or (not wanted and len(known) == 1):
+        return list(manifest.deployments)
+    if not wanted:
+        listed = ", ".join(item.name for item in manifest.deployments[:10])
+        raise UsageError(
+            f"which deployment? The manifest has {len(known)}: {listed}"
+            + (", ..." if len(known) > 10 else ""),
+            where=manifest.shown,
+            hint="name some, or deploy all with --all",
+        )
+    chosen: set[int] = set()
+    for name in wanted:
+        hits = {i for i, own in known.items() if any(fnmatch.fnmatchcase(o, name) for o in own)}
+        if not hits:
+            near = difflib.get_close_matches(name, [o for own in known.values() for o in own], 1)
+            raise UsageError(
+                f"no deployment of the manifest is called {name!r}",
+                where=manifest.shown,
+                hint=f"did you mean {near[0]!r}?" if near else None,
+            )
+        chosen |= hits
+    return [item for item in manifest.deployments if item.index in chosen]
+
+
+def _names(item: DeploymentConfig) -> list[str]:
+    """What a deployment answers to; the flow's own name is not known before it is read."""
+    flow = item.spec.flow_name or item.entrypoint.replace(":", ".").rsplit(".", 1)[-1]
+    return [item.name, f"{flow}/{item.name}", f"{flow.replace('_', '-')}/{item.name}"]
+
+
+class SnapshotFiles:
+    """Files of a snapshot's tree, by path with "/"; what a worker will find."""
+
+    def __init__(self, objects: Objects, tree: str) -> None:
+        self._objects = objects
+        self._tree = tree
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file, following links inside the tree; None if there is none."""
+        for _ in range(10):
+            normal = posixpath.normpath(path)
+            if normal.startswith(("../", "/")) or normal in ("..", "."):
+                return None
+            entry = self._objects.find(self._tree, normal.encode("utf-8", "surrogateescape"))
+            if entry is None or entry.mode == DIRECTORY:
+                return None
+            data = self._objects.data(entry.id)
+            if entry.mode != SYMLINK:
+                return data
+            target = data.decode("utf-8", "surrogateescape")
+            path = posixpath.join(posixpath.dirname(normal), target)
+        return None
+
+    def below(self, directory: str) -> Callable[[str], bytes | None]:
+        """A reader of paths relative to ``directory``."""
+        return lambda path: self.read(posixpath.join(directory, path))
+
+
+def directory_of(files: SnapshotFiles, entrypoint: str, base: str) -> str:
+    """The directory that ``entrypoint`` is relative to: the manifest's, or the root.
+
+    Real manifests use both; the choice is what exists. ``base`` is the
+    manifest's directory, "" at the root.
+    """
+    module = entrypoint.rsplit(":", 1)[0]
+    if module.endswith(".py"):
+        candidates = [module]
+    else:
+        dotted = module if ":" in entrypoint else entrypoint.rsplit(".", 1)[0]
+        path = dotted.replace(".", "/")
+        candidates = [f"{path}.py", f"{path}/__init__.py"]
+    for directory in (base, ""):
+        if any(files.read(posixpath.join(directory, path)) is not None for path in candidates):
+            return directory
+    return base
