@@ -156,7 +156,7 @@ def step_plan(server: Server, want: Deployment) -> plan.Action:
     return plan.make([want], server.live(), source_mark=MARK, adopt=False).actions[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(deployments(), min_size=1, max_size=4))
 def test_the_plan_after_an_apply_is_empty(wanted: list[Deployment]) -> None:
     server = Server()
@@ -165,7 +165,7 @@ def test_the_plan_after_an_apply_is_empty(wanted: list[Deployment]) -> None:
         assert isinstance(step_plan(server, want), plan.Unchanged)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(deployments(), deployments())
 def test_schedules_that_stay_keep_their_ids(first: Deployment, second: Deployment) -> None:
     server = Server()
