@@ -242,7 +242,7 @@ def _wait_for_run(
     if found["state_type"] != "COMPLETED":
         raise GitflowError(
             f"the run ended as {found['state_name']}; the worker's last lines:\n"
-            f"{worker.child.log_tail(30)}"
+            f"{worker.child.log_tail(60)}"
         )
     progress.line("run", f"{found['name']} completed; it printed:\n")
     lines = _printed(server.api_url, run_id, project.phrase)
