@@ -1,0 +1,164 @@
+"""The JSON schema of a flow's parameters, as Prefect computes it from the function."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from gitops_flow.flows.evaluate import Unknown
+
+if TYPE_CHECKING:
+    import ast
+
+    from pydantic_core import core_schema
+
+    from gitops_flow.flows.evaluate import Evaluator
+    from gitops_flow.flows.module import Function
+    from gitops_flow.model import Json
+
+_REQUIRED: Any = ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter as far as it is known. ``default`` is ``...`` when it has none.
+
+    ``hidden_default`` says that there is one which could not be read.
+    """
+
+    name: str
+    position: int
+    type: Any = Any
+    default: Any = _REQUIRED
+    hidden_default: bool = False
+    note: str | None = None
+
+
+class _Schema(GenerateJsonSchema):
+    """Prefect describes an instance of a plain class as anything at all."""
+
+    def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> JsonSchemaValue:  # noqa: ARG002
+        return {}
+
+
+def read(function: Function, evaluator: Evaluator, path: str) -> list[Parameter]:
+    """The parameters of a function, each as exactly as its syntax tells."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    defaults += arguments.defaults
+    pairs = list(zip(positional, defaults, strict=True))
+    if arguments.vararg:
+        pairs.append((arguments.vararg, None))
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    if arguments.kwarg:
+        pairs.append((arguments.kwarg, None))
+    return [
+        _parameter(argument, default, position, evaluator, path)
+        for position, (argument, default) in enumerate(pairs)
+    ]
+
+
+def unsure(parameters: list[Parameter], why: str) -> list[Parameter]:
+    """The same parameters, none of them required and all of any type."""
+    return [
+        Parameter(each.name, each.position, hidden_default=True, note=why) for each in parameters
+    ]
+
+
+def schema_of(
+    parameters: list[Parameter], descriptions: dict[str, str]
+) -> tuple[dict[str, Json], list[str]]:
+    """The schema, and the names of parameters that had to be described as anything."""
+    fields: dict[str, Any] = {}
+    vague: list[str] = []
+    for each in parameters:
+        if each.name in ("self", "cls"):
+            continue
+        name, type_, field = _field(each, descriptions)
+        try:
+            _generate({name: (type_, field)})
+        except (ValueError, TypeError, pydantic.errors.PydanticInvalidForJsonSchema):
+            type_ = Any  # as Prefect does: what has no schema takes anything
+        except Exception:  # noqa: BLE001 - Prefect would fail here; anything is the safe answer
+            type_ = Any
+            vague.append(each.name)
+        fields[name] = (type_, field)
+    generated = _generate(fields)
+    schema: dict[str, Json] = {"title": "Parameters", "type": "object", "properties": {}}
+    schema.update({key: generated[key] for key in ("properties", "required") if key in generated})
+    if "$defs" in generated:
+        schema["definitions"] = generated["$defs"]
+    for each in parameters:
+        shown = schema["properties"].get(each.name)
+        if shown is not None and (each.hidden_default or not _finite(shown.get("default"))):
+            shown.pop("default", None)
+    return schema, vague
+
+
+def _parameter(
+    argument: ast.arg,
+    default: ast.expr | None,
+    position: int,
+    evaluator: Evaluator,
+    path: str,
+) -> Parameter:
+    name, where = argument.arg, f"{path}:{argument.lineno}: parameter {argument.arg!r}"
+    type_: Any = Any
+    note = None
+    if argument.annotation is not None:
+        try:
+            type_ = evaluator.annotation(argument.annotation)
+        except Unknown:
+            note = f"{where}: its type is only known when the code runs; any value is accepted"
+    if default is None:
+        return Parameter(name, position, type_, note=note)
+    try:
+        return Parameter(name, position, type_, evaluator.value(default), note=note)
+    except Unknown:
+        note = note or f"{where}: its default is only known when the code runs; it is not shown"
+        return Parameter(name, position, type_, hidden_default=True, note=note)
+
+
+def _field(each: Parameter, descriptions: dict[str, str]) -> tuple[str, Any, Any]:
+    given = each.default if isinstance(each.default, FieldInfo) else None
+    default = given.default if given else each.default
+    described = (given.description if given else None) or descriptions.get(each.name)
+    extra: dict[str, Any] = {}
+    if given and isinstance(given.json_schema_extra, dict):
+        extra.update(given.json_schema_extra)
+    extra.setdefault("position", each.position)
+    # A field cannot have the name of something that models have already.
+    clashes = hasattr(pydantic.BaseModel, each.name)
+    field = pydantic.Field(
+        default=None if each.hidden_default else default,
+        title=each.name,
+        description=described,
+        alias=each.name if clashes else None,
+        json_schema_extra=extra,
+    )
+    return (f"{each.name}__" if clashes else each.name), each.type, field
+
+
+def _generate(fields: dict[str, Any]) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+        model = pydantic.create_model("Parameters", __config__=config, **fields)
+        return pydantic.TypeAdapter(model).json_schema(
+            by_alias=True, ref_template="#/definitions/{model}", schema_generator=_Schema
+        )
+
+
+def _finite(value: Json) -> bool:
+    if isinstance(value, dict):
+        return all(_finite(each) for each in value.values())
+    if isinstance(value, list):
+        return all(_finite(each) for each in value)
+    return not isinstance(value, float) or math.isfinite(value)

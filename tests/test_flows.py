@@ -1,0 +1,442 @@
+"""Reading a flow from its source: its name, what it says of itself, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_flow import flows
+from gitops_flow.errors import FlowError
+
+if TYPE_CHECKING:
+    from gitops_flow.model import FlowInfo
+
+
+def read(source: str, name: str = "f", flow_name: str | None = None, **files: str) -> FlowInfo:
+    contents = {"flows/etl.py": textwrap.dedent(source).encode()}
+    contents.update(
+        {path.replace("__", "/") + ".py": text.encode() for path, text in files.items()}
+    )
+    return flows.read(contents.get, f"flows/etl.py:{name}", flow_name=flow_name)
+
+
+def refused(source: str, name: str = "f", **files: str) -> str:
+    with pytest.raises(FlowError) as caught:
+        read(source, name, **files)
+    error = caught.value
+    return f"{error.where}: {error.message}" + (f" ({error.hint})" if error.hint else "")
+
+
+NAMES = {
+    "bare decorator": ("from prefect import flow\n@flow\ndef f(): ...", "f"),
+    "underscores": ("from prefect import flow\n@flow\ndef load_all_data(): ...", "load-all-data"),
+    "given": ("from prefect import flow\n@flow(name='My Flow')\ndef f(): ...", "My Flow"),
+    "given as None": ("from prefect import flow\n@flow(name=None)\ndef f_g(): ...", "f-g"),
+    "module attribute": ("import prefect\n@prefect.flow\ndef f(): ...", "f"),
+    "renamed module": ("import prefect as p\n@p.flow(name='x')\ndef f(): ...", "x"),
+    "renamed import": ("from prefect import flow as fl\n@fl\ndef f(): ...", "f"),
+    "from its own module": ("from prefect.flows import flow\n@flow\ndef f(): ...", "f"),
+    "star import": ("from prefect import *\n@flow\ndef f(): ...", "f"),
+    "constant": ("from prefect import flow\nN = 'n'\n@flow(name=N)\ndef f(): ...", "n"),
+    "formatted constant": (
+        "from prefect import flow\nN = 'n'\n@flow(name=f'{N}-1')\ndef f(): ...",
+        "n-1",
+    ),
+    "sum of constants": (
+        "from prefect import flow\nN = 'n'\n@flow(name=N + '-2')\ndef f(): ...",
+        "n-2",
+    ),
+    "inside try": (
+        (
+            "try:\n    from prefect import flow\nexcept ImportError:\n    flow = None\n"
+            "from prefect import flow as g\n@g\ndef f(): ..."
+        ),
+        "f",
+    ),
+    "redefined": (
+        "from prefect import flow\n@flow(name='old')\ndef f(): ...\n@flow(name='new')\ndef f(): ...",
+        "new",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_flow_name(case: str) -> None:
+    source, expected = NAMES[case]
+    function = source.rpartition("def ")[2].partition("(")[0]
+    assert read(source, function).name == expected
+
+
+def test_name_option_of_an_assignment_counts() -> None:
+    source = """
+        from prefect import flow
+        def work(): ...
+        first = flow(work)
+        second = flow(work, name="second")
+        third = flow(name="third")(work)
+        fourth = third.with_options(name="fourth", version="4")
+        """
+    names = [read(source, each).name for each in ("first", "second", "third", "fourth")]
+    assert names == ["work", "second", "third", "fourth"]
+    assert read(source, "fourth").version == "4"
+
+
+def test_method_is_found_in_its_class() -> None:
+    source = """
+        from prefect import flow
+        class Jobs:
+            @flow(name="job")
+            def run(self, a: int): ...
+        """
+    info = read(source, "Jobs.run")
+    assert info.name == "job"
+    assert info.parameter_schema["properties"]["a"]["position"] == 1
+    assert "self" not in info.parameter_schema["properties"]
+
+
+@pytest.mark.parametrize("entrypoint", ["pkg.etl:f", "pkg.etl.f"])
+@pytest.mark.parametrize("path", ["pkg/etl.py", "pkg/etl/__init__.py"])
+def test_module_entrypoint_finds_module_or_package(entrypoint: str, path: str) -> None:
+    files = {path: b"from prefect import flow\n@flow\ndef f(): ..."}
+    assert flows.read(files.get, entrypoint).name == "f"
+
+
+def test_leading_dot_slash_is_the_same_file() -> None:
+    files = {"a/f.py": b"from prefect import flow\n@flow\ndef f(): ..."}
+    assert flows.read(files.get, "./a/f.py:f").name == "f"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["from .impl import g as f", "from impl import g as f", "from flows.impl import g as f"],
+)
+def test_reexported_flow_is_followed_inside_the_repository(statement: str) -> None:
+    source = "from prefect import flow\n@flow(name='inner')\ndef g(): ..."
+    assert read(statement, flows__impl=source).name == "inner"
+
+
+def test_description_is_the_decorators_before_the_docstring() -> None:
+    source = """
+        from prefect import flow
+        @flow(description="short")
+        def f():
+            '''long'''
+        @flow
+        def g():
+            '''First.
+
+            Then.
+                Indented.
+            '''
+        @flow
+        def h(): ...
+        """
+    assert read(source, "f").description == "short"
+    assert read(source, "g").description == "First.\n\nThen.\n    Indented."
+    assert read(source, "h").description is None
+
+
+def test_version_is_the_decorators_or_none() -> None:
+    source = """
+        from prefect import flow
+        import os
+        @flow(version="1.2")
+        def f(): ...
+        @flow(version=os.environ["V"])
+        def g(): ...
+        """
+    assert read(source, "f").version == "1.2"
+    assert read(source, "g").version is None
+    assert read(source, "g").notes == (
+        "flows/etl.py:7: the version is only known when the code runs",
+    )
+
+
+COMPUTED = """
+    import os
+    from prefect import flow
+    @flow(name=os.environ["NAME"])
+    def f(a: int = 1): ...
+    """
+
+
+def test_computed_name_is_taken_from_the_manifest() -> None:
+    assert read(COMPUTED, flow_name="given").name == "given"
+
+
+def test_name_in_the_code_wins_over_the_manifest_and_is_noted() -> None:
+    info = read("from prefect import flow\n@flow\ndef f(): ...", flow_name="other")
+    assert info.name == "f"
+    assert info.notes == (
+        "flows/etl.py:3: the code names the flow 'f', so flow_name has no effect",
+    )
+
+
+REFUSED = {
+    "no such function": (
+        "def lod(): ...\ndef other(): ...",
+        "load",
+        "flows/etl.py: there is no 'load' in this file (did you mean 'lod'?)",
+    ),
+    "no such method": (
+        "class Jobs:\n    def runs(self): ...",
+        "Jobs.run",
+        "flows/etl.py: there is no 'Jobs.run' in this file (did you mean 'Jobs.runs'?)",
+    ),
+    "no such class": ("x = 1", "Jobs.run", "flows/etl.py: there is no 'Jobs.run' in this file"),
+    "syntax": (
+        "def f(:\n    pass",
+        "f",
+        (
+            f"flows/etl.py:1:7: not valid Python {sys.version_info[0]}.{sys.version_info[1]}: "
+            "invalid syntax (correct the file, or deploy with the Python version that it is written for)"
+        ),
+    ),
+    "not decorated": (
+        "def f(): ...",
+        "f",
+        "flows/etl.py:1: 'f' is not a flow (decorate it with @flow)",
+    ),
+    "a task": (
+        "from prefect import task\n@task\ndef f(): ...",
+        "f",
+        (
+            "flows/etl.py:3: the name of flow 'f' is only known when the code runs "
+            "(set flow_name: in the manifest)"
+        ),
+    ),
+    "a constant": ("f = 1", "f", "flows/etl.py: 'f' is not a function (name a @flow function)"),
+    "a class": ("class f: ...", "f", "flows/etl.py: 'f' is not a flow"),
+    "computed": (
+        "import x\nf = x.make()",
+        "f",
+        (
+            "flows/etl.py:2: 'f' is computed when the code runs "
+            "(define it with @flow, or as flow(function))"
+        ),
+    ),
+    "computed name": (
+        "import os\nfrom prefect import flow\n@flow(name=os.getcwd())\ndef f(): ...",
+        "f",
+        (
+            "flows/etl.py:4: the name of flow 'f' is only known when the code runs "
+            "(set flow_name: in the manifest)"
+        ),
+    ),
+    "banned character": (
+        "from prefect import flow\n@flow(name='a/b')\ndef f(): ...",
+        "f",
+        "flows/etl.py:3: the flow's name 'a/b' holds '/' (a name has none of / % & > <)",
+    ),
+    "imported from elsewhere": (
+        "from library.flows import f",
+        "f",
+        (
+            "flows/etl.py: 'f' is imported from 'library.flows.f', which is not in the repository "
+            "(name the file that defines the flow)"
+        ),
+    ),
+    "goes round in circles": (
+        "f = g\ng = f",
+        "f",
+        "flows/etl.py: 'f' cannot be followed to a function",
+    ),
+    "imports itself": (
+        "from .etl import f",
+        "f",
+        (
+            "flows/etl.py: 'f' is imported from 'etl.f', which is not in the repository "
+            "(name the file that defines the flow)"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusal_says_where_and_what_to_do(case: str) -> None:
+    source, name, expected = REFUSED[case]
+    assert refused(source, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "expected"),
+    [
+        ("gone.py:f", "gone.py:f: the file 'gone.py' does not exist"),
+        ("../out.py:f", "../out.py:f: the file '../out.py' does not exist"),
+        ("/etc/x.py:f", "/etc/x.py:f: the file '/etc/x.py' does not exist"),
+        ("gone.mod:f", "gone.mod:f: the module 'gone.mod' does not exist"),
+        ("f", "None: entrypoint 'f' names no file or module"),
+        ("a.py:", "None: entrypoint 'a.py:' names no flow function"),
+        ("a.py:1x", "None: entrypoint 'a.py:1x' does not end in the name of a function: '1x'"),
+        ("a/b:f", "None: entrypoint 'a/b:f' names neither a .py file nor a module"),
+    ],
+)
+def test_entrypoint_that_leads_nowhere_is_an_error(entrypoint: str, expected: str) -> None:
+    asked: list[str] = []
+    with pytest.raises(FlowError) as caught:
+        flows.read(lambda path: asked.append(path), entrypoint)  # type: ignore[func-returns-value]
+    assert f"{caught.value.where}: {caught.value.message}" == expected
+    assert not any(path.startswith(("/", "..")) for path in asked)
+
+
+def test_what_only_running_would_tell_is_permissive_and_noted() -> None:
+    source = """
+        import pandas as pd
+        from prefect import flow
+        from settings import LIMIT
+        def today(): ...
+        @flow
+        def f(a: pd.DataFrame, b: int = LIMIT, c: list[pd.Series] = None, d=today(), e: int = 1): ...
+        """
+    info = read(source)
+    assert info.parameter_schema == {
+        "title": "Parameters",
+        "type": "object",
+        "properties": {
+            "a": {"title": "a", "position": 0},
+            "b": {"title": "b", "position": 1, "type": "integer"},
+            "c": {"title": "c", "position": 2, "default": None},
+            "d": {"title": "d", "position": 3},
+            "e": {"title": "e", "position": 4, "type": "integer", "default": 1},
+        },
+        "required": ["a"],
+    }
+    type_, default = (
+        "its type is only known when the code runs; any value is accepted",
+        ("its default is only known when the code runs; it is not shown"),
+    )
+    assert info.notes == (
+        f"flows/etl.py:7: parameter 'a': {type_}",
+        f"flows/etl.py:7: parameter 'b': {default}",
+        f"flows/etl.py:7: parameter 'c': {type_}",
+        f"flows/etl.py:7: parameter 'd': {default}",
+    )
+
+
+def test_unknown_decorator_below_flow_makes_all_parameters_permissive() -> None:
+    source = """
+        from prefect import flow
+        from lib import inject
+        @flow
+        @inject
+        def f(a: int, b: str): ...
+        """
+    info = read(source)
+    assert info.name == "f"
+    assert info.parameter_schema["properties"] == {
+        "a": {"title": "a", "position": 0},
+        "b": {"title": "b", "position": 1},
+    }
+    assert "required" not in info.parameter_schema
+    assert info.notes == (
+        "flows/etl.py:6: a decorator may change the parameters; any value is accepted",
+    )
+
+
+def test_infinite_default_is_left_out_since_json_has_none() -> None:
+    source = "from prefect import flow\n@flow\ndef f(a: float = 1e999): ..."
+    assert "default" not in read(source).parameter_schema["properties"]["a"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x: int\n    @field_validator('x', mode='plain')\n    def c(cls, v): ...",
+        "x: int\n    def __get_pydantic_json_schema__(self): ...",
+        "x: int = compute()",
+        "x: Missing",
+        "for x in range(3): pass",
+    ],
+)
+def test_class_that_running_could_change_is_permissive(body: str) -> None:
+    source = (
+        "from pydantic import BaseModel, field_validator\nfrom prefect import flow\n"
+        f"class M(BaseModel):\n    {body}\n@flow\ndef f(a: M): ..."
+    )
+    info = read(source)
+    assert info.parameter_schema["properties"]["a"] == {"title": "a", "position": 0}
+    assert len(info.notes) == 1
+
+
+def test_type_checking_imports_are_not_there_at_run_time() -> None:
+    source = """
+        from __future__ import annotations
+        from typing import TYPE_CHECKING
+        from prefect import flow
+        if TYPE_CHECKING:
+            from typing import Optional
+        @flow
+        def f(a: Optional[int]): ...
+        """
+    assert read(source).parameter_schema["properties"]["a"] == {"title": "a", "position": 0}
+
+
+ATTACKS = [
+    'a: \'__import__("os").mkdir("{made}")\'',
+    'a: list[\'__import__("os").mkdir("{made}")\']',
+    'a: Optional[\'__import__("os").mkdir("{made}")\']',
+    'a: ForwardRef(\'__import__("os").mkdir("{made}")\')',
+    'a: conlist(\'__import__("os").mkdir("{made}")\')',
+    "a: EVIL",
+    "a: list[EVIL]",
+    "a: list[str(EVIL)]",
+    "a: NewType('N', EVIL)",
+    "a=__import__('os').mkdir('{made}')",
+    "a=os.mkdir('{made}')",
+    "a=os.environ['SECRET']",
+    "a=open('{made}', 'w')",
+    "a: Model",
+    "a: typing.sys.modules",
+    "a=Path('{made}').mkdir()",
+    "a=(lambda: os.mkdir('{made}'))()",
+    "a=[os.mkdir('{made}') for _ in '1']",
+    "a: Annotated[int, AfterValidator(os.mkdir)]",
+    "a=Field(default_factory=lambda: os.mkdir('{made}'))",
+]
+
+
+@pytest.mark.parametrize("signature", ATTACKS)
+def test_nothing_in_the_source_is_run(signature: str, tmp_path: Path) -> None:
+    made = f"{tmp_path}/made"
+    evil = f"__import__('os').mkdir({made!r})"
+    source = (
+        "import os, typing\nfrom pathlib import Path\n"
+        "from typing import Annotated, ForwardRef, NewType, Optional\n"
+        "from pydantic import AfterValidator, BaseModel, Field, conlist\n"
+        f"from prefect import flow\nEVIL = {evil!r}\n"
+        f"class Model(BaseModel):\n    a: EVIL\n    b: list[{evil!r}]\n"
+        f"@flow\ndef f({signature.replace('{made}', made)}): ...\nos.mkdir({made!r})\n"
+    )
+    info = read(source)
+    assert not Path(made).exists()
+    assert info.notes
+
+
+def test_values_that_names_multiply_end_in_bounded_time() -> None:
+    lines = ["A0 = ['x']"] + [f"A{n} = [{', '.join([f'A{n - 1}'] * 20)}]" for n in range(1, 12)]
+    text = ["B0 = 'xxxxxxxxxx'"] + [f"B{n} = B{n - 1} + B{n - 1}" for n in range(1, 28)]
+    source = "\n".join(
+        ["from prefect import flow", *lines, *text, "@flow", "def f(a=A11, b=B27): ..."]
+    )
+    assert read(source).parameter_schema["properties"] == {
+        "a": {"title": "a", "position": 0},
+        "b": {"title": "b", "position": 1},
+    }
+
+
+@given(st.text() | st.text(alphabet="def f(a:=1)\n @flow[]{}'\"*,.|", max_size=80))
+def test_any_text_is_read_or_refused(source: str) -> None:
+    try:
+        data = f"from prefect import flow\n@flow\n{source}".encode()
+    except UnicodeEncodeError:
+        return
+    try:
+        flows.read({"a.py": data}.get, "a.py:f")
+    except FlowError:
+        return
