@@ -1,0 +1,157 @@
+"""Line endings, encodings and $Id$ as .gitattributes asks for them, applied by git itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow.checkout.write import write_all
+from gitops_flow.errors import CheckoutError
+from gitops_flow.git import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_flow.checkout.store import Store
+    from gitops_flow.checkout.tree import File, Listing
+
+_NAMES = ("eol", "working-tree-encoding", "ident", "filter")
+# Without one of these in a .gitattributes, git writes the stored bytes as they are.
+_TELLING = re.compile(rb"crlf|working-tree-encoding|ident|filter=")
+_LF: tuple[tuple[str, str], ...] = (
+    ("core.autocrlf", "false"),
+    ("core.eol", "lf"),
+    ("core.attributesFile", os.devnull),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    convert: list[File]
+    filtered: dict[str, list[File]]
+
+
+def apply(root: Path, listing: Listing, store: Store, timeout: float) -> tuple[str, ...]:
+    """Convert the written files of ``listing`` in ``root`` that attributes say so for.
+
+    Filter programs (``filter=``) are never run.
+
+    Returns:
+        Warnings: files that a filter would have changed.
+    """
+    if not any(_tells(root, file) for file in listing.files):
+        return ()
+    wanted = _wanted(root, listing, store, timeout)
+    off = tuple(
+        setting
+        for name in wanted.filtered
+        for setting in (
+            (f"filter.{name}.smudge", ""),
+            (f"filter.{name}.process", ""),
+            (f"filter.{name}.required", "false"),
+        )
+    )
+    config = (*_LF, *off)
+    batch = [file for file in wanted.convert if b"\n" not in file.path]
+    for file, data in zip(batch, _many(root, batch, store, config, timeout), strict=True):
+        _rewrite(root, file, data)
+    for file in wanted.convert:
+        if b"\n" in file.path:
+            _rewrite(root, file, _one(root, file, store, config, timeout))
+    return tuple(_warning(name, files) for name, files in sorted(wanted.filtered.items()))
+
+
+def _tells(root: Path, file: File) -> bool:
+    if file.path.rsplit(b"/", 1)[-1] != b".gitattributes":
+        return False
+    with open(os.fsencode(root) + b"/" + file.path, "rb") as attributes:  # noqa: PTH123
+        return _TELLING.search(attributes.read()) is not None
+
+
+def _wanted(root: Path, listing: Listing, store: Store, timeout: float) -> _Wanted:
+    """Which files git's own reading of the attributes asks to change."""
+    out = command.run(
+        ["check-attr", "-z", "--stdin", *_NAMES],
+        cwd=root,
+        env=store.environment(root),
+        config=_LF,
+        stdin=b"".join(file.path + b"\0" for file in listing.files),
+        timeout=timeout,
+    ).stdout
+    values = out.split(b"\0")[2::3]
+    wanted = _Wanted([], {})
+    for number, file in enumerate(listing.files):
+        eol, encoding, ident, filter_ = values[4 * number : 4 * number + 4]
+        if eol == b"crlf" or ident == b"set" or encoding not in (b"unspecified", b"unset", b"set"):
+            wanted.convert.append(file)
+        if filter_ not in (b"unspecified", b"unset", b"set"):
+            name = filter_.decode("utf-8", "surrogateescape")
+            wanted.filtered.setdefault(name, []).append(file)
+    return wanted
+
+
+def _many(
+    root: Path,
+    files: list[File],
+    store: Store,
+    config: tuple[tuple[str, str], ...],
+    timeout: float,
+) -> list[bytes]:
+    """The converted contents of ``files``, whose names are free of newlines."""
+    if not files:
+        return []
+    # The size in git's answer is that of the stored bytes, so it does not say where
+    # the converted ones end. An object that cannot exist, asked for in between, does.
+    mark = secrets.token_hex(24).encode()
+    lines = (file.oid.encode() + b" " + file.path + b"\n" + mark + b" x\n" for file in files)
+    out = command.run(
+        ["cat-file", "--batch", "--filters", "--buffer"],
+        cwd=root,
+        env=store.environment(root),
+        config=config,
+        stdin=b"".join(lines),
+        timeout=timeout,
+    ).stdout
+    parts = out.split(b"\n" + mark + b" missing\n")
+    if len(parts) != len(files) + 1 or parts.pop():
+        raise CheckoutError("git did not convert the files that .gitattributes names")
+    return [part.split(b"\n", 1)[1] for part in parts]
+
+
+def _one(
+    root: Path,
+    file: File,
+    store: Store,
+    config: tuple[tuple[str, str], ...],
+    timeout: float,
+) -> bytes:
+    return command.run(
+        ["cat-file", "--filters", b"--path=" + file.path, file.oid],
+        cwd=root,
+        env=store.environment(root),
+        config=config,
+        timeout=timeout,
+    ).stdout
+
+
+def _rewrite(root: Path, file: File, data: bytes) -> None:
+    fd = os.open(
+        os.fsencode(root) + b"/" + file.path,
+        os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+    )
+    try:
+        if data:
+            write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _warning(name: str, files: list[File]) -> str:
+    first = ascii(files[0].path.decode("utf-8", "surrogateescape"))
+    return (
+        f"{len(files)} file(s) such as {first} belong to the filter {name!r}; filters do not run "
+        "here, so they hold what the filter stored (for Git LFS: a pointer)"
+    )

@@ -1,0 +1,171 @@
+"""Objects out of a store, each hashed by us as it comes: what git says is not believed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import threading
+from typing import IO, TYPE_CHECKING
+
+from gitops_flow.errors import CheckoutError
+from gitops_flow.git import command
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gitops_flow.checkout.store import Store
+
+# Larger objects pass through in pieces of this many bytes.
+PIECE = 1 << 20
+# Below this many objects a second process costs more than it brings.
+_WORTH_A_SECOND = 1000
+# Objects asked of one process before the next one's turn.
+_TURN = 32
+
+
+@contextlib.contextmanager
+def opened(store: Store, timeout: float) -> Iterator[Reader]:
+    """Yield a reader of ``store``; its processes end with the block or after ``timeout`` s."""
+    reader = Reader(store)
+    timer = threading.Timer(timeout, reader.stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield reader
+    finally:
+        timer.cancel()
+        reader.stop()
+
+
+class Reader:
+    """Reads objects through ``git cat-file``; see :func:`opened`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pipes: list[_Pipe] = []
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End all processes; a read under way then fails."""
+        self._stopped = True
+        for pipe in self._pipes:
+            pipe.kill()
+
+    def read(self, oids: Sequence[str], kind: str) -> Iterator[bytes | Iterator[bytes]]:
+        """The contents of ``oids`` (40 hex digits), in order, each of type ``kind``.
+
+        An object over ``PIECE`` bytes comes as an iterator of pieces, to be
+        used up before the next one; its hash is checked after the last piece.
+
+        Raises:
+            CheckoutError: an object is missing, damaged or of another type.
+        """
+        count = 2 if len(oids) >= _WORTH_A_SECOND and (os.cpu_count() or 1) > 1 else 1
+        pipes = [_Pipe(self._store) for _ in range(count)]
+        self._pipes += pipes
+        if self._stopped:
+            raise _damaged("reading the objects took too long")
+        turns = [range(at, min(at + _TURN, len(oids))) for at in range(0, len(oids), _TURN)]
+        for number, pipe in enumerate(pipes):
+            pipe.ask([oids[at] for turn in turns[number::count] for at in turn])
+        for number, turn in enumerate(turns):
+            pipe = pipes[number % count]
+            for at in turn:
+                yield pipe.next(oids[at], kind)
+        for pipe in pipes:
+            pipe.kill()
+
+    def whole(self, oids: Sequence[str], kind: str, limit: int) -> Iterator[bytes]:
+        """Like :meth:`read`, for objects that must not be over ``limit`` bytes."""
+        for oid, content in zip(oids, self.read(oids, kind), strict=True):
+            data = bytearray()
+            for piece in (content,) if isinstance(content, bytes) else content:
+                data += piece
+                if len(data) > limit:
+                    raise CheckoutError(f"the {kind} {oid} is larger than {limit} bytes")
+            yield bytes(data)
+
+
+class _Pipe:
+    """One ``git cat-file --batch`` and the thread that asks it."""
+
+    def __init__(self, store: Store) -> None:
+        self._process = command.start(
+            ["cat-file", "--batch", "--buffer"], env=store.environment(), pipe_stdin=True
+        )
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        self._stdin: IO[bytes] = self._process.stdin
+        self._lines = open(self._process.stdout.fileno(), "rb", PIECE, closefd=False)  # noqa: SIM115
+        with contextlib.suppress(AttributeError, OSError):
+            # Let git read ahead while we write; the default pipe holds 64 KiB.
+            fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIECE)
+        self._killed = False
+
+    def ask(self, oids: Sequence[str]) -> None:
+        """Ask for ``oids``, without waiting until git has taken them all in."""
+        threading.Thread(target=self._feed, args=(oids,), daemon=True).start()
+
+    def _feed(self, oids: Sequence[str]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stdin.write("".join(f"{oid}\n" for oid in oids).encode())
+            self._stdin.close()
+
+    def kill(self) -> None:
+        if not self._killed:
+            self._killed = True
+            command.kill(self._process)
+
+    def next(self, oid: str, kind: str) -> bytes | Iterator[bytes]:
+        head = self._lines.readline().split()
+        if len(head) != 3:
+            raise self._failed(oid, head)
+        size = int(head[2])
+        if head[1].decode() != kind:
+            raise _damaged(f"{oid} is a {head[1].decode()}, not a {kind}")
+        digest = hashlib.sha1(b"%s %d\0" % (head[1], size), usedforsecurity=False)
+        if size > PIECE:
+            return self._pieces(oid, size, digest)
+        data = self._lines.read(size + 1)
+        if len(data) != size + 1:
+            raise self._failed(oid, [])
+        data = data[:-1]
+        digest.update(data)
+        if digest.hexdigest() != oid:
+            raise _damaged(f"{oid} does not hash to its id")
+        return data
+
+    def _pieces(self, oid: str, size: int, digest: hashlib._Hash) -> Iterator[bytes]:
+        left = size
+        while left:
+            piece = self._lines.read(min(PIECE, left))
+            if not piece:
+                raise self._failed(oid, [])
+            digest.update(piece)
+            left -= len(piece)
+            yield piece
+        self._lines.read(1)
+        if digest.hexdigest() != oid:
+            raise _damaged(f"{oid} does not hash to its id")
+
+    def _failed(self, oid: str, head: list[bytes]) -> CheckoutError:
+        if head[1:] == [b"missing"]:
+            return _damaged(f"{oid} is missing")
+        if self._killed:
+            return _damaged("reading the objects took too long")
+        self._killed = True
+        with contextlib.suppress(ValueError):
+            self._stdin.close()
+        error = self._process.stderr.read() if self._process.stderr else b""
+        command.kill(self._process)
+        return _damaged(command.tidy(redact(error.decode("utf-8", "replace"))))
+
+
+def _damaged(reason: str) -> CheckoutError:
+    return CheckoutError(
+        f"the code store's objects cannot be read: {reason}",
+        hint="check the repository with: git fsck",
+    )

@@ -1,0 +1,122 @@
+"""A commit's files as a list that is safe to write: every name checked, from the tree objects."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import CheckoutError
+
+if TYPE_CHECKING:
+    from gitops_flow.checkout.objects import Reader
+
+# A few small trees that contain each other many times would expand without end.
+MAX_ENTRIES = 2_000_000
+_TREE_LIMIT = 256 << 20
+# Code points that HFS+ leaves out when it compares names.
+_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file; ``path`` is relative with "/", ``oid`` 40 hex digits."""
+
+    path: bytes
+    oid: str
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link; the blob ``oid`` holds its target."""
+
+    path: bytes
+    oid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a commit holds. A directory comes after the one that it is in."""
+
+    commit: str
+    directories: list[bytes] = field(default_factory=list)
+    files: list[File] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.directories) + len(self.files) + len(self.links)
+
+
+def read(source: Reader, commit: str) -> Listing:
+    """List the files of ``commit``, verified from its id down.
+
+    Raises:
+        CheckoutError: something in it must not become a file here, or an
+            object is missing or damaged.
+    """
+    listing = Listing(commit)
+    (text,) = source.whole([commit], "commit", 1 << 20)
+    if not (found := re.match(rb"tree ([0-9a-f]{40})\n", text)):
+        raise CheckoutError(f"the commit {commit} names no tree")
+    level = [(b"", found[1].decode())]
+    while level:
+        wanted = list(dict.fromkeys(oid for _, oid in level))
+        trees = dict(zip(wanted, source.whole(wanted, "tree", _TREE_LIMIT), strict=True))
+        level = [below for prefix, oid in level for below in _expand(prefix, trees[oid], listing)]
+    listing.files.sort(key=lambda file: file.path)
+    return listing
+
+
+def _expand(prefix: bytes, data: bytes, listing: Listing) -> list[tuple[bytes, str]]:
+    """Add a tree's entries to ``listing``; return the trees in it with their prefixes."""
+    below: list[tuple[bytes, str]] = []
+    names: set[bytes] = set()
+    at = 0
+    while at < len(data):
+        end = data.find(b"\0", at)
+        mode, space, name = data[at:end].partition(b" ")
+        if end < 0 or not space or end + 21 > len(data):
+            raise CheckoutError("a tree object is malformed", where=_shown(prefix))
+        oid = data[end + 1 : end + 21].hex()
+        at = end + 21
+        path = prefix + name
+        if not _safe(name) or name in names:
+            raise _refused(path, "is a name that git does not allow, or is there twice")
+        names.add(name)
+        if mode in (b"40000", b"040000"):
+            listing.directories.append(path)
+            below.append((path + b"/", oid))
+        elif mode == b"120000":
+            listing.links.append(Link(path, oid))
+        elif mode[:3] == b"100" and len(mode) == 6:
+            listing.files.append(File(path, oid, bool(int(mode, 8) & 0o100)))
+        elif mode == b"160000":
+            raise _refused(path, "is a submodule, which a snapshot cannot hold")
+        else:
+            raise _refused(path, f"has the unknown mode {mode.decode('latin-1')}")
+        if len(listing) > MAX_ENTRIES:
+            raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
+    return below
+
+
+def _safe(name: bytes) -> bool:
+    """Whether ``name`` is one path component that no file system takes for ``.git``."""
+    if name in (b"", b".", b"..") or b"/" in name:
+        return False
+    # Only a name that has g, i, t in it can be a disguise; the test is cheap.
+    if name[:1] != b"." and name[:1] not in b"gG\xe2\xef":
+        return True
+    text = _IGNORED.sub("", name.decode("utf-8", "surrogateescape")).lower()
+    return re.split(r"[:\\]", text)[0].rstrip(" .") not in (".git", "git~1")
+
+
+def _refused(path: bytes, reason: str) -> CheckoutError:
+    return CheckoutError(
+        f"{_shown(path)} {reason}",
+        hint="the commit was not made by gitflow or has been tampered with; publish it again",
+    )
+
+
+def _shown(path: bytes) -> str:
+    return ascii(path.decode("utf-8", "surrogateescape"))

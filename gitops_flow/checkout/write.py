@@ -1,0 +1,133 @@
+"""Writing a listing to disk: only new names, files through no link, links last and inside."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import CheckoutError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_flow.checkout.objects import Reader
+    from gitops_flow.checkout.tree import Listing
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST_TARGET = 4095
+
+
+def directories(root: Path, listing: Listing) -> None:
+    """Make the directories of ``listing`` in the empty directory ``root``."""
+    base = os.fsencode(root) + b"/"
+    for path in listing.directories:
+        try:
+            os.mkdir(base + path)  # noqa: PTH102
+        except FileExistsError:
+            raise _same_name(path) from None
+
+
+def files(root: Path, listing: Listing, source: Reader) -> None:
+    """Write the regular files of ``listing``: their contents as they are in the store.
+
+    Each was hashed when it was read, and each must be new: two names that the
+    file system takes for one are an error.
+    """
+    base = os.fsencode(root) + b"/"
+    contents = source.read([file.oid for file in listing.files], "blob")
+    for file, content in zip(listing.files, contents, strict=True):
+        try:
+            fd = os.open(base + file.path, _NEW, 0o777 if file.executable else 0o666)
+        except FileExistsError:
+            raise _same_name(file.path) from None
+        try:
+            if isinstance(content, bytes):
+                write_all(fd, content)
+            else:
+                for piece in content:
+                    write_all(fd, piece)
+        finally:
+            os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``; a full disk may take only a part of it at first."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, data[written:])
+
+
+def links(root: Path, listing: Listing, source: Reader) -> None:
+    """Make the symbolic links, after everything else, so that nothing is written through one.
+
+    Raises:
+        CheckoutError: a link leads out of ``root``, by itself or through others.
+    """
+    base = os.fsencode(root) + b"/"
+    oids = [link.oid for link in listing.links]
+    for link, target in zip(
+        listing.links, source.whole(oids, "blob", _LONGEST_TARGET), strict=True
+    ):
+        inside = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
+        if not target or b"\0" in target or target[:1] == b"/" or inside.split(b"/")[0] == b"..":
+            raise _leads_out(link.path, target)
+        try:
+            os.symlink(target, base + link.path)  # noqa: PTH211
+        except FileExistsError:
+            raise _same_name(link.path) from None
+    real = os.path.realpath(base)
+    for link in listing.links:
+        ends = os.path.realpath(base + link.path)
+        if ends != real and not ends.startswith(real + b"/"):
+            raise _leads_out(link.path, os.readlink(base + link.path))  # noqa: PTH115
+
+
+def verify(root: Path, listing: Listing) -> None:
+    """Check that exactly the listed names are there, each of its kind.
+
+    Contents were hashed on their way here; this finds a file system that
+    changes names, and anybody else who writes into the directory.
+    """
+    expected = dict.fromkeys(listing.directories, "directory")
+    expected |= {file.path: "file" for file in listing.files}
+    expected |= {link.path: "link" for link in listing.links}
+    found: dict[bytes, str] = {}
+    base = os.fsencode(root)
+    below = [b""]
+    while below:
+        prefix = below.pop()
+        with os.scandir(base + b"/" + prefix) as entries:
+            for entry in entries:
+                path = prefix + entry.name
+                if entry.is_symlink():
+                    found[path] = "link"
+                elif entry.is_dir():
+                    found[path] = "directory"
+                    below.append(path + b"/")
+                else:
+                    found[path] = "file"
+    if found != expected:
+        wrong = min(path for path, _ in found.items() ^ expected.items())
+        raise CheckoutError(
+            f"what is on disk is not the commit {listing.commit}: see {_shown(wrong)}",
+            hint="does another program write to this directory, or does its disk change names?",
+        )
+
+
+def _same_name(path: bytes) -> CheckoutError:
+    return CheckoutError(
+        f"{_shown(path)} and another file have one name on this disk",
+        hint="it does not tell upper from lower case, or normalises names; rename one of them",
+    )
+
+
+def _leads_out(path: bytes, target: bytes) -> CheckoutError:
+    return CheckoutError(
+        f"the symbolic link {_shown(path)} leads out of the directory, to {_shown(target)}",
+        hint="links in deployed code must point to something in it, by a relative path",
+    )
+
+
+def _shown(path: bytes) -> str:
+    return ascii(path.decode("utf-8", "surrogateescape"))
