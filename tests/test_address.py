@@ -66,6 +66,14 @@ def test_a_token_as_user_name_is_a_secret() -> None:
     assert (found.auth.username, found.auth.secret) == (None, "t0ken")
 
 
+def test_credentials_for_workers_must_be_a_placeholder() -> None:
+    with pytest.raises(CodeStoreError, match="not a placeholder") as error:
+        _resolve(_repository(origin="https://h/x"), credentials="hunter22")
+    assert "hunter22" not in str(error.value)
+    found = _resolve(_repository(origin="https://h/x"), credentials="{{ prefect.blocks.secret.t }}")
+    assert found.credentials == "{{ prefect.blocks.secret.t }}"
+
+
 def test_workers_may_have_another_address() -> None:
     found = _resolve(_repository(origin="https://out/x"), pull_url="http://in/x")
     assert (found.url, found.pull_url) == ("https://out/x", "http://in/x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gitops_flow.model import CodeStoreSettings, Json, Provenance
 
 DEFAULT_BRANCH = "code-store"
+_BLOCK = re.compile(r"\{\{\s*prefect\.(blocks|variables)\.[^}]+\}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ def resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path)
         GitError: an address or branch that git must not be given.
     """
     branch = url.check_branch(settings.branch or DEFAULT_BRANCH)
+    _check_credentials(settings.credentials)
     address, embedded = _address(repository, settings.remote, data_dir)
     clean, user, password = url.split_userinfo(url.check_address(address))
     pull_url = settings.pull_url or clean
@@ -59,6 +62,16 @@ def resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path)
     username = settings.username or (user if password else None)
     auth = Auth(clean, secret, username) if secret and clean.startswith("http") else None
     return CodeStore(clean, branch, pull_url, settings.credentials, auth, embedded)
+
+
+def _check_credentials(credentials: Json) -> None:
+    """Prefect keeps a pull step's inputs in clear, so a secret must not be one."""
+    values = credentials.values() if isinstance(credentials, dict) else [credentials]
+    if credentials is not None and not any(_BLOCK.search(str(value)) for value in values):
+        raise CodeStoreError(
+            "the credentials for workers are not a placeholder; Prefect would store them in clear",
+            hint="save them in a block and write {{ prefect.blocks.secret.NAME }}",
+        )
 
 
 def identity(repository: Repository) -> str:
