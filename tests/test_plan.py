@@ -94,7 +94,7 @@ def test_the_same_name_on_another_flow_is_another_deployment() -> None:
         ("paused", True),
         ("concurrency_limit", 3),
         ("concurrency_options", {"collision_strategy": "CANCEL_NEW"}),
-        ("pull_steps", ()),
+        ("pull_steps", ({"a": {}},)),
     ],
 )
 def test_only_the_field_that_differs_is_changed(field: str, value: Any) -> None:
@@ -185,8 +185,9 @@ def test_a_source_input_of_another_step_counts() -> None:
     assert fields(want, live(pull_steps=({"other": {"source": 2}},))) == ("pull_steps",)
 
 
-def test_no_pull_steps_and_an_empty_list_differ() -> None:
-    assert fields(desired(pull_steps=()), live(pull_steps=None)) == ("pull_steps",)
+def test_no_pull_steps_and_an_empty_list_are_the_same() -> None:
+    assert fields(desired(pull_steps=()), live(pull_steps=None)) == ()
+    assert fields(desired(pull_steps=None), live(pull_steps=())) == ()
 
 
 def test_an_unmarked_deployment_is_adopted_and_the_plan_says_so() -> None:

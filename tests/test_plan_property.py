@@ -102,7 +102,7 @@ class Server:
         if isinstance(action, plan.Create):
             body = json.loads(json.dumps(shape.new_deployment(action.desired, "f")))
             schedules = [self._schedule(item) for item in body.pop("schedules")]
-            self.data = {"id": "d", "pull_steps": None, **body, "schedules": schedules}
+            self.data = {"id": "d", "pull_steps": [], **body, "schedules": schedules}
             self._normalise(body)
         elif isinstance(action, plan.Update):
             names = [change.field for change in action.changes]

@@ -97,9 +97,8 @@ def _concurrency(desired: Deployment, live: Deployment) -> list[str]:
 def _same_steps(
     desired: Sequence[dict[str, Json]] | None, live: Sequence[dict[str, Json]] | None
 ) -> bool:
-    if desired is None or live is None:
-        return desired is live
-    return same([_code(step) for step in desired], [_code(step) for step in live])
+    # No steps and an empty list mean the same to a worker, and the server mixes them.
+    return same([_code(step) for step in desired or ()], [_code(step) for step in live or ()])
 
 
 def _code(step: dict[str, Json]) -> dict[str, Json]:
