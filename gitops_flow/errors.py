@@ -100,8 +100,8 @@ class RemoteError(GitError):
     ``kind`` is ``network``, ``timeout``, ``auth``, ``host-key``, ``tls``,
     ``not-found`` (the repository), ``missing`` (a commit or branch in it),
     ``read-only``, ``refused`` (a hook or a protected branch), ``too-large``,
-    ``rejected-object`` (the server's object checks), ``ownership``, ``disk``
-    or ``other``.
+    ``rejected-object`` (the server's object checks), ``damaged`` (its
+    repository), ``ownership``, ``disk`` or ``other``.
     """
 
     def __init__(

@@ -132,6 +132,12 @@ _RULES = (
         retry=True,
     ),
     _rule(
+        r"repository corruption|pack-objects died|bad object|unable to read tree",
+        "damaged",
+        "the server's repository is damaged",
+        "check it with git fsck; publishing again may replace what is broken",
+    ),
+    _rule(
         r"returned error: (429|5\d\d)|RPC failed|early EOF|hung up unexpectedly|empty reply|"
         r"connection (reset|closed)|unexpected disconnect|broken pipe|recv failure|send failure",
         "network",
