@@ -98,13 +98,13 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
             paths=tuple(prefix + os.fsdecode(p) for p in sorted(state.conflicts)),
             hint="resolve them, or deploy HEAD as it is with --clean",
         )
-    base = _head_tree(repo, store, state)
+    objects = store.objects()
+    base = objects.commit(state.commit).tree if state.commit else None
     fresh = [t.path for t in state.tracked if t.content != "deleted" and not t.is_submodule]
     fresh += state.untracked
     _check_names_and_sizes(repo, fresh, options, prefix)
     entries = _staged(state)
     entries |= _hashed(repo, store, state)
-    objects = store.objects()
     _check_content(objects, fresh, entries, options, prefix)
     removed, left_out = _outside_links(objects, state, entries, prefix)
     shipped = {p: e for p, e in entries.items() if p not in removed}
@@ -123,13 +123,13 @@ def _take_head(
     repo: Repository, store: PrivateStore, options: Options, state: Scan, prefix: str
 ) -> _Taken:
     """HEAD as it is; what differs from it on disk is left out, and listed."""
-    base = _head_tree(repo, store, state)
-    if base is None:
+    if state.commit is None:
         raise SnapshotError(
             "there is no commit yet, so --clean has nothing to deploy",
             hint="commit first, or deploy the working tree without --clean",
         )
     objects = store.objects()
+    base = objects.commit(state.commit).tree
     removed, left_out = _outside_links(objects, state, {}, prefix)
     tree = objects.overlay(base, removed) if removed else base
     for path in state.submodules:
@@ -145,17 +145,6 @@ def _take_head(
         for path, why in sorted(uncommitted)
     ]
     return _Taken(tree, state, (), (*left_out, *_left_out(state, prefix)))
-
-
-def _head_tree(repo: Repository, store: PrivateStore, state: Scan) -> str | None:
-    if state.commit is None:
-        return None
-    answer = command.run(
-        ["rev-parse", "--verify", "--end-of-options", f"{state.commit}^{{tree}}"],
-        cwd=repo.root,
-        env=store.worktree_env(repo),
-    )
-    return answer.stdout.decode("ascii").strip()
 
 
 def _check_names_and_sizes(
