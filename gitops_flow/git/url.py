@@ -62,7 +62,8 @@ def check_address(address: str) -> str:
         return address
     if Path(address).is_absolute():
         return address
-    if "::" not in address and (found := _SCP.fullmatch(address)):
+    # A path that began with a colon would make "helper::address" of it.
+    if found := _SCP.fullmatch(address):
         if found["host"].startswith("-") or found["path"].startswith("-"):
             raise GitError(f"{shown!r} is not a repository address")
         return address
