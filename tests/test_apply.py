@@ -227,10 +227,10 @@ def test_nothing_is_made_twice_by_putting_runs_back(case: Case) -> None:
 def test_a_run_that_falls_due_during_a_write_is_not_lost(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    second = {"interval": 2, "anchor_date": "2026-01-01T00:00:00Z"}
+    second = {"interval": 1, "anchor_date": "2026-01-01T00:00:00Z"}
     made = case.deploy(case.desired(schedules=(Schedule(second),)))[0].id
     assert made is not None
-    case.schedule(made, min_runs=30, max_runs=30)
+    case.schedule(made, min_runs=60, max_runs=60)
     before = set(case.starts(made))
     write = prefect.patch
 
