@@ -12,13 +12,14 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
 
 from gitops_flow import localprefect
-from gitops_flow.errors import GitflowError
+from gitops_flow.errors import ApiError, GitflowError
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,15 @@ class SharedServer:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One JSON request; the decoded answer."""
-        return localprefect.call(self.api_url, method, path, body)
+        # SQLite answers 503 when its services write at the same moment.
+        for attempt in range(10):
+            try:
+                return localprefect.call(self.api_url, method, path, body)
+            except ApiError as error:
+                if not error.retry or attempt == 9:
+                    raise
+                time.sleep(0.2 * (attempt + 1))
+        raise AssertionError("unreachable")
 
 
 @dataclass(frozen=True)
