@@ -178,12 +178,13 @@ class Entrypoint:
         Raises:
             ValueError: whose text completes the sentence "<entrypoint> ...".
         """
-        location, colon, name = text.rpartition(":" if ":" in text else ".")
-        if not location or not name:
-            missing = "flow function" if colon and not name else "file or module"
-            raise ValueError(f"names no {missing}")
+        location, _, name = text.rpartition(":" if ":" in text else ".")
+        if (location and not name) or (":" not in text and text.endswith(".py")):
+            raise ValueError("names no flow function")
+        if not location:
+            raise ValueError("names no file or module")
         if not all(part.isidentifier() for part in name.split(".")):
-            raise ValueError(f"does not end in the name of a function: {name!r}")
+            raise ValueError("does not end in the name of a function")
         if location.endswith(".py") and ":" in text:
             return cls("file", location, name)
         if not all(part.isidentifier() for part in location.split(".")):

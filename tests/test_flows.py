@@ -273,7 +273,7 @@ def test_refusal_says_where_and_what_to_do(case: str) -> None:
         ("gone.mod:f", "gone.mod:f: the module 'gone.mod' does not exist"),
         ("f", "None: entrypoint 'f' names no file or module"),
         ("a.py:", "None: entrypoint 'a.py:' names no flow function"),
-        ("a.py:1x", "None: entrypoint 'a.py:1x' does not end in the name of a function: '1x'"),
+        ("a.py:1x", "None: entrypoint 'a.py:1x' does not end in the name of a function"),
         ("a/b:f", "None: entrypoint 'a/b:f' names neither a .py file nor a module"),
     ],
 )

@@ -130,10 +130,6 @@ def _schedules(item: dict[Any, Any], path: Path, report: Report) -> None:
     for where, entry in entries:
         if not isinstance(entry, dict):
             continue
-        if isinstance(entry.get("schedule"), dict):
-            move = "move cron, interval or rrule up to the item itself"
-            report.key((*where, "schedule"), "a schedule is not nested", move)
-            continue
         try:
             section = schema.ScheduleSection.model_validate(entry)
         except ValidationError:

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
     Path = tuple[Hashable, ...]
 
-# Keys of schedules that older Prefect versions took.
-_GONE = ("max_active_runs", "catchup")
+_GONE = "remove it; Prefect 3.1 dropped it"
+_SCHEDULE_KEYS = {
+    "max_active_runs": _GONE,
+    "catchup": _GONE,
+    "schedule": "move cron, interval or rrule up to the item itself",
+}
 
 
 class Report:
@@ -71,9 +75,7 @@ class Report:
         full: Path = (*path, *detail["loc"])
         if detail["type"] == "extra_forbidden":
             name = str(full[-1])
-            hint = did_you_mean(name, _words_beside(full))
-            if name in _GONE:
-                hint = "remove it; Prefect 3.1 dropped it"
+            hint = _SCHEDULE_KEYS.get(name) or did_you_mean(name, _words_beside(full))
             self.key(full, f"unknown key {quoted(name)}", hint)
         elif detail["type"] == "invalid_key" or "[key]" in full:
             full = tuple(part for part in full if part != "[key]")

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from gitops_flow.errors import GitError
 from gitops_flow.git import url
+from gitops_flow.manifest.wording import described
 
 _BLOCK = re.compile(r"\{\{\s*prefect\.blocks\.[\w.\-\[\]]+\s*\}\}")
 _SIZE = re.compile(r"(?i)\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*")
@@ -37,7 +38,7 @@ def _steps(value: Any) -> Any:
 def _tags(value: Any) -> Any:
     if value is None or isinstance(value, str | list):
         return value
-    raise wrong("expected a list of tags", "write [tag, other-tag]")
+    raise wrong(f"expected a list of tags, got {described(value)}", "write [tag, other-tag]")
 
 
 def _limit(value: Any) -> Any:

@@ -57,6 +57,8 @@ def quoted(value: str, *, key: object = "") -> str:
     """``value`` in quotes, shortened and without secrets; ``key`` says what it is for."""
     if isinstance(key, str) and is_secret_key(key):
         return "text"
+    if len(value) > 1000:
+        return f"a text of {len(value):,} characters"
     value = redact(value)
     return repr(value if len(value) <= 40 else f"{value[:37]}...")
 

@@ -39,7 +39,7 @@ _PLAIN_WORDS = (
         "start it with '- ', or check the indentation",
     ),
     ("expected key", "expected a key", "check the indentation of this line and the one above"),
-    ("cannot start any token", "a plain value cannot start with this character", "quote the value"),
+    ("cannot start any token", "a tab is used for indentation", "indent with spaces"),
     (
         "unknown escape character",
         "unknown escape sequence",
@@ -91,7 +91,7 @@ def read(data: bytes, shown: str) -> tuple[Node | None, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        message, hint = _in_plain_words(error)
+        message, hint = _in_plain_words(error, text[mark.index : mark.index + 1] if mark else "")
         raise Fatal(Problem(message, Position(shown, line, column), hint)) from None
     return builder.root, builder.problems
 
@@ -146,8 +146,10 @@ def _decode(data: bytes, shown: str) -> str:
     return text
 
 
-def _in_plain_words(error: yaml.MarkedYAMLError) -> tuple[str, str | None]:
+def _in_plain_words(error: yaml.MarkedYAMLError, character: str) -> tuple[str, str | None]:
     said = str(error.problem or error.context or "not valid YAML")
+    if "cannot start any token" in said and character != "\t":
+        return f"not valid YAML: a plain value cannot start with {character!r}", "quote the value"
     for fragment, message, hint in _PLAIN_WORDS:
         if fragment in said:
             return f"not valid YAML: {message}", hint

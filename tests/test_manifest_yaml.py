@@ -1,0 +1,238 @@
+"""The YAML reader: what safe_load reads, with places, in bounded time."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_flow import manifest
+from gitops_flow.errors import ManifestError
+from gitops_flow.manifest import yamltree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20)
+    | st.dates()
+    | st.datetimes(timezones=st.none() | st.just(datetime.UTC))
+    | st.binary(max_size=8)
+)
+KEYS = st.text(max_size=8) | st.integers() | st.booleans() | st.none()
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(DOCUMENTS, st.sampled_from([None, True, False]))
+def test_any_document_is_read_as_safe_load_reads_it(document: object, style: bool | None) -> None:
+    text = yaml.safe_dump(document, allow_unicode=True, default_flow_style=style)
+    root, problems = yamltree.read(text.encode(), "p.yaml")
+    assert problems == []
+    assert root is not None
+    assert root.value == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &x {b: 1}\nc: *x\n",
+        "a: &x {b: 1, d: 2}\nc: {<<: *x, b: 3}\n",
+        "a: &x {b: 1}\ne: &y {b: 2, f: 3}\nc: {<<: [*x, *y]}\n",
+        "a: &x {b: 1}\nc: {b: 3, <<: *x}\n",
+        "a: &x {b: 1}\ne: &y {<<: *x, c: 2}\nf: {<<: *y, d: 3}\n",
+        "a: &x 1\nb: [*x, *x]\n",
+        '"<<": 1\n',
+        "a: 0o14\nb: 014\nc: 1_000\nd: 1:30:00\ne: .5\nf: 1e3\ng: ~\nh: on\ni: =x\n",
+        "a: !!str 1\nb: !!int '2'\nc: !!float 3\nd: !!bool 'yes'\ne: ! 5\n",
+        "a: |\n  one\n  two\nb: >-\n  one\n  two\nc: 'it''s'\nd: \"x\\ty\"\n",
+        "\ufeffa: 1\n",
+        "a: 1\r\nb: 2\r\n",
+        "--- {a: 1}\n...\n",
+        "? a\n: b\n",
+    ],
+)
+def test_yaml_feature_means_what_safe_load_says(text: str) -> None:
+    root, problems = yamltree.read(text.encode(), "p.yaml")
+    assert problems == []
+    assert root is not None
+    assert root.value == yaml.safe_load(text)
+
+
+@given(st.text() | st.text(alphabet="ab:- \n\t[]{}'\"#&*!|>%@`,<0.1", max_size=60))
+def test_any_text_is_a_manifest_or_a_manifest_error(text: str) -> None:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        return
+    try:
+        manifest.parse(data, "p.yaml")
+    except ManifestError as error:
+        assert error.problems  # noqa: PT017
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_manifest_or_a_manifest_error(data: bytes) -> None:
+    try:
+        manifest.parse(data, "p.yaml")
+    except ManifestError as error:
+        assert error.problems  # noqa: PT017
+
+
+FIELDS = st.sampled_from(
+    [
+        "name",
+        "entrypoint",
+        "version",
+        "tags",
+        "description",
+        "schedule",
+        "schedules",
+        "paused",
+        "concurrency_limit",
+        "flow_name",
+        "parameters",
+        "enforce_parameter_schema",
+        "build",
+        "push",
+        "pull",
+        "work_pool",
+        "triggers",
+        "sla",
+        "cron",
+        "interval",
+        "rrule",
+        "timezone",
+        "anchor_date",
+        "active",
+        "slug",
+        "replaces",
+        "day_or",
+        "job_variables",
+        "limit",
+        "collision_strategy",
+        "gitflow",
+        "code_store",
+        "credentials",
+        "deployments",
+        "prefect-version",
+    ]
+)
+SHAPED = st.recursive(
+    SCALARS | st.sampled_from(["* * * * *", "f.py:g", "{{ $X }}", "FREQ=DAILY", "UTC"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS | KEYS, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(FIELDS, SHAPED, max_size=6), st.dictionaries(FIELDS, SHAPED, max_size=6))
+def test_any_value_under_any_key_is_a_manifest_or_a_manifest_error(
+    top: dict[str, object], deployment: dict[str, object]
+) -> None:
+    document = {**top, "deployments": [deployment, deployment]}
+    try:
+        manifest.parse(yaml.safe_dump(document).encode(), "p.yaml")
+    except ManifestError as error:
+        assert error.problems  # noqa: PT017
+
+
+def place(text: str, *path: object) -> tuple[int, int]:
+    root, _ = yamltree.read(text.encode(), "p.yaml")
+    node, steps = yamltree.at(root, path)
+    assert node is not None
+    assert steps == len(path)
+    return node.line, node.column
+
+
+def test_value_and_key_know_their_line_and_column() -> None:
+    text = "a:\n  - b: c\n    é: [1, 2]\n"
+    assert place(text, "a", 0, "b") == (2, 8)
+    assert place(text, "a", 0, "é", 1) == (3, 12)
+    root, _ = yamltree.read(text.encode(), "p.yaml")
+    assert yamltree.key_place(root, ("a", 0, "é")) == (3, 5)
+    assert yamltree.key_place(root, ("a", 0, "gone")) is None
+
+
+def test_merged_value_is_where_it_was_written() -> None:
+    assert place("a: &x\n  b: 1\nc:\n  <<: *x\n", "c", "b") == (2, 6)
+
+
+def bomb(levels: int) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, levels):
+        inner = ", ".join([f"*a{level - 1}"] * 10)
+        lines.append(f"a{level}: &a{level} [{inner}]")
+    return "\n".join(lines)
+
+
+def merge_bomb(levels: int) -> str:
+    keys = ", ".join(f"k{number}: 1" for number in range(500))
+    merge = f"{{<<: [{', '.join(['*a'] * 150)}]}}"
+    return f"a: &a {{{keys}}}\n" + "".join(f"b{n}: {merge}\n" for n in range(levels))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            bomb(30),
+            "p.yaml:5:5: more than 100,000 values with all aliases written out (use fewer aliases)",
+        ),
+        (
+            merge_bomb(5000),
+            "p.yaml:3:5: more than 100,000 values with all aliases written out (use fewer aliases)",
+        ),
+        ("[" * 200_000, "p.yaml:1:101: nested more than 100 levels deep"),
+        ("- " * 50_000, "p.yaml:1:201: nested more than 100 levels deep"),
+        ("{a: " * 50_000, "p.yaml:1:401: nested more than 100 levels deep"),
+        (
+            "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}}}\n" for n in range(1, 200)),
+            "p.yaml:100:6: nested more than 100 levels deep",
+        ),
+        (
+            "a: x" + "y" * 6_000_000,
+            "p.yaml:1:1: the file has 5,000,001 bytes; the limit is 5,000,000",
+        ),
+    ],
+    ids=["aliases", "merges", "lists", "dashes", "mappings", "alias depth", "size"],
+)
+def test_bomb_is_one_error_in_bounded_time(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    started = time.perf_counter()
+    with pytest.raises(ManifestError) as caught:
+        manifest.load(path, "p.yaml")
+    assert time.perf_counter() - started < 10  # a bomb that goes off takes for ever
+    assert caught.value.problems == (message,)
+
+
+def test_megabyte_scalar_is_not_echoed() -> None:
+    text = "deployments:\n- name: a\n  entrypoint: f.py:g\n  paused: " + "x" * 1_000_000
+    with pytest.raises(ManifestError) as caught:
+        manifest.parse(text.encode(), "p.yaml")
+    assert caught.value.problems == (
+        (
+            "p.yaml:4:11: deployments[0] 'a': paused: expected true or false, "
+            "got a text of 1,000,000 characters"
+        ),
+    )
+
+
+def test_number_too_large_to_write_out_is_not_echoed() -> None:
+    with pytest.raises(ManifestError) as caught:
+        manifest.parse(b"name: 0x" + b"f" * 100_000, "p.yaml")
+    assert caught.value.problems == (
+        "p.yaml:1:7: name: expected text, got the number too large to show (put it in quotes)",
+    )
