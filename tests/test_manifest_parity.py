@@ -1,0 +1,197 @@
+"""What Prefect's own model of a prefect.yaml accepts and refuses, and what we do."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from gitops_flow import manifest
+from gitops_flow.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BASE = "name: a\nentrypoint: f.py:g\n"
+# Fields of one deployment; the verdict is Prefect's, asked in the test.
+FIELDS = [
+    "version: '1'", "version: 1", "version: 1.5", "version:", "version: true",
+    "version_type: prefect:simple", "version_type: 1",
+    "tags: [a, b]", "tags: a", "tags: [1, 2.5]", "tags:", "tags: {a: b}", "tags: 5", "tags: []",
+    "description: x", "description:", "description: 5", "description: |\n  a\n  b",
+    "paused: true", "paused: 'yes'", "paused: 1", "paused: 2", "paused: maybe", "paused:",
+    "flow_name: x", "flow_name: 1", "flow_name:",
+    "parameters: {a: 1}", "parameters:", "parameters: []", "parameters: {}", "parameters: x",
+    "parameters: {1: a}", "parameters: {a: {1: b}}", "parameters: {a: 2024-01-01}",
+    "enforce_parameter_schema: false", "enforce_parameter_schema: 'no'",
+    "enforce_parameter_schema: x", "enforce_parameter_schema:",
+    "concurrency_limit: 1", "concurrency_limit: '5'", "concurrency_limit: x", "concurrency_limit:",
+    "concurrency_limit: 1.0", "concurrency_limit: 1.5", "concurrency_limit: [1]",
+    "concurrency_limit: {limit: 1}", "concurrency_limit: {limit: x}",
+    "concurrency_limit: {limit: 1, other: 2}", "concurrency_limit: {limit: '3'}",
+    "concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW, grace_period_seconds: 60}",
+    "work_pool: {name: p}", "work_pool:", "work_pool: p", "work_pool: {}", "work_pool: {other: 1}",
+    "work_pool: {name: 1}", "work_pool: {job_variables: null}", "work_pool: {job_variables: []}",
+    "work_pool: {job_variables: {a: {b: [1]}}}", "work_pool: {work_queue_name: 5}",
+    "schedule: {cron: 0 0 * * *}", "schedule: {}", "schedule:", "schedule: 0 0 * * *",
+    "schedule: []", "schedule: {interval: 60}", "schedule: {rrule: FREQ=DAILY}",
+    "schedules:", "schedules: []", "schedules: {}", "schedules: [x]", "schedules: [{x: 1}]",
+    "schedules: [{cron: 0 0 * * *, timezone: UTC, day_or: false, active: true}]",
+    "schedules: [{cron: 0 0 * * *, active: '{{ $X }}'}]",
+    "schedules: [{cron: 0 0 * * *, max_active_runs: 1}]",
+    "schedules: [{cron: 5}]",
+    "schedules: [{interval: 60, anchor_date: '2024-01-01T00:00:00Z'}]",
+    "schedules: [{interval: 60, anchor_date: 2024-01-01T00:00:00Z}]",
+    "schedules: [{interval: 60, anchor_date: 2024-01-01}]",
+    "schedules: [{interval: 60, anchor_date: 2024-01-01T00:00:00Z, slug: a}]",
+    "schedules: [{interval: '00:30:00'}]", "schedules: [{interval: PT1H}]",
+    "schedules: [{interval: 1.5}]", "schedules: [{interval: x}]", "schedules: [{interval: [1]}]",
+    "schedules: [{cron: 0 0 * * *, interval: 60}]",
+    "schedules: [{cron: 0 0 * * *, parameters: {a: 1}, slug: s, replaces: t}]",
+    "schedules: [{cron: 0 0 * * *, parameters: null}]",
+    "schedules: [{cron: 0 0 * * *, slug: 5}]",
+    "schedules: [{cron: 0 0 * * *, timezone: 5}]",
+    "schedules: [{cron: null, interval: 60}]",
+    "pull:", "pull: []", "pull: {}", "pull: [{a.b: {c: 1}}]", "pull: {a.b: {c: 1}}", "pull: x",
+    "pull: [x]", "pull: [{}]", "pull: [{a.b: null}]", "pull: 5",
+    "build:", "build: []", "build: {}", "build: x", "push:", "push: []", "push: x", "push: [1]",
+    "triggers:", "triggers: []", "triggers: x", "triggers: [x]", "sla: []", "sla:", "sla: x",
+    "labels: {a: b}", "job_variables: {a: b}", "is_paused: true", "anything: 5",
+    "name: 5", "entrypoint: 5",
+]  # fmt: skip
+# The rest of a file.
+FILES = [
+    "deployments: []", "deployments:", "deployments: {}", "deployments: x", "deployments: [x]",
+    "name: x", "name: 5", "name:", "prefect-version: 3.0.0", "prefect-version: 3.0",
+    "prefect-version: 3", "prefect-version:", "pull:", "pull: []", "pull: x", "pull: [x]",
+    "pull: {a.b: {c: 1}}", "build:", "build: x", "push: {}", "push: 5",
+    "definitions: {a: &x [1]}", "other: 1", "gitflow: {}", "{}",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prefect_accepts() -> Callable[[Any], bool]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from prefect.cli.deploy._models import PrefectYamlModel
+        from pydantic import ValidationError
+
+    def ask(document: Any) -> bool:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                PrefectYamlModel.model_validate(document)
+            except ValidationError:
+                return False
+        return True
+
+    return ask
+
+
+def refusal(text: str) -> str:
+    try:
+        manifest.parse(text.encode(), "p.yaml")
+    except ManifestError as error:
+        return "\n".join(error.problems)
+    return ""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("field", FIELDS)
+def test_deployment_field_is_accepted_where_prefect_accepts_it(
+    field: str, prefect_accepts: Callable[[Any], bool]
+) -> None:
+    lines = [line for line in BASE.splitlines() if line.split(":")[0] != field.split(":")[0]]
+    body = "\n".join([*lines, field]).replace("\n", "\n  ")
+    text = f"deployments:\n- {body}\n"
+    assert (refusal(text) == "") == prefect_accepts(yaml.safe_load(text)), refusal(text)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("text", FILES)
+def test_file_is_accepted_where_prefect_accepts_it(
+    text: str, prefect_accepts: Callable[[Any], bool]
+) -> None:
+    assert (refusal(text) == "") == prefect_accepts(yaml.safe_load(text)), refusal(text)
+
+
+# Accepted by Prefect's model, and failing or lost later on: told at once here.
+STRICTER = [
+    "concurrency_limit: 0",
+    "concurrency_limit: {collision_strategy: other}",
+    "schedules: [{}]",
+    "schedules: [{schedule: {cron: 0 0 * * *}}]",
+    "schedules: [{cron: 0 0 * *}]",
+    "schedules: [{cron: 0 0 * * *, timezone: Mars/Olympus}]",
+    "schedules: [{interval: 0}]",
+    "schedules: [{rrule: x}]",
+    "pull: [{a.b: null, c: 1}]",
+    "triggers: [{expect: [x]}]",
+]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("field", STRICTER)
+def test_what_fails_later_in_prefect_is_refused_at_once(
+    field: str, prefect_accepts: Callable[[Any], bool]
+) -> None:
+    text = f"deployments:\n- name: a\n  entrypoint: f.py:g\n  {field}\n"
+    assert prefect_accepts(yaml.safe_load(text))
+    assert refusal(text)
+
+
+CRONS = [
+    "* * * * *", "*/5 * * * *", "0 9-17 * * mon-fri", "0 0 1,15 * *", "0 0 L * *", "0 0 * * L5",
+    "0 0 * * 5#2", "0 0 * jan-mar sun", "30 2 * * 7", "@daily", "@hourly", "@yearly", "@weekly",
+    "@midnight", "@annually", "@monthly", "0 0 * * * 30", "*/15 * * * * */10", "0 0 ? * MON",
+    "0 22-2 * * *", "0-59/2 * * * *", "0 0 1 1 * 0 2030", "0  0 * * *", "5/10 * * * *",
+    "0 0 * * fri#1", "1,2,3-5/2 * * * *",
+    "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8", "* * * *",
+    "", "x", "@reboot", "@never", "*/0 * * * *", "* * * foo *", "a b c d e", "-1 * * * *",
+    "1- * * * *", ", * * * *", "1,,2 * * * *", "* * * * * * * *", "H * * * *", "R * * * *",
+]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("cron", CRONS)
+def test_cron_that_prefect_accepts_is_accepted(cron: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from prefect.client.schemas.schedules import CronSchedule
+        from pydantic import ValidationError
+
+        try:
+            CronSchedule(cron=cron)
+            valid = True
+        except ValidationError:
+            valid = False
+    document = {"name": "a", "entrypoint": "f.py:g", "schedules": [{"cron": cron}]}
+    text = yaml.safe_dump({"deployments": [document]})
+    assert (refusal(text) == "") == valid, refusal(text)
+
+
+RULES = [
+    "FREQ=DAILY", "RRULE:FREQ=DAILY;INTERVAL=2", "freq=daily", "FREQ=WEEKLY;BYDAY=MO,WE;BYHOUR=9",
+    "DTSTART:20240101T000000\nRRULE:FREQ=DAILY;COUNT=3", "DTSTART;TZID=Europe/Berlin:20240101T000000\nFREQ=DAILY",
+    "FREQ=DAILY;UNTIL=20300101T000000", "RDATE:20240101T000000",
+    "INTERVAL=2", "FREQ=NEVER", "FREQ", "x", "FREQ=DAILY;FOO=1", "DTSTART:20240101T000000",
+]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_that_prefect_accepts_is_accepted(rule: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from prefect.client.schemas.schedules import RRuleSchedule
+
+        try:
+            RRuleSchedule(rrule=rule)
+            valid = True
+        except Exception:  # noqa: BLE001 - it lets errors of its parser through
+            valid = False
+    document = {"name": "a", "entrypoint": "f.py:g", "schedules": [{"rrule": rule}]}
+    text = yaml.safe_dump({"deployments": [document]})
+    assert (refusal(text) == "") == valid, refusal(text)
