@@ -76,21 +76,14 @@ def schema_of(
     parameters: list[Parameter], descriptions: dict[str, str]
 ) -> tuple[dict[str, Json], list[str]]:
     """The schema, and the names of parameters that had to be described as anything."""
-    fields: dict[str, Any] = {}
+    named = [_field(each, descriptions) for each in parameters if each.name not in ("self", "cls")]
+    fields: dict[str, Any] = {name: (type_, field) for name, type_, field in named}
     vague: list[str] = []
-    for each in parameters:
-        if each.name in ("self", "cls"):
-            continue
-        name, type_, field = _field(each, descriptions)
-        try:
-            _generate({name: (type_, field)})
-        except (ValueError, TypeError, pydantic.errors.PydanticInvalidForJsonSchema):
-            type_ = Any  # as Prefect does: what has no schema takes anything
-        except Exception:  # noqa: BLE001 - Prefect would fail here; anything is the safe answer
-            type_ = Any
-            vague.append(each.name)
-        fields[name] = (type_, field)
-    generated = _generate(fields)
+    try:
+        generated = _generate(fields)
+    except Exception:  # noqa: BLE001 - one of them cannot be described; find out which
+        vague = _make_describable(fields)
+        generated = _generate(fields)
     schema: dict[str, Json] = {"title": "Parameters", "type": "object", "properties": {}}
     schema.update({key: generated[key] for key in ("properties", "required") if key in generated})
     if "$defs" in generated:
@@ -100,6 +93,20 @@ def schema_of(
         if shown is not None and (each.hidden_default or not _finite(shown.get("default"))):
             shown.pop("default", None)
     return schema, vague
+
+
+def _make_describable(fields: dict[str, Any]) -> list[str]:
+    """Let fields without a schema take anything; returns those that Prefect would fail at."""
+    failing: list[str] = []
+    for name, (type_, field) in fields.items():
+        try:
+            _generate({name: (type_, field)})
+        except (ValueError, TypeError, pydantic.errors.PydanticInvalidForJsonSchema):
+            fields[name] = (Any, field)
+        except Exception:  # noqa: BLE001 - whatever it is, anything is the safe answer
+            fields[name] = (Any, field)
+            failing.append(str(field.title))
+    return failing
 
 
 def _parameter(

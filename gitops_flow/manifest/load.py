@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gitops_flow.errors import ManifestError
-from gitops_flow.manifest import checks, plain, yamltree
+from gitops_flow.manifest import checks, plain, yamltext, yamltree
 from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest, position
 from gitops_flow.manifest.report import Report
 from gitops_flow.manifest.schema import DeploymentSection, GitflowSection, ManifestSection
@@ -32,7 +32,7 @@ def load(path: Path, shown: str) -> Manifest:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(yamltree.MAX_BYTES + 1)
+            data = file.read(yamltext.MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise _error(shown, [Problem(f"{shown} cannot be read: {reason}")]) from None
@@ -47,7 +47,7 @@ def parse(data: bytes, shown: str) -> Manifest:
     """
     try:
         root, problems = yamltree.read(data, shown)
-    except yamltree.Fatal as fatal:
+    except yamltext.Fatal as fatal:
         raise _error(shown, [fatal.problem]) from None
     if root is None or not isinstance(root.value, dict):
         raise _error(shown, [*problems, _not_a_manifest(root, shown)])

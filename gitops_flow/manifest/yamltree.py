@@ -12,40 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gitops_flow.manifest.yamltext import Fatal, decode, in_plain_words
 from gitops_flow.model import Position, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-MAX_BYTES = 5_000_000
 MAX_NODES = 100_000
 MAX_DEPTH = 100
 
 _TAG = "tag:yaml.org,2002:"
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS: Any = yaml.SafeLoader("")
-_UNPRINTABLE = yaml.reader.Reader.NON_PRINTABLE
-# What libyaml says, in the words of somebody who has just mistyped something.
-_PLAIN_WORDS = (
-    ("tab character", "a tab is used for indentation", "indent with spaces"),
-    ("mapping values are not allowed", "unexpected ':'", "check the indentation, or quote"),
-    ("did not find expected ',' or '}'", "a '{' is not closed", "add the missing ',' or '}'"),
-    ("did not find expected ',' or ']'", "a '[' is not closed", "add the missing ',' or ']'"),
-    ("expected node content", "a value is missing", "a '[' or '{' may not be closed"),
-    ("unexpected end of stream", "a quote is not closed", "add the closing quote"),
-    (
-        "expected '-' indicator",
-        "expected a list item",
-        "start it with '- ', or check the indentation",
-    ),
-    ("expected key", "expected a key", "check the indentation of this line and the one above"),
-    ("cannot start any token", "a tab is used for indentation", "indent with spaces"),
-    (
-        "unknown escape character",
-        "unknown escape sequence",
-        "use single quotes, or double the '\\'",
-    ),
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,14 +43,6 @@ class Node:
     height: int = 1
 
 
-class Fatal(Exception):  # noqa: N818 - carries one problem, and never leaves this package
-    """Nothing after this problem can be read."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
-
-
 def read(data: bytes, shown: str) -> tuple[Node | None, list[Problem]]:
     """Parse one YAML document as ``yaml.safe_load`` would.
 
@@ -83,7 +53,7 @@ def read(data: bytes, shown: str) -> tuple[Node | None, list[Problem]]:
     Raises:
         Fatal: with the problem that did stop it.
     """
-    text = _decode(data, shown)
+    text = decode(data, shown)
     builder = _Builder(shown)
     try:
         for event in yaml.parse(text, Loader=_PARSER):
@@ -91,7 +61,7 @@ def read(data: bytes, shown: str) -> tuple[Node | None, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        message, hint = _in_plain_words(error, text[mark.index : mark.index + 1] if mark else "")
+        message, hint = in_plain_words(error, text[mark.index : mark.index + 1] if mark else "")
         raise Fatal(Problem(message, Position(shown, line, column), hint)) from None
     return builder.root, builder.problems
 
@@ -122,38 +92,6 @@ def _child(node: Node, part: Hashable) -> Node | None:
     if node.items and isinstance(part, int) and 0 <= part < len(node.items):
         return node.items[part]
     return None
-
-
-def _decode(data: bytes, shown: str) -> str:
-    if len(data) > MAX_BYTES:
-        message = f"the file has {len(data):,} bytes; the limit is {MAX_BYTES:,}"
-        raise Fatal(Problem(message, Position(shown, 1, 1)))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
-        message = f"the file is not UTF-8 (byte {error.start} is 0x{data[error.start]:02x})"
-        raise Fatal(
-            Problem(message, Position(shown, line, column), "save it with the encoding UTF-8")
-        ) from None
-    if bad := _UNPRINTABLE.search(text):
-        before_text = text[: bad.start()]
-        line, column = before_text.count("\n") + 1, len(before_text.rpartition("\n")[2]) + 1
-        message = f"control character U+{ord(bad.group()):04X} is not allowed in YAML"
-        raise Fatal(Problem(message, Position(shown, line, column), "remove it"))
-    return text
-
-
-def _in_plain_words(error: yaml.MarkedYAMLError, character: str) -> tuple[str, str | None]:
-    said = str(error.problem or error.context or "not valid YAML")
-    if "cannot start any token" in said and character != "\t":
-        return f"not valid YAML: a plain value cannot start with {character!r}", "quote the value"
-    for fragment, message, hint in _PLAIN_WORDS:
-        if fragment in said:
-            return f"not valid YAML: {message}", hint
-    return f"not valid YAML: {said}", None
 
 
 @dataclass(slots=True, eq=False)
