@@ -9,7 +9,9 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from dataclasses import replace
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +116,7 @@ def test_waits_grow_and_end(script: Script) -> None:
     assert error.retry
     assert len(script.waits) == 5
     assert script.waits[4] > 4 * script.waits[0]
-    assert sum(script.waits) < 15
+    assert sum(script.waits) < 50
 
 
 def test_retry_after_is_honoured(script: Script) -> None:
@@ -123,14 +125,9 @@ def test_retry_after_is_honoured(script: Script) -> None:
 
 
 def test_retry_after_as_a_date_is_honoured(script: Script) -> None:
-    late = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After": "Wed, 21 Oct 2015 07:28:09 GMT"}
-
-    script.answers = [(503, {}, late), (200, [])]
-    with script.client() as client:
-        client.post("/x", {})
-    # The test server sends a Date of its own first; only the order of the two matters.
-    assert len(script.waits) == 1
-    assert 0 <= script.waits[0] <= 60
+    soon = formatdate(time.time() + 30, usegmt=True)
+    refusal(script, (503, {}, {"Retry-After": soon}), (418, {"detail": "no"}))
+    assert 25 < script.waits[0] <= 31
 
 
 def test_an_endless_retry_after_is_cut(script: Script) -> None:

@@ -222,7 +222,8 @@ def _encode(body: Json, url: str) -> bytes:
 
 
 def _backoff(attempt: int) -> float:
-    return float(min(0.25 * 2**attempt, 8.0) * random.uniform(0.75, 1.25))  # noqa: S311
+    # Quick at first, since a busy SQLite is free again soon; patient later.
+    return float(min(0.1 * 4**attempt, 20.0) * random.uniform(0.75, 1.25))  # noqa: S311
 
 
 def _wait(answer: httpx.Response, attempt: int) -> float:
