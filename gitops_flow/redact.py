@@ -7,7 +7,11 @@ import re
 MASK = "****"
 
 # userinfo of a URL: everything between scheme:// and the last @ before the path.
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/\s?#'\"]*)@")
+# Bounded, so that a megabyte without a break costs no more than it must.
+_USERINFO = re.compile(
+    r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://)"
+    r"(?P<userinfo>[^/\s?#'\"]{0,4096})@"
+)
 _HEADER = re.compile(r"(?i)(authorization\s*:\s*)(basic|bearer|token)\s+[^\s'\"]+")
 _SECRET_KEY = re.compile(
     r"(?i)(pass(word|wd|phrase)?|secret|token|api[_-]?key|auth[_-]?string|private[_-]?key|credential)"
