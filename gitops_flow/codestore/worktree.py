@@ -141,16 +141,17 @@ def _changed(record: bytes) -> Tracked:
     )
 
 
-_SPECIAL = re.compile(rb"(?:^|\0)(?:([a-z]) [0-7]{6} |. (1[26]0000) )([0-9a-f]{40}) \d\t([^\0]*)")
+# Begins with one literal byte, which the search for it then flies over.
+_SPECIAL = re.compile(rb"\0(?:([a-z]) ([0-7]{6})|. (1[26]0000)) ([0-9a-f]{40}) \d\t([^\0]*)")
 
 
 def _read_index(data: bytes, result: Scan) -> None:
     """Find submodules, links and assume-unchanged paths in ``git ls-files -s -v -z``."""
-    for found in _SPECIAL.finditer(data):
-        tag, mode, object_id, path = found.groups()
+    for found in _SPECIAL.finditer(b"\0" + data):
+        tag, assumed_mode, special_mode, object_id, path = found.groups()
+        mode = assumed_mode or special_mode
         if tag:
             result.assumed.append(path)
-            mode = found[0].split(b" ", 2)[1]
         if mode == b"160000":
             result.submodules.append(path)
         elif mode == b"120000":
