@@ -21,7 +21,15 @@ from gitops_flow.codestore.store import INDEX_CONFIG
 from gitops_flow.codestore.worktree import Scan, Tracked, scan
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import command, repository
-from gitops_flow.git.objects import DIRECTORY, EMPTY_TREE, GITLINK, SYMLINK, Entry, Objects
+from gitops_flow.git.objects import (
+    DIRECTORY,
+    EMPTY_TREE,
+    GITLINK,
+    SYMLINK,
+    Entry,
+    Objects,
+    read_index,
+)
 from gitops_flow.model import FileChange, LeftOut, Provenance, Snapshot
 
 if TYPE_CHECKING:
@@ -245,13 +253,12 @@ def _index_entries(
     )
     if answer.returncode != 0:
         raise _unreadable(answer.stderr)
-    listing = command.run(["ls-files", "-s", "-z"], cwd=repo.root, env=env).stdout
     entries: dict[bytes, Entry | None] = dict.fromkeys(paths)
-    for record in listing.split(b"\0"):
-        facts, _, path = record.partition(b"\t")
+    written = Path(env["GIT_INDEX_FILE"])
+    # git writes no index when every file has vanished since it was listed.
+    for path, entry in read_index(written.read_bytes()) if written.exists() else ():
         if path in entries:
-            mode, object_id, _ = facts.split(b" ")
-            entries[path] = Entry(int(mode, 8), object_id.decode("ascii"))
+            entries[path] = entry
     return entries
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 # Repository settings that decide how a server is reached; a private store has to
 # know them too (a CI checkout keeps its token in one).
 _NETWORK = ("credential.", "http.", "url.", "ssh.", "core.sshcommand", "core.gitproxy")
+
+
+_QUESTION = (
+    "rev-parse",
+    "--is-bare-repository",
+    "--show-object-format",
+    "--absolute-git-dir",
+    "--git-path",
+    "objects",
+    "--show-toplevel",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +100,10 @@ def discover(start: Path) -> Repository:
         GitError: a bare repository, one that git refuses, or one with SHA-256 ids.
     """
     start = start.resolve()
-    answer = command.run(
-        [
-            "rev-parse",
-            "--is-bare-repository",
-            "--show-object-format",
-            "--absolute-git-dir",
-            "--git-path",
-            "objects",
-            "--show-toplevel",
-        ],
-        cwd=start,
-        timeout=60,
-        check=False,
-    )
+    # Two questions at once: starting git is most of what an answer costs.
+    with ThreadPoolExecutor(1) as side:
+        settings = side.submit(_config, start)
+        answer = command.run(_QUESTION, cwd=start, timeout=60, check=False)
     if answer.stdout.startswith(b"true"):
         raise GitError(
             "this is a bare repository, which has no working tree to deploy",
@@ -110,7 +112,7 @@ def discover(start: Path) -> Repository:
         )
     if answer.returncode != 0:
         _explain_refusal(start, answer)
-        return Repository(root=start, config=_config(start))
+        return Repository(root=start, config=settings.result())
     _, object_format, git_dir, objects, root = os.fsdecode(answer.stdout).split("\n", 4)
     if object_format != "sha1":
         raise GitError(
@@ -122,7 +124,7 @@ def discover(start: Path) -> Repository:
         root=Path(root.removesuffix("\n")),
         git_dir=Path(git_dir),
         objects=(start / objects).resolve(),
-        config=_config(start),
+        config=settings.result(),
     )
 
 
