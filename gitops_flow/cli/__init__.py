@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the ``gitflow`` command on ``sys.argv`` and exit with its code."""
-    if sys.argv[1:] in (["--version"], ["-V"]):
+    if sys.argv[1:] in (["--version"], ["-V"]) and sys.stdout is not None:
         from gitops_flow import __version__
 
         sys.stdout.write(f"gitflow {__version__}\n")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from gitops_flow import __version__
+from gitops_flow.cli import streams
+from gitops_flow.errors import UsageError
 
 app = typer.Typer(
     name="gitflow",
@@ -29,8 +31,18 @@ def command() -> Any:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"gitflow {__version__}\n")
+        streams.out(f"gitflow {__version__}\n")
         raise typer.Exit
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the current directory cannot be used: {error.strerror}",
+            hint="change to one that exists",
+        ) from None
 
 
 @app.callback()
@@ -112,7 +124,7 @@ def deploy(
     from gitops_flow.model import CodeStoreSettings
 
     request = DeployRequest(
-        directory=Path.cwd(),
+        directory=_here(),
         manifest=file,
         names=tuple(names or ()),
         everything=everything,

@@ -6,6 +6,8 @@ pending, 130 interrupted, 143 terminated.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import platform
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from gitops_flow import __version__
+from gitops_flow.cli import streams
 from gitops_flow.errors import GitflowError, ManifestError, SnapshotError
 from gitops_flow.redact import redact
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 BUG = 3
 INTERRUPTED = 130
 TERMINATED = 143
+_STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 # typer's own copy of click's ClickException, or click's: whichever it was built on.
 _ClickError: type[Any] = typer.BadParameter.__mro__[2]
@@ -35,31 +39,39 @@ _ClickError: type[Any] = typer.BadParameter.__mro__[2]
 
 def run(args: Sequence[str]) -> int:
     """Run the command with ``args`` and return its exit code; every error is shown."""
+    streams.prepare()
     _let_sigterm_clean_up()
-    as_json = "--json" in args
+    try:
+        return _run(args, "--json" in itertools.takewhile(lambda arg: arg != "--", args))
+    except BrokenPipeError:
+        streams.abandon()
+        return 1
+
+
+def _run(args: Sequence[str], as_json: bool) -> int:
     try:
         from gitops_flow.cli.app import command
 
         code = command().main(list(args), prog_name="gitflow", standalone_mode=False)
-        sys.stdout.flush()
+        streams.out("")
     except GitflowError as error:
-        _show(error, as_json)
+        _show(error, as_json and not isinstance(error, streams.OutputError))
         return error.exit_code
     except typer.Exit as stop:
-        return stop.exit_code
+        code = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except Exception as error:  # noqa: BLE001 - the boundary: anything else is our bug
         if isinstance(error, _ClickError):
             _show_usage(error, as_json)
             return 2
-        _show_bug(error, args)
+        _show_bug(error, args, as_json)
         return BUG
+    # A signal inside a command comes back from typer as a code.
+    if code in _STOPPED:
+        _show_stopped(_STOPPED[code], as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -86,8 +98,7 @@ def error_document(error: GitflowError) -> dict[str, Any]:
 
 
 def _show(error: GitflowError, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json.dumps({"ok": False, "error": error_document(error)}) + "\n")
+    if as_json and _written(error_document(error)):
         return
     lines = []
     if isinstance(error, ManifestError):
@@ -100,28 +111,47 @@ def _show(error: GitflowError, as_json: bool) -> None:
         lines.append(f"hint: {error.hint}")
     if error.retry:
         lines.append("Trying again may help.")
-    sys.stderr.write(printable(redact("\n".join(lines)), keep="\n") + "\n")
+    streams.err(printable(redact("\n".join(lines)), keep="\n") + "\n")
+
+
+def _written(error: dict[str, Any]) -> bool:
+    """Print an error's document; False when standard output does not take it."""
+    try:
+        streams.out(json.dumps({"ok": False, "error": error}) + "\n")
+    except streams.OutputError:
+        return False
+    return True
+
+
+def _plain_document(message: str, hint: str | None = None) -> dict[str, Any]:
+    return {"message": message, "where": None, "hint": hint, "retry": False}
+
+
+def _show_stopped(how: str, as_json: bool) -> None:
+    if as_json:
+        _written(_plain_document(how))
+    streams.err(f"{how}\n")
 
 
 def _show_usage(error: Any, as_json: bool) -> None:
-    if as_json:
-        document = {"message": error.format_message(), "where": None, "hint": None, "retry": False}
-        sys.stdout.write(json.dumps({"ok": False, "error": document}) + "\n")
-    else:
+    if as_json and _written(_plain_document(redact(error.format_message()))):
+        return
+    with contextlib.suppress(OSError):
         error.show(sys.stderr)
 
 
-def _show_bug(error: Exception, args: Sequence[str]) -> None:
+def _show_bug(error: Exception, args: Sequence[str], as_json: bool) -> None:
     trace = redact("".join(traceback.format_exception(error)))
     report = (
         f"gitflow {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
         f"arguments: {redact(' '.join(args))}\n\n{trace}"
     )
     path = _write_log(report)
-    sys.stderr.write(
-        f"bug: {type(error).__name__}: {redact(str(error))}\n"
-        + (f"The details are in {path}; please attach it to a report.\n" if path else report)
-    )
+    message = printable(f"bug: {type(error).__name__}: {redact(str(error))}")
+    hint = f"The details are in {path}; please attach it to a report." if path else None
+    if as_json:
+        _written(_plain_document(message, hint))
+    streams.err(f"{message}\n{hint or report}\n")
 
 
 def _write_log(report: str) -> Path | None:

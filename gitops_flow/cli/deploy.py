@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy, settings
+from gitops_flow.cli import streams
 from gitops_flow.cli.boundary import error_document, printable
 from gitops_flow.errors import UsageError
 from gitops_flow.redact import redact
@@ -34,9 +35,9 @@ def run(
         report = deploy.run(request, found, environ, talk.say)
     seconds = time.monotonic() - started
     if as_json:
-        sys.stdout.write(json.dumps(document(report, seconds)) + "\n")
+        streams.out(json.dumps(document(report, seconds)) + "\n")
     else:
-        sys.stdout.write("\n".join(text(report, seconds)) + "\n")
+        streams.out("\n".join(text(report, seconds)) + "\n")
     return 0 if report.ok else 1
 
 

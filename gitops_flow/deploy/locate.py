@@ -26,12 +26,7 @@ def manifest_path(directory: Path, named: Path | None) -> Path:
         UsageError: there is none.
     """
     if named is not None:
-        path = directory / named
-        if path.is_dir():
-            path = path / NAME
-        if not path.is_file():
-            raise UsageError("there is no such manifest", where=str(named))
-        return path.parent.resolve() / path.name
+        return _named(directory, named)
     top = directory.resolve()
     for place in (top, *top.parents):
         if (place / NAME).is_file():
@@ -43,6 +38,19 @@ def manifest_path(directory: Path, named: Path | None) -> Path:
         where=str(directory),
         hint="write one (README.md shows how), or name yours with --file",
     )
+
+
+def _named(directory: Path, named: Path) -> Path:
+    path = directory / named
+    try:
+        if path.is_dir():
+            path = path / NAME
+        if path.is_file():
+            return path.parent.resolve() / path.name
+    except OSError as error:
+        reason = f"the manifest cannot be read: {error.strerror}"
+        raise UsageError(reason, where=str(named)) from None
+    raise UsageError("there is no such manifest", where=str(named))
 
 
 def choose(manifest: Manifest, names: Iterable[str], everything: bool) -> list[DeploymentConfig]:

@@ -1,0 +1,58 @@
+"""Standard output and error as they may be: closed, full, gone, or of a narrow encoding."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+from gitops_flow.errors import GitflowError
+
+
+class OutputError(GitflowError):
+    """Standard output does not take what is written to it."""
+
+
+def prepare() -> None:
+    """Make the standard streams usable, whatever the caller left of them."""
+    # In this order each takes its own number, which no other file must get.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def out(text: str) -> None:
+    """Write to standard output, now.
+
+    Raises:
+        BrokenPipeError: whoever read it has gone.
+        OutputError: it cannot be written, as on a full disk.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon()
+        raise OutputError(
+            f"standard output cannot be written: {error.strerror or error}",
+            hint="the report is lost; running the same command again shows how things are",
+        ) from None
+
+
+def err(text: str) -> None:
+    """Write to standard error; where that fails there is nobody left to tell."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def abandon() -> None:
+    """Give standard output up; python would complain of what is left in it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

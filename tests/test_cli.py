@@ -1,0 +1,134 @@
+"""The command as a shell sees it: exit codes, and what is on each of its streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MANIFEST = """
+deployments:
+  - {name: d, entrypoint: "flow.py:f", work_pool: {name: p}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    (tmp_path / "prefect.yaml").write_text(MANIFEST)
+    return tmp_path
+
+
+def gitflow(
+    cwd: Path, line: str, **environment: str
+) -> subprocess.CompletedProcess[str]:  # the shell redirects, as users do
+    program = f"{shlex.quote(sys.executable)} -m gitops_flow"
+    return subprocess.run(
+        ["bash", "-c", line.replace("gitflow", program, 1)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def document(answer: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer.stdout)
+    assert found["ok"] is False
+    error: dict[str, Any] = found["error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    "streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-", "--json >&-", "2>/dev/full", "--json >/dev/full"]
+)
+def test_streams_that_are_closed_or_full_do_not_change_the_exit_code(
+    project: Path, streams: str
+) -> None:
+    answer = gitflow(project, f"gitflow deploy nope {streams}")
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_error_that_does_not_fit_on_standard_output_is_told_on_standard_error(
+    project: Path,
+) -> None:
+    answer = gitflow(project, "gitflow deploy nope --json >/dev/full")
+    assert "no deployment of the manifest is called 'nope'" in answer.stderr
+
+
+def test_version_is_told_to_nobody_without_a_traceback(project: Path) -> None:
+    answer = gitflow(project, "gitflow --version >&-")
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_an_encoding_without_the_character_does_not_stop_a_message(project: Path) -> None:
+    answer = gitflow(project, "gitflow deploy nö", PYTHONIOENCODING="ascii", PYTHONUTF8="1")
+    assert answer.returncode == 2
+    assert "called 'n\\xf6'" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("gitflow deploy --json nope", 2, "no deployment of the manifest is called 'nope'"),
+        ("gitflow deploy --json --wrong", 2, "No such option: --wrong"),
+        ("gitflow deploy --json --file no.yaml", 2, "there is no such manifest"),
+        ("gitflow deploy --json --max-file-size big", 2, "--max-file-size: 'big' is not a size"),
+    ],
+)
+def test_json_says_what_is_wrong(project: Path, line: str, code: int, message: str) -> None:
+    answer = gitflow(project, line)
+    assert answer.returncode == code
+    assert message in document(answer)["message"]
+
+
+def test_json_says_where_a_bug_was_logged(project: Path, tmp_path: Path) -> None:
+    (project / "gitops_flow_bug.py").write_text(
+        "import sys\nfrom gitops_flow.cli import boundary, deploy\n"
+        "deploy.size = None\nsys.exit(boundary.run(sys.argv[1:]))\n"
+    )
+    program = shlex.join([sys.executable, "gitops_flow_bug.py", "deploy", "--json"])
+    answer = gitflow(project, program, GITFLOW_CACHE_DIR=str(tmp_path / "cache"))
+    error = document(answer)
+    assert answer.returncode == 3
+    assert error["message"] == "bug: TypeError: 'NoneType' object is not callable"
+    assert str(tmp_path / "cache" / "bug-") in error["hint"]
+
+
+def test_json_says_that_it_was_interrupted(project: Path) -> None:
+    (project / "interrupted.py").write_text(
+        "import sys\nfrom gitops_flow.cli import boundary, deploy\n"
+        "def stop(*_):\n    raise KeyboardInterrupt\n"
+        "deploy.size = stop\nsys.exit(boundary.run(sys.argv[1:]))\n"
+    )
+    answer = gitflow(project, shlex.join([sys.executable, "interrupted.py", "deploy", "--json"]))
+    assert answer.returncode == 130
+    assert document(answer)["message"] == "interrupted"
+
+
+def test_a_name_after_two_dashes_is_no_option(project: Path) -> None:
+    answer = gitflow(project, "gitflow deploy -- --json")
+    assert answer.returncode == 2
+    assert "called '--json'" in answer.stderr
+
+
+def test_a_directory_that_is_gone_is_told(project: Path) -> None:
+    (project / "gone").mkdir()
+    answer = gitflow(project, "cd gone && rmdir ../gone && gitflow deploy")
+    assert answer.returncode == 2
+    assert "the current directory cannot be used" in answer.stderr
+
+
+def test_a_manifest_name_that_no_file_system_takes_is_told(project: Path) -> None:
+    answer = gitflow(project, f"gitflow deploy --file {'x' * 5000}")
+    assert answer.returncode == 2
+    assert "the manifest cannot be read: File name too long" in answer.stderr
