@@ -281,6 +281,18 @@ def test_crlf_that_is_committed_stays_crlf_under_text_auto(repo: Repo, take) -> 
     assert taken.snap.tree == repo.git("write-tree")
 
 
+def test_crlf_that_is_committed_stays_crlf_in_many_files_at_once(repo: Repo, take) -> None:
+    for number in range(150):
+        repo.write(f"dos/{number}.txt", b"1\r\n")
+    repo.commit()
+    repo.write(".gitattributes", "*.txt text=auto\n")
+    for number in range(150):
+        repo.write(f"dos/{number}.txt", b"1\r\n2\r\n")
+    taken = take(repo.path)
+    repo.git("add", "-A")
+    assert taken.snap.tree == repo.git("write-tree")
+
+
 def test_working_tree_encoding_applies(repo: Repo, take) -> None:
     repo.write(".gitattributes", "*.txt working-tree-encoding=UTF-16LE text\n")
     repo.write("a.txt", "häh\n".encode("utf-16-le"))

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import stat
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import guard
-from gitops_flow.codestore.store import INDEX_CONFIG
-from gitops_flow.codestore.worktree import Scan, Tracked, scan
+from gitops_flow.codestore import guard, hashing
+from gitops_flow.codestore.worktree import Scan, scan
 from gitops_flow.errors import SnapshotError
-from gitops_flow.git import command, repository
+from gitops_flow.git import repository
 from gitops_flow.git.objects import (
     DIRECTORY,
     EMPTY_TREE,
@@ -28,7 +24,6 @@ from gitops_flow.git.objects import (
     SYMLINK,
     Entry,
     Objects,
-    read_index,
 )
 from gitops_flow.model import FileChange, LeftOut, Provenance, Snapshot
 
@@ -112,7 +107,7 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
     fresh += state.untracked
     _check_names_and_sizes(repo, fresh, options, prefix)
     entries = _staged(state)
-    entries |= _hashed(repo, store, state)
+    entries |= hashing.hashed(repo, store, state)
     _check_content(objects, fresh, entries, options, prefix)
     removed, left_out = _outside_links(objects, state, entries, prefix)
     shipped = {p: e for p, e in entries.items() if p not in removed}
@@ -203,78 +198,6 @@ def _staged(state: Scan) -> dict[bytes, Entry | None]:
         elif item.content == "staged":
             entries[item.path] = Entry(item.index_mode, item.index_id)
     return entries
-
-
-def _hashed(repo: Repository, store: PrivateStore, state: Scan) -> dict[bytes, Entry | None]:
-    """Let git hash what is taken from the disk, as `git add` would, into an index of our own.
-
-    The index holds what HEAD's index says of those paths first: whether git
-    turns CRLF into LF depends on the version that is already stored.
-    """
-    paths = [t.path for t in state.tracked if t.content == "disk" and not t.is_submodule]
-    paths += state.untracked
-    if repo.git_dir is None:
-        # A plain folder's index is ours, and is kept: next time only what changed is read.
-        paths += [t.path for t in state.tracked if t.content == "deleted"]
-        return _index_entries(repo, store, None, paths) if paths else {}
-    if not paths:
-        return {}
-    known = {item.path: item for item in state.tracked}
-    with tempfile.TemporaryDirectory(prefix="index-", dir=store.path) as directory:
-        index = Path(directory) / "index"
-        env = store.worktree_env(repo, index)
-        seeds = [_seed(known[p]) for p in paths if p in known and known[p].index_mode]
-        if seeds:
-            command.run(
-                ["update-index", "-z", "--index-info"],
-                cwd=repo.root,
-                env=env,
-                config=INDEX_CONFIG,
-                stdin=b"\0".join([*seeds, b""]),
-            )
-        return _index_entries(repo, store, index, paths)
-
-
-def _seed(item: Tracked) -> bytes:
-    return b"%06o %s\t%s" % (item.index_mode, item.index_id.encode("ascii"), item.path)
-
-
-def _index_entries(
-    repo: Repository, store: PrivateStore, index: Path | None, paths: list[bytes]
-) -> dict[bytes, Entry | None]:
-    env = store.worktree_env(repo, index)
-    answer = command.run(
-        ["update-index", "-z", "--add", "--remove", "--replace", "--stdin"],
-        cwd=repo.root,
-        env=env,
-        config=INDEX_CONFIG,
-        stdin=b"\0".join([*paths, b""]),
-        check=False,
-    )
-    if answer.returncode != 0:
-        raise _unreadable(answer.stderr)
-    entries: dict[bytes, Entry | None] = dict.fromkeys(paths)
-    written = Path(env["GIT_INDEX_FILE"])
-    # git writes no index when every file has vanished since it was listed.
-    for path, entry in read_index(written.read_bytes()) if written.exists() else ():
-        if path in entries:
-            entries[path] = entry
-    return entries
-
-
-def _unreadable(stderr: str) -> SnapshotError:
-    found = re.findall(r'open\("(.*?)"\): (.*)', stderr)
-    if found:
-        paths = tuple(f"{path} ({why})" for path, why in found)
-        return SnapshotError(
-            "a file cannot be read",
-            paths=paths,
-            hint="change its permissions, or list it in .gitflowignore",
-        )
-    return SnapshotError(
-        f"git cannot take a file into the snapshot: {command.tidy(stderr)}",
-        hint="list it in .gitflowignore if workers do not need it",
-    )
 
 
 def _left_out(state: Scan, prefix: str) -> list[LeftOut]:

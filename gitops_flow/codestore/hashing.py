@@ -1,0 +1,104 @@
+"""Hashing what changed: by git itself, into an index of our own.
+
+Attributes, encodings and filters (LFS, git-crypt) apply as in `git add`.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow.codestore.store import INDEX_CONFIG
+from gitops_flow.errors import SnapshotError
+from gitops_flow.git import command
+from gitops_flow.git.objects import Entry, read_index
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gitops_flow.codestore.store import PrivateStore
+    from gitops_flow.codestore.worktree import Scan, Tracked
+    from gitops_flow.git.repository import Repository
+
+# As many as fit an argument list without a thought; more are told on standard input.
+_SEEDS_AT_ONCE = 64
+
+
+def hashed(repo: Repository, store: PrivateStore, state: Scan) -> dict[bytes, Entry | None]:
+    """Let git hash what is taken from the disk, as `git add` would, into an index of our own.
+
+    The index holds what HEAD's index says of those paths first: whether git
+    turns CRLF into LF depends on the version that is already stored.
+    """
+    paths = [t.path for t in state.tracked if t.content == "disk" and not t.is_submodule]
+    paths += state.untracked
+    if repo.git_dir is None:
+        # A plain folder's index is ours, and is kept: next time only what changed is read.
+        paths += [t.path for t in state.tracked if t.content == "deleted"]
+        return _index_entries(repo, store, None, paths) if paths else {}
+    if not paths:
+        return {}
+    known = {item.path: item for item in state.tracked}
+    with tempfile.TemporaryDirectory(prefix="index-", dir=store.path) as directory:
+        index = Path(directory) / "index"
+        env = store.worktree_env(repo, index)
+        seeds = [known[p] for p in paths if p in known and known[p].index_mode]
+        if len(seeds) > _SEEDS_AT_ONCE:
+            command.run(
+                ["update-index", "-z", "--index-info"],
+                cwd=repo.root,
+                env=env,
+                config=INDEX_CONFIG,
+                stdin=b"".join(b"%06o %s\t%s\0" % _facts(seed) for seed in seeds),
+            )
+            seeds = []
+        return _index_entries(repo, store, index, paths, seeds)
+
+
+def _facts(item: Tracked) -> tuple[int, bytes, bytes]:
+    return item.index_mode, item.index_id.encode("ascii"), item.path
+
+
+def _index_entries(
+    repo: Repository,
+    store: PrivateStore,
+    index: Path | None,
+    paths: list[bytes],
+    seeds: Sequence[Tracked] = (),
+) -> dict[bytes, Entry | None]:
+    env = store.worktree_env(repo, index)
+    known = [arg for s in seeds for arg in (b"--cacheinfo", b"%o,%s,%s" % _facts(s))]
+    answer = command.run(
+        ["update-index", "-z", "--add", "--remove", "--replace", *known, "--stdin"],
+        cwd=repo.root,
+        env=env,
+        config=INDEX_CONFIG,
+        stdin=b"\0".join([*paths, b""]),
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise _unreadable(answer.stderr)
+    entries: dict[bytes, Entry | None] = dict.fromkeys(paths)
+    written = Path(env["GIT_INDEX_FILE"])
+    # git writes no index when every file has vanished since it was listed.
+    for path, entry in read_index(written.read_bytes()) if written.exists() else ():
+        if path in entries:
+            entries[path] = entry
+    return entries
+
+
+def _unreadable(stderr: str) -> SnapshotError:
+    found = re.findall(r'open\("(.*?)"\): (.*)', stderr)
+    if found:
+        paths = tuple(f"{path} ({why})" for path, why in found)
+        return SnapshotError(
+            "a file cannot be read",
+            paths=paths,
+            hint="change its permissions, or list it in .gitflowignore",
+        )
+    return SnapshotError(
+        f"git cannot take a file into the snapshot: {command.tidy(stderr)}",
+        hint="list it in .gitflowignore if workers do not need it",
+    )
