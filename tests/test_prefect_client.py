@@ -301,6 +301,19 @@ def test_a_key_that_no_header_can_hold_is_not_shown(script: Script, key: str) ->
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [("me:hunter22", "cannot be sent"), ("socks5://me:hunter22@127.0.0.1:1", "SOCKS")],
+)
+def test_a_proxy_that_cannot_be_used_is_an_understood_error_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, said: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ApiError, match=said) as caught:
+        prefect.Client(PrefectConnection("http://prefect.example.invalid/api"))
+    assert "hunter22" not in str(caught.value)
+
+
 def test_401_says_which_settings_log_in(script: Script) -> None:
     error = refusal(script, (401, {"exception_message": "Unauthorized"}), auth_string="a:wrong-one")
     assert error.status == 401
@@ -318,6 +331,40 @@ def test_a_web_page_means_a_wrong_address(script: Script) -> None:
 def test_an_address_without_api_gets_a_hint(script: Script, status: int) -> None:
     error = refusal(script, (status, {"detail": "Not Found"}))
     assert "usually ends in /api" in str(error.hint)
+
+
+@pytest.mark.parametrize("answer", [[{"name": "x"}], ["x"], [{"id": None}], {"id": "x"}, None])
+def test_json_of_another_service_is_an_understood_error(script: Script, answer: Any) -> None:
+    script.answers = [(200, answer)]
+    with script.client() as client, pytest.raises(ApiError, match="not a list of Prefect"):
+        prefect.live(client, names=None, mark=None)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_json_too_deep_to_read_is_an_understood_error(script: Script, status: int) -> None:
+    assert refusal(script, (status, b"[" * 200_000)).status == status
+
+
+def test_a_request_that_is_too_large_is_no_wrong_address(script: Script) -> None:
+    error = refusal(script, (413, b"<html></html>", {"Content-Type": "text/html"}))
+    assert "larger than the server" in error.message
+    assert "/api" not in str(error.hint)
+
+
+def test_the_login_is_not_shown_when_the_server_repeats_it(script: Script) -> None:
+    def echo(_method: str, _path: str, headers: dict[str, str], _body: Any) -> Any:
+        return (500, {"exception_message": f"{headers['authorization']} {headers['x-gate']}"})
+
+    error = refusal(script, echo, auth_string="me:hunter22", headers=(("X-Gate", "gate-pass"),))
+    assert "Basic ****" in error.message
+    assert base64.b64encode(b"me:hunter22").decode() not in str(error)
+    assert "gate-pass" not in str(error)
+
+
+def test_the_query_of_a_login_page_is_not_shown(script: Script) -> None:
+    error = refusal(script, (302, b"", {"Location": "https://sso.example/login?ticket=abc"}))
+    assert "https://sso.example/login" in error.message
+    assert "ticket" not in str(error)
 
 
 def test_a_redirect_is_not_followed_but_told(script: Script) -> None:

@@ -115,7 +115,14 @@ class Client:
                 verify=self._tls(),
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
             )
-        except (ValueError, httpx.HTTPError):
+        except ImportError as error:
+            # httpx speaks SOCKS only with a package that we do not bring.
+            raise ApiError(
+                "the proxy for the Prefect API is a SOCKS proxy, which needs another package",
+                where=redact(self._base),
+                hint="pip install socksio, or name the server in NO_PROXY",
+            ) from error
+        except (ValueError, httpx.HTTPError, httpx.InvalidURL):
             # The value that does not fit a header may be the secret: it is not shown.
             raise ApiError(
                 "the settings for the Prefect API cannot be sent over HTTP",
@@ -204,7 +211,7 @@ class Client:
             return None
         try:
             return answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise failures.no_api(answer, url) from None
 
 

@@ -115,7 +115,8 @@ def refused(
     status = answer.status_code
     where = redact(url)
     if status in (301, 302, 303, 307, 308):
-        target = redact(answer.headers.get("Location", "another address"))
+        # A login page's address may carry a token in its query.
+        target = redact(answer.headers.get("Location", "another address")).partition("?")[0]
         return ApiError(
             f"the server redirects to {target}",
             status=status,
@@ -123,6 +124,13 @@ def refused(
             hint="set PREFECT_API_URL to the address it redirects to (without the last part)",
         )
     said = _said(answer, body, connection)
+    if status == 413:
+        return ApiError(
+            "the request is larger than the server, or a proxy before it, allows (413)",
+            status=status,
+            where=where,
+            hint="large parameters or job variables? nginx has client_max_body_size",
+        )
     if status in (401, 403):
         return _no_access(status, said, where)
     if said is None and status not in (408, 429) and status < 500:
@@ -194,7 +202,7 @@ def _said(answer: httpx.Response, body: Json, connection: PrefectConnection) -> 
     """The server's own words, without secrets; None when it is not the API that speaks."""
     try:
         data = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict):
         return None
@@ -203,7 +211,7 @@ def _said(answer: httpx.Response, body: Json, connection: PrefectConnection) -> 
         text = "; ".join(_detail(item) for item in details[:5])
     else:
         text = str(details) if details is not None else ""
-    secrets = [*_secrets(body), connection.auth_string or "", connection.api_key or ""]
+    secrets = [*_secrets(body), *_login(answer, connection)]
     text = " ".join(redact(text, tuple(secrets)).split())
     return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + " ..."
 
@@ -216,6 +224,14 @@ def _detail(item: Json) -> str:
     if any(is_secret_key(part) for part in places):
         return f"{place}: not accepted"
     return f"{place}: {item.get('msg', 'not accepted')}"
+
+
+def _login(answer: httpx.Response, connection: PrefectConnection) -> Iterator[str]:
+    """The secrets of the request's headers, also in the form in which they were sent."""
+    yield connection.auth_string or ""
+    yield connection.api_key or ""
+    yield answer.request.headers.get("Authorization", "").rpartition(" ")[2]
+    yield from (value for _, value in connection.headers)
 
 
 def _secrets(body: Json, inside: bool = False) -> Iterator[str]:

@@ -41,8 +41,12 @@ def read_all(
                 client.page_limit = int(allowed[1])
                 continue
             raise
-        if not isinstance(page, list):
-            raise ApiError("the Prefect server's answer is not a list", where=path)
+        if not isinstance(page, list) or not all(_is_object(item) for item in page):
+            raise ApiError(
+                "the answer is not a list of Prefect's objects",
+                where=path,
+                hint="check PREFECT_API_URL: is it a Prefect 3 server that answers there?",
+            )
         for item in page:
             if item["id"] not in seen:
                 seen.add(item["id"])
@@ -50,6 +54,10 @@ def read_all(
         if len(page) < limit:
             return
         offset += len(page)
+
+
+def _is_object(item: Json) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("id"), str)
 
 
 def batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
