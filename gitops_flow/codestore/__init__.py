@@ -1,1 +1,1 @@
-"""Placeholder docstring."""
+"""Working tree to snapshot, snapshot to ledger, ledger to a branch of a git remote."""
