@@ -59,6 +59,43 @@ NAMES = {
         ),
         "f",
     ),
+    "fallback for a missing Prefect": (
+        "try:\n    from prefect import flow\nexcept ImportError:\n    flow = None\n@flow\ndef f(): ...",
+        "f",
+    ),
+    "another name for flow": (
+        "from prefect import flow\nw = flow\n@w(name='n')\ndef f(): ...",
+        "n",
+    ),
+    "options for several": (
+        "from prefect import flow\nw = flow(retries=1)\n@w\ndef f(): ...",
+        "f",
+    ),
+    "partial": (
+        (
+            "from functools import partial\nfrom prefect import flow\n"
+            "flow = partial(flow, retries=1)\n@flow(name='n')\ndef f(): ..."
+        ),
+        "n",
+    ),
+    "attribute of the module set": (
+        "import prefect\nprefect.x = 1\n@prefect.flow\ndef f(): ...",
+        "f",
+    ),
+    "attribute of the flow set": ("from prefect import flow\n@flow\ndef f(): ...\nf.x = 1", "f"),
+    "made from itself": ("from prefect import flow\ndef f(): ...\nf = flow(f, name='n')", "n"),
+    "changed by itself": (
+        "from prefect import flow\n@flow\ndef f(): ...\nf = f.with_options(name='n')",
+        "n",
+    ),
+    "options by two stars": (
+        "from prefect import flow\nO = {'name': 'n'}\n@flow(**O)\ndef f(): ...",
+        "n",
+    ),
+    "inside match": (
+        "from prefect import flow\nmatch 1:\n  case 1:\n    @flow\n    def f(): ...",
+        "f",
+    ),
     "redefined": (
         "from prefect import flow\n@flow(name='old')\ndef f(): ...\n@flow(name='new')\ndef f(): ...",
         "new",
@@ -71,6 +108,31 @@ def test_flow_name(case: str) -> None:
     source, expected = NAMES[case]
     function = source.rpartition("def ")[2].partition("(")[0]
     assert read(source, function).name == expected
+
+
+def test_flow_may_come_by_way_of_another_file() -> None:
+    common = "from prefect import flow\n"
+    assert read("from .common import flow\n@flow\ndef f(): ...", flows__common=common).name == "f"
+
+
+def test_flow_may_be_handed_on_by_a_star() -> None:
+    other = "from prefect import flow\n@flow(name='g')\ndef f(): ...\n"
+    assert read("from .other import *", flows__other=other).name == "g"
+
+
+def test_options_that_cannot_be_read_may_hold_a_name() -> None:
+    source = "from prefect import flow\nfrom x import O\n@flow(**O)\ndef f(): ..."
+    assert "the name of flow 'f' is only known when the code runs" in refused(source)
+
+
+def test_a_decorator_from_a_file_that_cannot_be_parsed_is_only_not_known() -> None:
+    source = "from prefect import flow\nfrom .broken import deco\n@flow\n@deco\ndef f(): ..."
+    assert read(source, flows__broken="def (").name == "f"
+
+
+def test_a_name_with_several_values_is_said_to_have_them() -> None:
+    source = "from prefect import flow\n@flow\ndef f(): ...\nfor f in []: ..."
+    assert "'f' is given several values in this file" in refused(source)
 
 
 def test_name_option_of_an_assignment_counts() -> None:

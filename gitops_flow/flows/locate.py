@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import FlowError
+from gitops_flow.flows import making
 from gitops_flow.flows import module as source
 from gitops_flow.flows.module import Imported, Module
 from gitops_flow.model import Entrypoint
@@ -16,8 +17,6 @@ from gitops_flow.model import Entrypoint
 if TYPE_CHECKING:
     from gitops_flow.flows.module import Binding, Function, ReadFile
 
-_FLOW = ("prefect.flow", "prefect.flows.flow")
-_FLOW_CLASS = ("prefect.Flow", "prefect.flows.Flow")
 _TRANSPARENT = ("staticmethod", "classmethod")
 _LONGEST_CHAIN = 10
 
@@ -78,11 +77,11 @@ class _Search:
         self._read_file = read_file
         self._steps = 0
 
-    def qualified(self, module: Module, qualname: str) -> Found:
+    def qualified(self, module: Module, qualname: str, before: Binding | None = None) -> Found:
         name, _, rest = qualname.partition(".")
-        binding = module.binding(name)
+        binding = module.latest(name, before)
         if binding is None:
-            raise _missing(module, qualname, list(module.bindings))
+            return self._by_star(module, qualname)
         while rest and isinstance(binding, ast.ClassDef):
             members = Module(module.path)
             for statement in binding.body:
@@ -96,96 +95,93 @@ class _Search:
         if isinstance(binding, Imported):
             target = f"{binding.name}.{rest}" if rest else str(binding.name)
             return self._elsewhere(module, binding, target)
+        if isinstance(binding, ast.expr) and rest:
+            raise FlowError(f"{qualname!r} is computed when the code runs", where=module.path)
         if rest or isinstance(binding, ast.ClassDef):
             raise FlowError(f"{qualname!r} is not a flow", where=module.path)
         return self._flow(module, binding, qualname)
 
-    def _flow(self, module: Module, binding: Binding, qualname: str) -> Found:
+    def _flow(
+        self, module: Module, binding: Binding, qualname: str, origin: Binding | None = None
+    ) -> Found:
+        origin = origin or binding
         self._steps += 1
         if self._steps > _LONGEST_CHAIN:
             raise FlowError(f"{qualname!r} cannot be followed to a function", where=module.path)
         if isinstance(binding, ast.FunctionDef | ast.AsyncFunctionDef):
-            return _decorated(module, binding)
+            return self._decorated(module, binding)
         if isinstance(binding, ast.Name | ast.Attribute):
-            return self.qualified(module, ast.unparse(binding))
+            return self.qualified(module, ast.unparse(binding), origin)
         if isinstance(binding, ast.Call):
-            return self._made(module, binding, qualname)
+            return self._made(module, binding, qualname, origin)
         raise FlowError(
             f"{qualname!r} is not a function", where=module.path, hint="name a @flow function"
         )
 
-    def _made(self, module: Module, call: ast.Call, qualname: str) -> Found:
+    def _made(self, module: Module, call: ast.Call, qualname: str, origin: Binding) -> Found:
         """``flow(f, name=...)``, ``flow(name=...)(f)`` or ``other.with_options(...)``."""
-        named = {each.arg: each.value for each in call.keywords if each.arg}
+        named = making.keywords(module, call)
         function = call.func
         if isinstance(function, ast.Attribute) and function.attr == "with_options":
-            found = self._flow(module, function.value, qualname)
+            found = self._flow(module, function.value, qualname, origin)
             found.options |= named
             return found
         inner: ast.expr | None = named.pop("fn", None) or (call.args[0] if call.args else None)
-        if isinstance(function, ast.Call) and module.dotted(function.func) in _FLOW:
-            named |= {each.arg: each.value for each in function.keywords if each.arg}
-        elif module.dotted(function) not in (*_FLOW, *_FLOW_CLASS):
-            inner = None
-        if inner is None:
+        options = making.maker(self._read_file, module, function, origin)
+        if inner is None or options is None:
             raise FlowError(
                 f"{qualname!r} is computed when the code runs",
                 where=f"{module.path}:{call.lineno}",
                 hint="define it with @flow, or as flow(function)",
             )
-        found = self._flow(module, inner, qualname)
-        found.options = named
+        found = self._flow(module, inner, qualname, origin)
+        found.options = options | named
         found.is_flow = True
         return found
 
     def _elsewhere(self, module: Module, binding: Imported, qualname: str) -> Found:
-        here = posixpath.dirname(module.path)
-        if binding.level:
-            roots: tuple[str, ...] = (
-                posixpath.normpath(posixpath.join(here, *[".."] * (binding.level - 1))),
-            )
-        else:
-            roots = (here, "")
-        roots = tuple("" if root == "." else root for root in roots)
-        found = source.find(self._read_file, binding.module, roots) if binding.module else None
-        if found is None and binding.level and not binding.module:
-            path = posixpath.join(roots[0], "__init__.py")
-            data = self._read_file(path)
-            found = (path, data) if data is not None else None
         self._steps += 1
+        found = source.follow(self._read_file, module, binding)
         if found is None or binding.name is None or self._steps > _LONGEST_CHAIN:
             raise FlowError(
                 f"{qualname!r} is imported from {binding.dotted!r}, which is not in the repository",
                 where=module.path,
                 hint="name the file that defines the flow",
             )
-        path, data = found
-        return self.qualified(source.parse(data, path), qualname)
+        return self.qualified(found, qualname)
 
+    def _by_star(self, module: Module, qualname: str) -> Found:
+        """A name that this file does not bind, but a ``from x import *`` in it may."""
+        name = qualname.partition(".")[0]
+        self._steps += 1
+        for star in reversed(module.stars if self._steps <= _LONGEST_CHAIN else []):
+            found = source.follow(self._read_file, module, star)
+            if found is not None and (found.bindings.get(name) or found.stars):
+                return self.qualified(found, qualname)
+        raise _missing(module, qualname, list(module.bindings))
 
-def _decorated(module: Module, function: Function) -> Found:
-    found = Found(module, function)
-    for decorator in function.decorator_list:
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if module.dotted(called) in _FLOW:
-            found.is_flow = True
-            if isinstance(decorator, ast.Call):
-                found.options = {each.arg: each.value for each in decorator.keywords if each.arg}
-        elif not (isinstance(called, ast.Name) and called.id in _TRANSPARENT) and (
-            found.is_flow or not _has_flow(module, function)
-        ):
-            found.same_signature = False
-    return found
-
-
-def _has_flow(module: Module, function: Function) -> bool:
-    return any(
-        module.dotted(each.func if isinstance(each, ast.Call) else each) in _FLOW
-        for each in function.decorator_list
-    )
+    def _decorated(self, module: Module, function: Function) -> Found:
+        found = Found(module, function)
+        makers = [making.maker(self._read_file, module, each) for each in function.decorator_list]
+        for decorator, options in zip(function.decorator_list, makers, strict=True):
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if options is not None:
+                found.is_flow = True
+                found.options = options
+            elif not (isinstance(called, ast.Name) and called.id in _TRANSPARENT) and (
+                found.is_flow or all(each is None for each in makers)
+            ):
+                found.same_signature = False
+        return found
 
 
 def _missing(module: Module, qualname: str, known: list[str]) -> FlowError:
+    if qualname in module.bindings:
+        return FlowError(
+            f"{qualname!r} is given several values in this file; which one is the flow is not known",
+            where=module.path,
+            hint="give the flow a name of its own",
+        )
     close = difflib.get_close_matches(qualname, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else None
     return FlowError(f"there is no {qualname!r} in this file", where=module.path, hint=hint)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # The value of a name that loops, unpacking or += give one.
-_NOT_KNOWN = ast.Yield()
+NOT_KNOWN: ast.expr = ast.Yield()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,32 @@ class Module:
 
     path: str
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
-    stars: list[str] = field(default_factory=list)
+    stars: list[Imported] = field(default_factory=list)
+    # Names of which an attribute or an item is set.
+    altered: set[str] = field(default_factory=set)
 
     def binding(self, name: str) -> Binding | None:
         """What ``name`` is at the end of the file; None if that cannot be known."""
         found = self.bindings.get(name, [])
         if found and all(isinstance(each, Imported) for each in found):
             return found[0]  # try: import one, except ImportError: the other
-        if len(found) == 1 or (found and all(isinstance(each, Function) for each in found)):
+        if found and all(isinstance(each, Imported | Function) for each in found):
             return found[-1]
-        return None
+        return found[0] if len(found) == 1 and name not in self.altered else None
 
-    def dotted(self, node: ast.expr) -> str | None:
+    def latest(self, name: str, before: Binding | None = None) -> Binding | None:
+        """As :meth:`binding`, but ``f = flow(f)`` counts; in it (``before``), f is the old one."""
+        found = self.bindings.get(name, [])
+        if any(each is before for each in found):
+            found = found[: next(at for at, each in enumerate(found) if each is before)]
+        last = found[-1] if found else None
+        if isinstance(last, ast.expr) and any(
+            isinstance(node, ast.Name) and node.id == name for node in ast.walk(last)
+        ):
+            return last
+        return Module(self.path, {name: found}).binding(name)
+
+    def dotted(self, node: ast.expr, before: Binding | None = None) -> str | None:
         """The full name that an expression such as ``prefect.flow`` stands for."""
         attributes: list[str] = []
         while isinstance(node, ast.Attribute):
@@ -66,11 +80,12 @@ class Module:
             node = node.value
         if not isinstance(node, ast.Name):
             return None
-        found = self.binding(node.id)
+        found = self.latest(node.id, before)
         if isinstance(found, Imported) and not found.level:
             return ".".join([found.dotted, *attributes])
-        if not self.bindings.get(node.id) and self.stars and not attributes:
-            return f"{self.stars[-1]}.{node.id}"
+        if not self.bindings.get(node.id) and not attributes:
+            stars = [star.module for star in self.stars if not star.level]
+            return f"{stars[-1]}.{node.id}" if stars else None
         return None
 
 
@@ -112,6 +127,21 @@ def find(read_file: ReadFile, dotted: str, roots: tuple[str, ...]) -> tuple[str,
     return None
 
 
+def follow(read_file: ReadFile, module: Module, imported: Imported) -> Module | None:
+    """The file of the repository that a name is imported from; None when it is from elsewhere."""
+    here = posixpath.dirname(module.path)
+    roots: tuple[str, ...] = (here, "")
+    if imported.level:
+        roots = (posixpath.normpath(posixpath.join(here, *[".."] * (imported.level - 1))),)
+    roots = tuple("" if root == "." else root for root in roots)
+    found = find(read_file, imported.module, roots) if imported.module else None
+    if found is None and imported.level and not imported.module:
+        path = posixpath.join(roots[0], "__init__.py")
+        data = read_file(path)
+        found = (path, data) if data is not None else None
+    return parse(found[1], found[0]) if found else None
+
+
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     for statement in body:
         if isinstance(statement, ast.If):
@@ -120,14 +150,34 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _top_level(statement.orelse)
         elif isinstance(statement, ast.Try):
             yield from _top_level(statement.body)
+            imported = _imported(statement.body)
             for handler in statement.handlers:
-                yield from _top_level(handler.body)
+                # What stands in for a module that is missing is not what the flow will use.
+                yield from (
+                    each for each in _top_level(handler.body) if not imported & _bound(each)
+                )
             yield from _top_level(statement.orelse)
             yield from _top_level(statement.finalbody)
-        elif isinstance(statement, ast.With):
+        elif isinstance(statement, ast.With | ast.While | ast.For):
+            if isinstance(statement, ast.For):
+                yield statement
             yield from _top_level(statement.body)
+        elif isinstance(statement, ast.Match):
+            for case in statement.cases:
+                yield from _top_level(case.body)
         else:
             yield statement
+
+
+def _imported(body: list[ast.stmt]) -> set[str]:
+    imports = [each for each in body if isinstance(each, ast.Import | ast.ImportFrom)]
+    return {name for each in imports for name in _bound(each)}
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    module = Module("")
+    bind(statement, module)
+    return set(module.bindings)
 
 
 def _never_at_run_time(test: ast.expr) -> bool:
@@ -153,7 +203,8 @@ def bind(statement: ast.stmt, module: Module) -> None:
         case ast.ImportFrom():
             for alias in statement.names:
                 if alias.name == "*":
-                    module.stars.append(statement.module or "")
+                    star = Imported(statement.module or "", None, statement.level)
+                    module.stars.append(star)
                 else:
                     found = Imported(statement.module or "", alias.name, statement.level)
                     _add(module, alias.asname or alias.name, found)
@@ -163,7 +214,7 @@ def bind(statement: ast.stmt, module: Module) -> None:
         case ast.AnnAssign(value=ast.expr() as value):
             _add_target(module, statement.target, value)
         case ast.AugAssign() | ast.For():
-            _add_target(module, statement.target, _NOT_KNOWN)
+            _add_target(module, statement.target, NOT_KNOWN)
 
 
 def _add(module: Module, name: str, binding: Binding) -> None:
@@ -172,5 +223,9 @@ def _add(module: Module, name: str, binding: Binding) -> None:
 
 def _add_target(module: Module, target: ast.expr, value: ast.expr) -> None:
     for name in ast.walk(target):
-        if isinstance(name, ast.Name):
-            _add(module, name.id, value if name is target else _NOT_KNOWN)
+        if not isinstance(name, ast.Name):
+            continue
+        if isinstance(name.ctx, ast.Store):
+            _add(module, name.id, value if name is target else NOT_KNOWN)
+        else:
+            module.altered.add(name.id)
