@@ -34,12 +34,14 @@ def repo(tmp_path: Path, server: Repo) -> Repo:
     return made
 
 
-def ship(path: Path, base: Path, cache: str = "cache", **said: str):
+def ship(path: Path, base: Path, cache: str = "cache", submodules: bool = False, **said: str):
     """Snapshot and publish the repository at ``path``."""
     repo = repository.discover(path)
     target = address.resolve(repo, CodeStoreSettings(**said), base / "data")
     store = open_store(base / cache, repo, target.url)
-    snap = snapshot.take(repo, store, snapshot.Options(), source="s", author="A <a@b>")
+    snap = snapshot.take(
+        repo, store, snapshot.Options(submodules=submodules), source="s", author="A <a@b>"
+    )
     release = ledger.Release(snap, ("flow/d",), "A <a@b>", 1_700_000_000)
     return snap, publish.publish(store, target, release)
 
@@ -52,6 +54,18 @@ def publish_it(tmp_path: Path) -> Callable[..., tuple[Snapshot, publish.Publicat
 def entries(server: Repo, branch: str = "code-store") -> list[str]:
     """The ledger's commits, oldest first."""
     return server.git("rev-list", "--first-parent", "--reverse", branch).splitlines()
+
+
+def test_submodules_are_published_with_what_they_have_committed(
+    repo: Repo, server: Repo, publish_it, tmp_path: Path
+) -> None:
+    inner = Repo(tmp_path / "inner").write("deep/x.py", "inner\n")
+    inner.commit()
+    add = ("-c", "protocol.file.allow=always", "submodule", "-q", "add")
+    repo.git(*add, str(inner.path), "vendor")
+    repo.commit()
+    snap, _ = publish_it(repo.path, submodules=True)
+    assert server.git("show", f"{snap.commit}:vendor/deep/x.py") == "inner"
 
 
 def test_the_first_publish_creates_the_branch(repo: Repo, server: Repo, publish_it) -> None:

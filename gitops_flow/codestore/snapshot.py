@@ -257,10 +257,9 @@ def _with_submodule(
             paths=(shown,),
             hint=f"git submodule update --init -- '{shown}'",
         )
-    inner_store = store.borrowing(inner.objects)
-    taken = _take_tree(inner, inner_store, options, prefix=f"{shown}/")
-    objects = inner_store.objects()
-    return objects.overlay(tree, {path: Entry(DIRECTORY, taken.tree)}), taken
+    store.borrow(inner.objects)
+    taken = _take_tree(inner, store, options, prefix=f"{shown}/")
+    return store.objects().overlay(tree, {path: Entry(DIRECTORY, taken.tree)}), taken
 
 
 def _changes(

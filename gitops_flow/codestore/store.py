@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
@@ -46,15 +46,19 @@ INDEX_CONFIG = (
 
 @dataclass(frozen=True, slots=True)
 class PrivateStore:
-    """One private store. ``path`` is the bare repository, ``alternates`` what it borrows."""
+    """One private store. ``path`` is the bare repository, ``alternates`` what it borrows.
+
+    ``lent`` grows while a snapshot is taken: the objects of the submodules in it.
+    """
 
     path: Path
     repository: Repository
     alternates: tuple[Path, ...]
+    lent: list[Path] = field(default_factory=list)
 
     def objects(self) -> Objects:
         """Open the object database, the borrowed ones included."""
-        return Objects(self.path, self.alternates)
+        return Objects(self.path, (*self.alternates, *self.lent))
 
     def env(self) -> dict[str, str]:
         """Environment of a git that works *in* the private store."""
@@ -75,9 +79,10 @@ class PrivateStore:
             env["GIT_INDEX_FILE"] = str(index)
         return env
 
-    def borrowing(self, objects: Path) -> PrivateStore:
-        """The same store, reading one more object database (a submodule's)."""
-        return PrivateStore(self.path, self.repository, (*self.alternates, objects))
+    def borrow(self, objects: Path) -> None:
+        """Read one more object database (a submodule's), to publish from it too."""
+        if objects not in self.lent:
+            self.lent.append(objects)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -100,9 +105,10 @@ class PrivateStore:
                 ) from error
 
     def _borrow(self) -> dict[str, str]:
-        if not self.alternates:
+        borrowed = [*self.alternates, *self.lent]
+        if not borrowed:
             return {}
-        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(_quoted(p) for p in self.alternates)}
+        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_quoted, borrowed))}
 
 
 def open_store(cache_dir: Path, repository: Repository, store_address: str) -> PrivateStore:
