@@ -120,6 +120,15 @@ def test_flow_may_be_handed_on_by_a_star() -> None:
     assert read("from .other import *", flows__other=other).name == "g"
 
 
+def test_src_layout_is_followed_from_its_top() -> None:
+    files = {
+        "src/pkg/a.py": b"from pkg.sub.b import f",
+        "src/pkg/sub/b.py": b"from prefect import flow\n@flow\ndef f(): ...",
+    }
+    for entrypoint in ("src/pkg/a.py:f", "pkg.a:f", "src.pkg.a.f"):
+        assert flows.read(files.get, entrypoint).name == "f"
+
+
 def test_options_that_cannot_be_read_may_hold_a_name() -> None:
     source = "from prefect import flow\nfrom x import O\n@flow(**O)\ndef f(): ..."
     assert "the name of flow 'f' is only known when the code runs" in refused(source)

@@ -8,7 +8,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import UsageError
-from gitops_flow.git.objects import DIRECTORY, SYMLINK, Objects
+from gitops_flow.git.objects import DIRECTORY, SYMLINK, Entry, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gitops_flow.manifest import DeploymentConfig, Manifest
 
 NAME = "prefect.yaml"
+_MOST_LINKS = 10
 
 
 def manifest_path(directory: Path, named: Path | None) -> Path:
@@ -51,6 +52,21 @@ def _named(directory: Path, named: Path) -> Path:
         reason = f"the manifest cannot be read: {error.strerror}"
         raise UsageError(reason, where=str(named)) from None
     raise UsageError("there is no such manifest", where=str(named))
+
+
+def inside(root: Path, manifest: Path) -> Path:
+    """The manifest's path relative to the working tree's root.
+
+    Raises:
+        UsageError: it is outside (core.worktree can say so).
+    """
+    if not manifest.is_relative_to(root):
+        raise UsageError(
+            f"the manifest is outside the repository's working tree, {root}",
+            where=str(manifest),
+            hint="move it there, or correct core.worktree in the repository's configuration",
+        )
+    return manifest.relative_to(root)
 
 
 def choose(manifest: Manifest, names: Iterable[str], everything: bool) -> list[DeploymentConfig]:
@@ -101,22 +117,44 @@ class SnapshotFiles:
     def __init__(self, objects: Objects, tree: str) -> None:
         self._objects = objects
         self._tree = tree
+        self._trees: dict[str, dict[bytes, Entry]] = {}
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, following links inside the tree; None if there is none."""
-        for _ in range(10):
+        for _ in range(_MOST_LINKS):
             normal = posixpath.normpath(path)
             if normal.startswith(("../", "/")) or normal in ("..", "."):
                 return None
-            entry = self._objects.find(self._tree, normal.encode("utf-8", "surrogateescape"))
-            if entry is None or entry.mode == DIRECTORY:
+            found = self._walk(normal)
+            if found is None:
+                return None
+            reached, rest, entry = found
+            if entry.mode == DIRECTORY:
                 return None
             data = self._objects.data(entry.id)
             if entry.mode != SYMLINK:
                 return data
             target = data.decode("utf-8", "surrogateescape")
-            path = posixpath.join(posixpath.dirname(normal), target)
+            path = posixpath.join(posixpath.dirname(reached), target, rest)
         return None
+
+    def _walk(self, path: str) -> tuple[str, str, Entry] | None:
+        """How far ``path`` leads without following a link, what is left of it, and what is there."""
+        names = path.encode("utf-8", "surrogateescape").split(b"/")
+        entry: Entry | None = Entry(DIRECTORY, self._tree)
+        for at, name in enumerate(names):
+            if entry is None or entry.mode not in (DIRECTORY, SYMLINK):
+                return None
+            if entry.mode == SYMLINK:
+                reached, rest = b"/".join(names[:at]), b"/".join(names[at:])
+                return _text(reached), _text(rest), entry
+            entry = self._entries(entry.id).get(name)
+        return (path, "", entry) if entry is not None else None
+
+    def _entries(self, tree: str) -> dict[bytes, Entry]:
+        if tree not in self._trees:
+            self._trees[tree] = self._objects.tree(tree)
+        return self._trees[tree]
 
     def below(self, directory: str) -> Callable[[str], bytes | None]:
         """A reader of paths relative to ``directory``."""
@@ -135,8 +173,14 @@ def directory_of(files: SnapshotFiles, entrypoint: str, base: str) -> str:
     else:
         dotted = module if ":" in entrypoint else entrypoint.rsplit(".", 1)[0]
         path = dotted.replace(".", "/")
-        candidates = [f"{path}.py", f"{path}/__init__.py"]
+        candidates = [
+            f"{top}{path}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")
+        ]
     for directory in (base, ""):
         if any(files.read(posixpath.join(directory, path)) is not None for path in candidates):
             return directory
     return base
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")

@@ -107,7 +107,7 @@ def _prepare(request: DeployRequest, settings: Settings) -> _Prepared:
     document = manifest.load(path, _shown(path, request.directory))
     chosen = locate.choose(document, request.names, request.everything)
     repo = repository.discover(path.parent)
-    relative = path.relative_to(repo.root.resolve())
+    relative = locate.inside(repo.root.resolve(), path)
     name = document.name or url.name_of(str(repo.root))
     source = Source(name, address.identity(repo), relative.as_posix())
     chain = request.code_store.over(settings.code_store).over(document.gitflow.code_store)

@@ -58,7 +58,7 @@ def locate(read_file: ReadFile, entrypoint: str) -> Found:
         data = None if path.startswith(("../", "/")) else read_file(path)
         found = (path, data) if data is not None else None
     else:
-        found = source.find(read_file, parsed.location, ("",))
+        found = source.find(read_file, parsed.location, ("", "src"))
     if found is None:
         what = "file" if parsed.kind == "file" else "module"
         raise FlowError(

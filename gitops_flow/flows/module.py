@@ -130,7 +130,8 @@ def find(read_file: ReadFile, dotted: str, roots: tuple[str, ...]) -> tuple[str,
 def follow(read_file: ReadFile, module: Module, imported: Imported) -> Module | None:
     """The file of the repository that a name is imported from; None when it is from elsewhere."""
     here = posixpath.dirname(module.path)
-    roots: tuple[str, ...] = (here, "")
+    # Which directory above is on the path depends on the layout (src/) and on what is installed.
+    roots: tuple[str, ...] = (*_upwards(here), "")
     if imported.level:
         roots = (posixpath.normpath(posixpath.join(here, *[".."] * (imported.level - 1))),)
     roots = tuple("" if root == "." else root for root in roots)
@@ -140,6 +141,12 @@ def follow(read_file: ReadFile, module: Module, imported: Imported) -> Module | 
         data = read_file(path)
         found = (path, data) if data is not None else None
     return parse(found[1], found[0]) if found else None
+
+
+def _upwards(directory: str) -> Iterator[str]:
+    while directory not in ("", "/", "..") and not directory.endswith("/.."):
+        yield directory
+        directory = posixpath.dirname(directory)
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
