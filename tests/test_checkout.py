@@ -348,7 +348,7 @@ def test_a_git_that_answers_with_other_bytes_is_found(
     real = subprocess.run(
         ["which", "git"], check=True, capture_output=True, text=True
     ).stdout.strip()
-    fake.write_text(f"#!/bin/sh\n{real} \"$@\" | sed 's/good content/evil content/'\n")
+    fake.write_text(f"#!/bin/sh\n{real} \"$@\" | sed -u 's/good content/evil content/'\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(CheckoutError, match="does not hash to its id"):

@@ -24,6 +24,8 @@ PIECE = 1 << 20
 _WORTH_A_SECOND = 1000
 # Objects asked of one process before the next one's turn.
 _TURN = 32
+# Bytes that an idle process's pipe takes in without waiting.
+_FITS = 32 << 10
 
 
 @contextlib.contextmanager
@@ -46,6 +48,7 @@ class Reader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._pipes: list[_Pipe] = []
+        self._small: _Pipe | None = None
         self._stopped = False
 
     def stop(self) -> None:
@@ -54,33 +57,42 @@ class Reader:
         for pipe in self._pipes:
             pipe.kill()
 
-    def read(self, oids: Sequence[str], kind: str) -> Iterator[bytes | Iterator[bytes]]:
-        """The contents of ``oids`` (40 hex digits), in order, each of type ``kind``.
+    def read(self, oids: Sequence[str], kind: str) -> Iterator[tuple[int, bytes | Iterator[bytes]]]:
+        """``(position, content)`` for each of ``oids`` (40 hex digits), of type ``kind``.
 
-        An object over ``PIECE`` bytes comes as an iterator of pieces, to be
-        used up before the next one; its hash is checked after the last piece.
+        Positions come in any order. An object over ``PIECE`` bytes comes as an
+        iterator of pieces, to be used up before the next object; its hash is
+        checked after the last piece.
 
         Raises:
             CheckoutError: an object is missing, damaged or of another type.
         """
+        # Neighbours are often stored as differences of each other, so each process
+        # gets a stretch of its own, and we take turns to keep both busy.
         count = 2 if len(oids) >= _WORTH_A_SECOND and (os.cpu_count() or 1) > 1 else 1
-        pipes = [_Pipe(self._store) for _ in range(count)]
-        self._pipes += pipes
-        if self._stopped:
-            raise _damaged("reading the objects took too long")
-        turns = [range(at, min(at + _TURN, len(oids))) for at in range(0, len(oids), _TURN)]
+        stretch = -(-len(oids) // count)
+        pipes = [self._start("--buffer") for _ in range(count)]
         for number, pipe in enumerate(pipes):
-            pipe.ask([oids[at] for turn in turns[number::count] for at in turn])
-        for number, turn in enumerate(turns):
-            pipe = pipes[number % count]
-            for at in turn:
-                yield pipe.next(oids[at], kind)
+            pipe.ask(oids[number * stretch : (number + 1) * stretch], last=True)
+        for turn in range(0, stretch, _TURN):
+            for number, pipe in enumerate(pipes):
+                start = number * stretch + turn
+                end = min(start + _TURN, (number + 1) * stretch, len(oids))
+                for at in range(start, end):
+                    yield at, pipe.next(oids[at], kind)
         for pipe in pipes:
             pipe.kill()
 
     def whole(self, oids: Sequence[str], kind: str, limit: int) -> Iterator[bytes]:
-        """Like :meth:`read`, for objects that must not be over ``limit`` bytes."""
-        for oid, content in zip(oids, self.read(oids, kind), strict=True):
+        """The contents of ``oids`` in order, none over ``limit`` bytes; for few or small objects.
+
+        Raises:
+            CheckoutError: as for :meth:`read`, or an object is larger.
+        """
+        self._small = self._small or self._start()
+        self._small.ask(oids)
+        for oid in oids:
+            content = self._small.next(oid, kind)
             data = bytearray()
             for piece in (content,) if isinstance(content, bytes) else content:
                 data += piece
@@ -88,13 +100,20 @@ class Reader:
                     raise CheckoutError(f"the {kind} {oid} is larger than {limit} bytes")
             yield bytes(data)
 
+    def _start(self, *options: str) -> _Pipe:
+        pipe = _Pipe(self._store, options)
+        self._pipes.append(pipe)
+        if self._stopped:
+            pipe.kill()
+        return pipe
+
 
 class _Pipe:
     """One ``git cat-file --batch`` and the thread that asks it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, options: Sequence[str]) -> None:
         self._process = command.start(
-            ["cat-file", "--batch", "--buffer"], env=store.environment(), pipe_stdin=True
+            ["cat-file", "--batch", *options], env=store.environment(), pipe_stdin=True
         )
         assert self._process.stdin is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
@@ -105,14 +124,20 @@ class _Pipe:
             fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIECE)
         self._killed = False
 
-    def ask(self, oids: Sequence[str]) -> None:
+    def ask(self, oids: Sequence[str], *, last: bool = False) -> None:
         """Ask for ``oids``, without waiting until git has taken them all in."""
-        threading.Thread(target=self._feed, args=(oids,), daemon=True).start()
+        questions = "".join(f"{oid}\n" for oid in oids).encode()
+        if len(questions) <= _FITS and not last:
+            self._feed(questions, last=False)
+        else:
+            threading.Thread(target=self._feed, args=(questions, last), daemon=True).start()
 
-    def _feed(self, oids: Sequence[str]) -> None:
+    def _feed(self, questions: bytes, last: bool) -> None:
         with contextlib.suppress(OSError, ValueError):
-            self._stdin.write("".join(f"{oid}\n" for oid in oids).encode())
-            self._stdin.close()
+            self._stdin.write(questions)
+            self._stdin.flush()
+            if last:
+                self._stdin.close()
 
     def kill(self) -> None:
         if not self._killed:
@@ -126,15 +151,14 @@ class _Pipe:
         size = int(head[2])
         if head[1].decode() != kind:
             raise _damaged(f"{oid} is a {head[1].decode()}, not a {kind}")
-        digest = hashlib.sha1(b"%s %d\0" % (head[1], size), usedforsecurity=False)
+        prefix = b"%s %d\0" % (head[1], size)
         if size > PIECE:
-            return self._pieces(oid, size, digest)
+            return self._pieces(oid, size, hashlib.sha1(prefix, usedforsecurity=False))
         data = self._lines.read(size + 1)
         if len(data) != size + 1:
             raise self._failed(oid, [])
         data = data[:-1]
-        digest.update(data)
-        if digest.hexdigest() != oid:
+        if hashlib.sha1(prefix + data, usedforsecurity=False).hexdigest() != oid:
             raise _damaged(f"{oid} does not hash to its id")
         return data
 

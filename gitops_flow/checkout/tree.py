@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitops_flow.errors import CheckoutError
 
@@ -18,8 +18,7 @@ _TREE_LIMIT = 256 << 20
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A regular file; ``path`` is relative with "/", ``oid`` 40 hex digits."""
 
     path: bytes
@@ -27,8 +26,7 @@ class File:
     executable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A symbolic link; the blob ``oid`` holds its target."""
 
     path: bytes
@@ -84,7 +82,9 @@ def _expand(prefix: bytes, data: bytes, listing: Listing) -> list[tuple[bytes, s
         if not _safe(name) or name in names:
             raise _refused(path, "is a name that git does not allow, or is there twice")
         names.add(name)
-        if mode in (b"40000", b"040000"):
+        if mode == b"100644":
+            listing.files.append(File(path, oid, executable=False))
+        elif mode in (b"40000", b"040000"):
             listing.directories.append(path)
             below.append((path + b"/", oid))
         elif mode == b"120000":
@@ -95,18 +95,20 @@ def _expand(prefix: bytes, data: bytes, listing: Listing) -> list[tuple[bytes, s
             raise _refused(path, "is a submodule, which a snapshot cannot hold")
         else:
             raise _refused(path, f"has the unknown mode {mode.decode('latin-1')}")
-        if len(listing) > MAX_ENTRIES:
-            raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
+    if len(listing) > MAX_ENTRIES:
+        raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
     return below
 
 
 def _safe(name: bytes) -> bool:
     """Whether ``name`` is one path component that no file system takes for ``.git``."""
-    if name in (b"", b".", b"..") or b"/" in name:
+    if b"/" in name:
         return False
-    # Only a name that has g, i, t in it can be a disguise; the test is cheap.
-    if name[:1] != b"." and name[:1] not in b"gG\xe2\xef":
+    # A disguise begins with ".", "g" or a code point that is left out; most names don't.
+    if name[:1] not in b".gG\xe2\xef":
         return True
+    if name in (b"", b".", b".."):
+        return False
     text = _IGNORED.sub("", name.decode("utf-8", "surrogateescape")).lower()
     return re.split(r"[:\\]", text)[0].rstrip(" .") not in (".git", "git~1")
 

@@ -35,8 +35,8 @@ def files(root: Path, listing: Listing, source: Reader) -> None:
     file system takes for one are an error.
     """
     base = os.fsencode(root) + b"/"
-    contents = source.read([file.oid for file in listing.files], "blob")
-    for file, content in zip(listing.files, contents, strict=True):
+    for at, content in source.read([file.oid for file in listing.files], "blob"):
+        file = listing.files[at]
         try:
             fd = os.open(base + file.path, _NEW, 0o777 if file.executable else 0o666)
         except FileExistsError:
