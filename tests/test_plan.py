@@ -157,9 +157,18 @@ def test_options_the_manifest_dropped_are_reset_and_filled_in_ones_are_not() -> 
 
 
 def test_the_same_code_from_a_later_commit_is_no_difference() -> None:
-    want = desired(pull_steps=step("a", source={"commit": "2"}), version="2", version_is_ours=True)
-    have = live(pull_steps=step("a", source={"commit": "1"}), version="1")
-    assert fields(want, have) == ()
+    want = desired(
+        pull_steps=step("a", source={"commit": "2"}), version="2" * 8, version_is_ours=True
+    )
+    for version in ("1" * 8, f"{'1' * 8}-dirty-{'a' * 8}", f"snapshot-{'a' * 8}"):
+        have = live(pull_steps=step("a", source={"commit": "1"}), version=version)
+        assert fields(want, have) == ()
+
+
+@pytest.mark.parametrize("before", ["1.0", None, "11111111-rc", "deadbeefdeadbeef"])
+def test_a_version_that_the_manifest_no_longer_sets_is_replaced(before: str | None) -> None:
+    want = desired(pull_steps=step("a"), version="2" * 8, version_is_ours=True)
+    assert fields(want, live(pull_steps=step("a"), version=before)) == ("version",)
 
 
 def test_other_code_is_pinned_with_its_version_and_provenance() -> None:

@@ -69,13 +69,14 @@ def deployments(draw: st.DrawFn) -> Deployment:
     if len(slugs) != len(set(slugs)):
         chosen = [replace(item, slug=None) for item in chosen]
     pool = draw(st.sampled_from([None, "p", "q"]))
+    ours = draw(st.booleans())
     return Deployment(
         flow_name="etl",
         name="prod",
         entrypoint="a.py:f",
         description=draw(st.sampled_from([None, "", "d"])),
-        version=draw(st.sampled_from([None, "1", "2"])),
-        version_is_ours=draw(st.booleans()),
+        version="0123abcd" if ours else draw(st.sampled_from([None, "1", "2"])),
+        version_is_ours=ours,
         tags=tuple(draw(st.lists(st.sampled_from(["a", "b", MARK]), max_size=3))),
         parameters=draw(mappings),
         parameter_schema=draw(st.none() | mappings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ _JSON = ("parameters", "job_variables")
 # What a deployment gets that names a queue and no pool.
 _AGENT_POOL = "default-agent-pool"
 _DEFAULT_QUEUE = "default"
+# A source commit, the same with a snapshot, or a snapshot: the versions that are ours.
+_OURS = re.compile(r"[0-9a-f]{8}(-dirty-[0-9a-f]{8})?|snapshot-[0-9a-f]{8}")
 # PostgreSQL's jsonb gives back larger floats as whole numbers.
 _EXACT = 1e15
 
@@ -50,7 +53,7 @@ def differences(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...
     names += _concurrency(desired, live)
     if not _same_steps(desired.pull_steps, live.pull_steps):
         names.append("pull_steps")
-    if desired.version != live.version and (not desired.version_is_ours or _new_code(names)):
+    if _other_version(desired, live, names):
         names.append("version")
     return tuple(FieldChange(name, getattr(live, name), getattr(desired, name)) for name in names)
 
@@ -70,10 +73,14 @@ def same(one: Json, other: Json) -> bool:
     return bool(one == other)
 
 
-def _new_code(names: Sequence[str]) -> bool:
+def _other_version(desired: Deployment, live: Deployment, names: Sequence[str]) -> bool:
+    if desired.version == live.version:
+        return False
     # Our own version says which commit the code is from. The same code from a later
     # commit is no difference: writing it would cost the deployment its upcoming runs.
-    return "pull_steps" in names or "job_variables" in names
+    # One that a manifest or somebody else gave has to go, though.
+    new_code = "pull_steps" in names or "job_variables" in names
+    return new_code or not desired.version_is_ours or not _OURS.fullmatch(live.version or "")
 
 
 def _place(desired: Deployment, live: Deployment) -> list[str]:
