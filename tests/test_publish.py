@@ -252,6 +252,50 @@ def test_a_partial_clone_publishes_what_it_does_not_have(
     store.git("fsck", "--strict")
 
 
+@pytest.mark.parametrize("gone", ["HEAD", "objects"])
+def test_a_cache_that_was_deleted_in_part_is_made_again(
+    repo: Repo, publish_it, tmp_path: Path, gone: str
+) -> None:
+    publish_it(repo.path)
+    [store] = (tmp_path / "cache" / "stores").glob("*.git")
+    subprocess.run(["rm", "-r", str(store / gone)], check=True)
+    repo.write("flow.py", "two\n")
+    assert publish_it(repo.path)[1].pushed
+
+
+def test_a_broken_ref_in_the_cache_does_not_outlive_one_try(
+    repo: Repo, publish_it, tmp_path: Path
+) -> None:
+    publish_it(repo.path)
+    [store] = (tmp_path / "cache" / "stores").glob("*.git")
+    (store / "refs" / "gitflow" / "tip").write_bytes(b"")
+    repo.write("flow.py", "two\n")
+    with pytest.raises(CodeStoreError, match="the cache was damaged and has been removed"):
+        publish_it(repo.path)
+    assert publish_it(repo.path)
+
+
+def test_an_empty_index_of_a_plain_folder_does_not_outlive_one_try(
+    publish_it, tmp_path: Path
+) -> None:
+    folder = Repo(tmp_path / "plain", init=False).write("flow.py", "one\n").path
+    publish_it(folder)
+    [store] = (tmp_path / "cache" / "stores").glob("*.git")
+    (store / "worktree-index").write_bytes(b"x")
+    with pytest.raises(CodeStoreError, match="the cache was damaged and has been removed"):
+        publish_it(folder)
+    assert publish_it(folder)
+
+
+def test_a_damaged_embedded_store_is_said_to_be_damaged(tmp_path: Path, publish_it) -> None:
+    folder = Repo(tmp_path / "plain", init=False).write("flow.py", "one\n").path
+    publish_it(folder)
+    [store] = (tmp_path / "data" / "code-stores").glob("*.git")
+    (store / "HEAD").unlink()
+    with pytest.raises(GitflowError, match="the embedded code store is damaged"):
+        publish_it(folder)
+
+
 def test_a_damaged_cache_is_made_again(
     repo: Repo, server: Repo, publish_it, tmp_path: Path
 ) -> None:

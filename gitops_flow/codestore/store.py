@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
-from gitops_flow.errors import CodeStoreError, GitError, GitflowError
+from gitops_flow.errors import CodeStoreError, GitError, GitflowError, SnapshotError
 from gitops_flow.git import command
 from gitops_flow.git.objects import DamagedError, Objects
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _DAMAGE = re.compile(
     r"object file \S+ is empty|loose object \S+ .*is corrupt|packfile \S+ .*(corrupt|cannot be)|"
-    r"(unable to|cannot|could not) (read|parse) (object|tree|[0-9a-f]{40})|bad object|missing blob"
+    r"(unable to|cannot|could not) (read|parse) (object|tree|[0-9a-f]{40})|bad (tree )?object|"
+    r"missing blob|not a git repository|reference broken|index file|bad signature|bad index"
 )
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
@@ -92,8 +93,8 @@ class PrivateStore:
                 (self.path / name).unlink(missing_ok=True)
             try:
                 yield
-            except GitError as error:
-                if not isinstance(error, DamagedError) and not _DAMAGE.search(error.message):
+            except (GitError, SnapshotError) as error:
+                if not self._is_damage(error):
                     raise
                 # A power cut can leave empty objects behind; all of it can be made again.
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -103,6 +104,11 @@ class PrivateStore:
                     hint="run the same command again",
                     retry=True,
                 ) from error
+
+    def _is_damage(self, error: GitflowError) -> bool:
+        if isinstance(error, SnapshotError):  # mostly about the user's own repository
+            return str(self.path) in error.message and bool(_DAMAGE.search(error.message))
+        return isinstance(error, DamagedError) or bool(_DAMAGE.search(error.message))
 
     def _borrow(self) -> dict[str, str]:
         borrowed = [*self.alternates, *self.lent]
@@ -125,7 +131,7 @@ def open_store(cache_dir: Path, repository: Repository, store_address: str) -> P
     key = f"{repository.root}\n{store_address}".encode("utf-8", "surrogateescape")
     path = cache_dir / "stores" / f"{hashlib.sha256(key).hexdigest()[:16]}.git"
     try:
-        if not (path / "HEAD").exists():
+        if not _is_whole(path):
             _make(path)
     except OSError as error:
         raise GitflowError(
@@ -137,18 +143,24 @@ def open_store(cache_dir: Path, repository: Repository, store_address: str) -> P
     return PrivateStore(path, repository, alternates)
 
 
+def _is_whole(path: Path) -> bool:
+    return (path / "HEAD").is_file() and (path / "objects").is_dir()
+
+
 def _make(path: Path) -> None:
-    try:
+    with files.locked(path.parent / "making.lock"):
+        if _is_whole(path):
+            return  # another deployer's, as good as ours
+        # What is left of a store that was removed in part is of no use.
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
         with files.built_aside(path) as aside:
             for name in ("objects/info", "objects/pack", "refs/heads", "refs/gitflow", "info"):
                 (aside / name).mkdir(parents=True)
             (aside / "config").write_text(_CONFIG)
             # Last: its presence says that the store is whole.
             (aside / "HEAD").write_text("ref: refs/heads/none\n")
-    except OSError:
-        # Two deployers may make it at once; the first one's is as good as ours.
-        if not (path / "HEAD").exists():
-            raise
 
 
 def make_embedded(path: Path) -> None:
@@ -165,6 +177,12 @@ def make_embedded(path: Path) -> None:
             ):
                 command.run(["config", key, value], env={"GIT_DIR": str(aside)}, timeout=60)
     except OSError as error:
+        if not (path / "HEAD").exists() and path.exists():
+            raise GitflowError(
+                "the embedded code store is damaged: there is no git repository in it",
+                where=str(path),
+                hint="put it back from a backup; or move it away, and deploy all that uses it again",
+            ) from error
         if not (path / "HEAD").exists():
             raise GitflowError(
                 f"the embedded code store cannot be made: {error.strerror or error}",
