@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from gitops_flow.model import Deployment
     from gitops_flow.prefect import Client, Run
 
+# Each of these was retried for half a minute or more: a server that is away for two
+# deployments in a row would keep a manifest of a hundred waiting for hours.
+_AWAY = (None, 408, 429, 502, 503, 504)
+_PATIENCE = 2
+
 Status = Literal["created", "updated", "unchanged", "failed", "refused"]
 
 
@@ -60,15 +65,21 @@ def execute(
     """Carry ``plan`` out and return one result per action, in its order.
 
     A failure does not keep the other deployments from being written, unless
-    ``fail_fast``: then what follows has no result.
+    ``fail_fast``: then what follows has no result. When the server is away for
+    two of them in a row, the rest fails without being tried.
     """
     creates = [action.desired.flow_name for action in plan.actions if isinstance(action, Create)]
     prefect.know_flows(client, creates)
     updates = [action.live.id or "" for action in plan.actions if isinstance(action, Update)]
     late = prefect.late_runs(client, updates) if updates else []
-    results = []
+    results: list[Result] = []
+    away: list[ApiError] = []
     for action in plan.actions:
-        result = _attempt(client, action, late)
+        if len(away) >= _PATIENCE and isinstance(action, Create | Update):
+            result = _not_tried(action, away[-1])
+        else:
+            result = _attempt(client, action, late)
+            away = _still_away(away, result)
         results.append(result)
         if on_result is not None:
             on_result(result)
@@ -102,6 +113,28 @@ def _attempt(client: Client, action: Action, late: Sequence[Run]) -> Result:
         adopted=action.adopts,
         runs_restored=restored,
     )
+
+
+def _still_away(away: list[ApiError], result: Result) -> list[ApiError]:
+    """The failures in a row that say that the server is away, with ``result``."""
+    if result.status in ("unchanged", "refused"):
+        return away  # Nothing was asked of the server.
+    error = result.error
+    if isinstance(error, ApiError) and error.retry and error.status in _AWAY:
+        return [*away, error]
+    return []
+
+
+def _not_tried(action: Create | Update, error: ApiError) -> Result:
+    told = ApiError(
+        f"not tried, because the server is away: {error.message}",
+        status=error.status,
+        where=error.where,
+        hint="deploy again when it answers",
+        retry=True,
+    )
+    live_id = action.live.id if isinstance(action, Update) else None
+    return Result("failed", action.desired.full_name, id=live_id, error=told)
 
 
 def _update(client: Client, action: Update, late: Sequence[Run]) -> int:
