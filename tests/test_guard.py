@@ -17,6 +17,7 @@ TOKENS = {
     "a GitLab token": b"glpat-" + b"x" * 20,
     "an AWS access key": b"AKIA" + b"ABCDEFGH234567AB",
     "a private key": b"-----BEGIN RSA PRIVATE" + b" KEY-----\n" + b"M" * 64,
+    "an AWS secret key": b"aws_secret_access_key = " + b"wJalrXUtnF" * 4,
     "a Slack token": b"xoxb-" + b"123456789012-abcdefghijkl",
     "a Google API key": b"AIza" + b"B" * 35,
     "a Prefect API key": b"pnu_" + b"c" * 36,
@@ -139,3 +140,8 @@ def test_a_refused_file_is_not_even_read_into_the_cache(repo: Repo, take, tmp_pa
 def test_the_default_limits_are_50_and_500_megabytes() -> None:
     assert guard.Allowance().file_limit == 50_000_000
     assert guard.Allowance().total_limit == 500_000_000
+
+
+def test_a_private_key_in_json_is_seen() -> None:
+    data = b'{"k": "-----BEGIN PRIVATE' + b" KEY-----\\n" + b"M" * 64 + b'"}'
+    assert guard.secret_in(data) == "a private key"

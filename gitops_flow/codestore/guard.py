@@ -61,13 +61,21 @@ _CONTENT: tuple[tuple[str, bytes, re.Pattern[bytes]], ...] = tuple(
         (
             "a private key",
             b"PRIVATE KEY",
-            rb"-----BEGIN (?:RSA |DSA |EC |OPENSSH |ENCRYPTED |PGP )?PRIVATE KEY(?: BLOCK)?-----\r?\n?[A-Za-z0-9+/=\s:,-]{40}",
+            rb"-----BEGIN (?:RSA |DSA |EC |OPENSSH |ENCRYPTED |PGP )?PRIVATE KEY(?: BLOCK)?-----(?:\s|\\+[rn])*[A-Za-z0-9+/=\s:,-]{40}",
         ),
         ("an age secret key", b"AGE-SECRET-KEY-1", rb"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
         (
             "an AWS access key",
             b"A",
             rb"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])",
+        ),
+        *(
+            (
+                "an AWS secret key",
+                name,
+                name + rb"['\"]?\s*[=:]\s*['\"]?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])",
+            )
+            for name in (b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY")
         ),
         ("a GitHub token", b"gh", rb"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{36,255}"),
         ("a GitHub token", b"github_pat_", rb"(?<![A-Za-z0-9])github_pat_[A-Za-z0-9_]{60,255}"),
