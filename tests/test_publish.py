@@ -11,7 +11,7 @@ import pytest
 
 from gitops_flow.codestore import address, ledger, publish, snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.errors import CodeStoreError, GitflowError
+from gitops_flow.errors import CodeStoreError, GitflowError, SnapshotError
 from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, Snapshot
 from tests.support.repo import Repo, fingerprint
@@ -261,6 +261,25 @@ def test_a_cache_that_was_deleted_in_part_is_made_again(
     subprocess.run(["rm", "-r", str(store / gone)], check=True)
     repo.write("flow.py", "two\n")
     assert publish_it(repo.path)[1].pushed
+
+
+def test_a_cache_that_cannot_be_written_is_told(repo: Repo, publish_it, tmp_path: Path) -> None:
+    publish_it(repo.path)
+    [store] = (tmp_path / "cache" / "stores").glob("*.git")
+    (store / "gitflow.lock").unlink()
+    (store / "gitflow.lock").mkdir()
+    with pytest.raises(GitflowError, match="the cache cannot be written: Is a directory"):
+        publish_it(repo.path)
+
+
+def test_a_full_disk_is_not_blamed_on_a_file_of_the_user(repo: Repo, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "cache", repository.discover(repo.path), "store")
+    with (
+        pytest.raises(GitflowError, match="the cache cannot be written: No space left") as error,
+        store.locked(),
+    ):
+        raise SnapshotError("fatal: unable to write loose object file: No space left on device")
+    assert "GITFLOW_CACHE_DIR" in str(error.value.hint)
 
 
 def test_a_broken_ref_in_the_cache_does_not_outlive_one_try(

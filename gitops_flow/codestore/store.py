@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
-from gitops_flow.errors import CodeStoreError, GitError, GitflowError, SnapshotError
+from gitops_flow.errors import CodeStoreError, GitError, GitflowError, RemoteError, SnapshotError
 from gitops_flow.git import command
 from gitops_flow.git.objects import DamagedError, Objects
 
@@ -31,6 +31,8 @@ _DAMAGE = re.compile(
     r"(unable to|cannot|could not) (read|parse) (object|tree|[0-9a-f]{40})|bad (tree )?object|"
     r"missing blob|not a git repository|reference broken|index file|bad signature|bad index"
 )
+
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
@@ -88,7 +90,7 @@ class PrivateStore:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store's lock; lock files of a git that was killed are cleared away."""
-        with files.locked(self.path / "gitflow.lock"):
+        with self._telling_of_a_full_disk(), files.locked(self.path / "gitflow.lock"):
             for name in ("shallow.lock", "worktree-index.lock", "config.lock"):
                 (self.path / name).unlink(missing_ok=True)
             try:
@@ -104,6 +106,20 @@ class PrivateStore:
                     hint="run the same command again",
                     retry=True,
                 ) from error
+
+    @contextlib.contextmanager
+    def _telling_of_a_full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not str(error.filename or "").startswith(str(self.path)):
+                raise
+            raise _unwritable(self.path, error.strerror or str(error)) from error
+        except (GitError, SnapshotError) as error:
+            found = _FULL.search(error.message)
+            if found is None or isinstance(error, RemoteError):
+                raise
+            raise _unwritable(self.path, found[0]) from error
 
     def _is_damage(self, error: GitflowError) -> bool:
         if isinstance(error, SnapshotError):  # mostly about the user's own repository
@@ -134,13 +150,17 @@ def open_store(cache_dir: Path, repository: Repository, store_address: str) -> P
         if not _is_whole(path):
             _make(path)
     except OSError as error:
-        raise GitflowError(
-            f"the cache cannot be written: {error.strerror or error}",
-            where=str(path),
-            hint="free some space, or set GITFLOW_CACHE_DIR to a directory you may write",
-        ) from error
+        raise _unwritable(path, error.strerror or str(error)) from error
     alternates = (repository.objects,) if repository.objects else ()
     return PrivateStore(path, repository, alternates)
+
+
+def _unwritable(path: Path, reason: str) -> GitflowError:
+    return GitflowError(
+        f"the cache cannot be written: {reason}",
+        where=str(path),
+        hint="free some space, or set GITFLOW_CACHE_DIR to a directory you may write",
+    )
 
 
 def _is_whole(path: Path) -> bool:
