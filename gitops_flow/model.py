@@ -92,23 +92,31 @@ class Source:
     """What is deployed: a repository (or folder) and a manifest in it.
 
     ``identity`` is the repository's normalised remote address or, without a
-    remote, its absolute path. ``manifest`` is relative to the root, with "/".
+    remote, its absolute path. ``manifest`` is relative to the root, with "/";
+    ``path`` is the root's absolute path.
     """
 
     name: str
     identity: str
     manifest: str
-
-    @property
-    def digest(self) -> str:
-        """8 hex digits that tell two sources of one name apart."""
-        key = f"{self.identity}\n{self.manifest}".encode("utf-8", "surrogateescape")
-        return hashlib.sha256(key).hexdigest()[:8]
+    path: str | None = None
 
     @property
     def mark(self) -> str:
-        """The tag on every deployment that this source owns."""
-        return f"{MARK_PREFIX}{self.name}-{self.digest}"
+        """The tag on every deployment that this source owns.
+
+        It ends in 8 hex digits that tell two sources of one name apart.
+        """
+        return self._mark(self.identity)
+
+    @property
+    def former_mark(self) -> str | None:
+        """The mark this source had before it got a remote, when it was known by its ``path``."""
+        return self._mark(self.path) if self.path and self.path != self.identity else None
+
+    def _mark(self, identity: str) -> str:
+        key = f"{identity}\n{self.manifest}".encode("utf-8", "surrogateescape")
+        return f"{MARK_PREFIX}{self.name}-{hashlib.sha256(key).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

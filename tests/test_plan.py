@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import plan
-from gitops_flow.model import PULL_STEP, Deployment, Schedule
+from gitops_flow.model import PULL_STEP, Deployment, Schedule, Source
 
 MARK = "gitflow:etl-0123abcd"
 RENAMED = "gitflow:load-0123abcd"
@@ -337,3 +337,18 @@ def test_the_order_of_schedules_is_no_difference() -> None:
         Schedule(CRON, active=True, id="1"),
     ]
     assert not scheduled(want, have)
+
+
+def test_a_source_keeps_what_it_owned_before_it_had_a_remote() -> None:
+    before = Source("shop", "/srv/shop", "prefect.yaml", "/srv/shop")
+    after = Source("shop", "git.lan/shop", "prefect.yaml", "/srv/shop")
+    assert after.former_mark == before.mark
+    desired = Deployment("f", "d", "f.py:f")
+    live = Deployment("f", "d", "f.py:f", tags=(before.mark,), id="1", flow_id="2")
+    made = plan.make(
+        [desired], [live], source_mark=after.mark, former_mark=after.former_mark, adopt=False
+    )
+    (action,) = made.actions
+    assert isinstance(action, plan.Update)
+    assert not action.adopts
+    assert [change.field for change in action.changes] == ["tags"]

@@ -479,6 +479,12 @@ def test_a_bare_repository_is_refused(tmp_path: Path, take) -> None:
         take(bare.path)
 
 
+def test_a_damaged_repository_is_not_taken_for_a_plain_folder(repo: Repo, take) -> None:
+    (repo.path / ".git/HEAD").unlink()
+    with pytest.raises(GitError, match="the repository here is damaged"):
+        take(repo.path)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path, take) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SnapshotError, match="no file to deploy"):

@@ -82,7 +82,13 @@ def run(
         have = _names(live)
         if missing := [name for name in _names(desired) if name not in have]:
             live += prefect.live(client, names=missing, mark=None)
-        planned = plan.make(desired, live, source_mark=mark, adopt=request.adopt)
+        planned = plan.make(
+            desired,
+            live,
+            source_mark=mark,
+            former_mark=prepared.source.former_mark,
+            adopt=request.adopt,
+        )
         _refuse_conflicts(planned)
         pools = apply.missing_pools(client, desired)
         _refuse_pools(pools, desired, request)
@@ -109,7 +115,7 @@ def _prepare(request: DeployRequest, settings: Settings) -> _Prepared:
     repo = repository.discover(path.parent)
     relative = locate.inside(repo.root.resolve(), path)
     name = document.name or url.name_of(str(repo.root))
-    source = Source(name, address.identity(repo), relative.as_posix())
+    source = Source(name, address.identity(repo), relative.as_posix(), str(repo.root))
     chain = request.code_store.over(settings.code_store).over(document.gitflow.code_store)
     target = address.resolve(repo, chain, settings.data_dir)
     base = relative.parent.as_posix()

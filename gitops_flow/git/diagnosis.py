@@ -47,6 +47,12 @@ _RULES = (
         "check the key, then add it to ~/.ssh/known_hosts (for example by ssh-keyscan)",
     ),
     _rule(
+        r"dumb http transport",
+        "unsupported",
+        "the server hands out plain files (git's dumb protocol), which cannot give one commit",
+        "serve the repository by git http-backend, ssh, git daemon, or a forge",
+    ),
+    _rule(
         r"could not read (username|password)",
         "auth",
         "the server asks for credentials and none were found",

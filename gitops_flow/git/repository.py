@@ -131,8 +131,15 @@ def discover(start: Path) -> Repository:
 def _explain_refusal(start: Path, answer: command.Result) -> None:
     """Raise unless git's refusal only means that there is no repository here."""
     text = answer.stderr
-    if "not a git repository" in text and "/.git/worktrees/" not in text:
-        return
+    if "not a git repository" in text:
+        broken = next((p / ".git" for p in (start, *start.parents) if (p / ".git").exists()), None)
+        if broken is None:
+            return
+        raise GitError(
+            f"the repository here is damaged, git does not know it: {command.tidy(text)}",
+            where=str(broken),
+            hint="mend it, or remove it to deploy the directory as a plain folder",
+        )
     if "must be run in a work tree" in text:
         raise GitError(
             "this directory is inside a repository's own files, not its working tree",

@@ -100,7 +100,12 @@ class Plan:
 
 
 def make(
-    desired: Sequence[Deployment], live: Iterable[Deployment], *, source_mark: str, adopt: bool
+    desired: Sequence[Deployment],
+    live: Iterable[Deployment],
+    *,
+    source_mark: str,
+    adopt: bool,
+    former_mark: str | None = None,
 ) -> Plan:
     """Pair what is desired with what is there.
 
@@ -110,20 +115,24 @@ def make(
         live: the server's deployments of these names, and of this source.
         source_mark: the ownership tag of the source that is deployed.
         adopt: take over deployments that carry another source's mark.
+        former_mark: a mark that this source had before; it owns those too.
     """
+    marks = (source_mark, former_mark) if former_mark else (source_mark,)
     there = {(item.flow_name, item.name): item for item in live}
     actions = []
     for item in desired:
         found = there.pop((item.flow_name, item.name), None)
-        actions.append(_action(_marked(item, source_mark), found, source_mark, adopt))
-    orphans = tuple(item for item in there.values() if _owned(item, source_mark))
+        actions.append(_action(_marked(item, source_mark), found, marks, adopt))
+    orphans = tuple(item for item in there.values() if _owned(item, marks))
     return Plan(actions=tuple(actions), orphans=orphans)
 
 
-def _action(desired: Deployment, live: Deployment | None, mark: str, adopt: bool) -> Action:
+def _action(
+    desired: Deployment, live: Deployment | None, marks: Sequence[str], adopt: bool
+) -> Action:
     if live is None:
         return Create(desired)
-    owned = _owned(live, mark)
+    owned = _owned(live, marks)
     if live.marks and not owned and not adopt:
         return Conflict(
             desired,
@@ -141,9 +150,9 @@ def _marked(item: Deployment, mark: str) -> Deployment:
     return item if mark in item.tags else replace(item, tags=(*item.tags, mark))
 
 
-def _owned(live: Deployment, mark: str) -> bool:
+def _owned(live: Deployment, marks: Sequence[str]) -> bool:
     # By digest: a source keeps what it owns when it is given another name.
-    return _digest(mark) in {_digest(tag) for tag in live.marks}
+    return not {_digest(mark) for mark in marks}.isdisjoint(_digest(tag) for tag in live.marks)
 
 
 def _digest(mark: str) -> str:

@@ -101,7 +101,7 @@ def _connection(
         if api_url
         else sources.get("PREFECT_API_URL", path=("api", "url"))
     )
-    address = _text(url) if url else None
+    address = (_text(url) or "").strip() or None if url else None
     if url is None or address is None:
         return None
     if not address.lower().startswith(("http://", "https://")):
