@@ -159,8 +159,9 @@ _OTHER = _rule("", "other", "git failed", "see git's message")
 def explain(stderr: str, repository: str) -> RemoteError:
     """The error for a git that failed to talk to ``repository``.
 
-    ``stderr`` is git's, redacted. The error's message ends in what git said.
+    The error's message ends in what git said, redacted.
     """
+    stderr = redact(stderr)
     rule = next((rule for rule in _RULES if rule.pattern.search(stderr)), _OTHER)
     return RemoteError(
         f"{rule.message} ({_told(stderr, rule)})",
