@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import localprefect
+from gitops_flow.errors import ApiError
 from tests.support.prefect import (
     Owner,
     SharedServer,
@@ -138,8 +140,23 @@ def own_worker(
 
 
 @pytest.fixture
-def namespace(request: pytest.FixtureRequest) -> str:
-    """A prefix, unique in this run, for names on the shared server."""
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A prefix, unique in this run, for names on the shared server.
+
+    What bears it is deleted after the test: schedules that go on would keep the
+    server busy, and every other test waiting.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
     short = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:30].strip("-")
-    return f"{short}-{worker}-{next(_counter)}"
+    name = f"{short}-{worker}-{next(_counter)}"
+    yield name
+    if "prefect_server" in request.fixturenames:
+        _delete(request.getfixturevalue("prefect_server"), name)
+
+
+def _delete(server: SharedServer, name: str) -> None:
+    for kind in ("flows", "deployments"):
+        query = {kind: {"name": {"like_": name}}, "limit": 200}
+        for item in server.call("POST", f"/{kind}/filter", query):
+            with contextlib.suppress(ApiError):
+                server.call("DELETE", f"/{kind}/{item['id']}")
