@@ -298,8 +298,9 @@ def _stay(
         if name != "TMPDIR":
             progress.text(f"  export {name}={value}")
     progress.text(f"  cd {project.root}\n  gitflow deploy --all")
-    progress.text("  prefect deployment run hello/demo --watch\n\nCtrl-C ends it all.")
     with contextlib.suppress(KeyboardInterrupt):
+        # In here, because somebody may press it the moment they read it.
+        progress.text("  prefect deployment run hello/demo --watch\n\nCtrl-C ends it all.")
         while True:
             time.sleep(0.5)
             for child in (server.child, worker.child):

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from typing import TextIO
 
 from gitops_flow.errors import GitflowError
 
@@ -47,12 +48,17 @@ def out(text: str) -> None:
 
 def err(text: str) -> None:
     """Write to standard error; where that fails there is nobody left to tell."""
-    with contextlib.suppress(OSError):
+    try:
         sys.stderr.write(text)
         sys.stderr.flush()
+    except OSError:
+        abandon(sys.stderr)
 
 
-def abandon() -> None:
-    """Give standard output up; python would complain of what is left in it at exit."""
+def abandon(stream: TextIO | None = None) -> None:
+    """Give a stream up, standard output by default.
+
+    Python would complain of what is left in it at exit, and change the exit code.
+    """
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
