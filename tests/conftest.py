@@ -48,6 +48,19 @@ def pytest_configure_node(node: object) -> None:
     node.workerinput[_ADDRESS] = node.config.stash[_OWNER].address  # type: ignore[attr-defined]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process alone talk to the shared server, and forgive that server one stall.
+
+    On SQLite it serves one writer well and two badly; now and then its own
+    services lock the database for a minute, and every request with them.
+    """
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("prefect_server"))
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The environment that session fixtures see, and the parent of every test's home.
