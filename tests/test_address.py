@@ -14,7 +14,7 @@ from gitops_flow.model import CodeStoreSettings
 
 def _repository(**remotes: str) -> Repository:
     config = tuple(("local", f"remote.{name}.url", url) for name, url in remotes.items())
-    return Repository(Path("/work/shop"), Path("/work/shop/.git"), None, config)
+    return Repository(Path("/srv/shop"), Path("/srv/shop/.git"), None, config)
 
 
 def _resolve(repository: Repository, **said: str) -> address.CodeStore:
@@ -106,4 +106,4 @@ def test_one_repository_has_one_identity(spelling: str) -> None:
 
 
 def test_a_repository_without_a_remote_is_known_by_its_path() -> None:
-    assert address.identity(_repository()) == "/work/shop"
+    assert address.identity(_repository()) == "/srv/shop"
