@@ -113,6 +113,7 @@ def _result_document(result: Result) -> dict[str, Any]:
         "id": result.id,
         "status": result.status,
         "fields": list(result.changed),
+        "adopted": result.adopted,
         "runs_restored": result.runs_restored,
         "error": error_document(result.error) if result.error else None,
     }
@@ -166,6 +167,8 @@ def _result_lines(result: Result, width: int) -> list[str]:
     detail = ""
     if result.changed:
         detail = f" ({', '.join(result.changed)})"
+    if result.adopted:
+        detail += ", adopted: it is owned by this source from now on"
     if result.runs_restored:
         detail += f", {_count(result.runs_restored, 'scheduled run')} put back"
     lines = [f"{result.full_name:<{width}}  {result.status}{detail}"]
