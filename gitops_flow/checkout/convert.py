@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_flow.checkout.tree import shown
 from gitops_flow.checkout.write import write_all
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
@@ -150,7 +151,7 @@ def _rewrite(root: Path, file: File, data: bytes) -> None:
 
 
 def _warning(name: str, files: list[File]) -> str:
-    first = ascii(files[0].path.decode("utf-8", "surrogateescape"))
+    first = shown(files[0].path)
     return (
         f"{len(files)} file(s) such as {first} belong to the filter {name!r}; filters do not run "
         "here, so they hold what the filter stored (for Git LFS: a pointer)"

@@ -75,7 +75,7 @@ def _expand(prefix: bytes, data: bytes, listing: Listing) -> list[tuple[bytes, s
         end = data.find(b"\0", at)
         mode, space, name = data[at:end].partition(b" ")
         if end < 0 or not space or end + 21 > len(data):
-            raise CheckoutError("a tree object is malformed", where=_shown(prefix))
+            raise CheckoutError("a tree object is malformed", where=shown(prefix))
         oid = data[end + 1 : end + 21].hex()
         at = end + 21
         path = prefix + name
@@ -115,10 +115,11 @@ def _safe(name: bytes) -> bool:
 
 def _refused(path: bytes, reason: str) -> CheckoutError:
     return CheckoutError(
-        f"{_shown(path)} {reason}",
+        f"{shown(path)} {reason}",
         hint="the commit was not made by gitflow or has been tampered with; publish it again",
     )
 
 
-def _shown(path: bytes) -> str:
+def shown(path: bytes) -> str:
+    """A path or a link's target as messages show it."""
     return ascii(path.decode("utf-8", "surrogateescape"))

@@ -6,6 +6,7 @@ import os
 import posixpath
 from typing import TYPE_CHECKING
 
+from gitops_flow.checkout.tree import shown
 from gitops_flow.errors import CheckoutError
 
 if TYPE_CHECKING:
@@ -110,24 +111,20 @@ def verify(root: Path, listing: Listing) -> None:
     if found != expected:
         wrong = min(path for path, _ in found.items() ^ expected.items())
         raise CheckoutError(
-            f"what is on disk is not the commit {listing.commit}: see {_shown(wrong)}",
+            f"what is on disk is not the commit {listing.commit}: see {shown(wrong)}",
             hint="does another program write to this directory, or does its disk change names?",
         )
 
 
 def _same_name(path: bytes) -> CheckoutError:
     return CheckoutError(
-        f"{_shown(path)} and another file have one name on this disk",
+        f"{shown(path)} and another file have one name on this disk",
         hint="it does not tell upper from lower case, or normalises names; rename one of them",
     )
 
 
 def _leads_out(path: bytes, target: bytes) -> CheckoutError:
     return CheckoutError(
-        f"the symbolic link {_shown(path)} leads out of the directory, to {_shown(target)}",
+        f"the symbolic link {shown(path)} leads out of the directory, to {shown(target)}",
         hint="links in deployed code must point to something in it, by a relative path",
     )
-
-
-def _shown(path: bytes) -> str:
-    return ascii(path.decode("utf-8", "surrogateescape"))
