@@ -265,13 +265,6 @@ def test_without_an_address_the_error_says_what_to_do(place: Path) -> None:
     assert "PREFECT_API_URL" in str(caught.value.hint)
 
 
-def test_flags_beat_everything(place: Path) -> None:
-    environ = {"PREFECT_API_URL": URL, "PREFECT_DEFAULT_WORK_POOL_NAME": "env"}
-    found = load(place, environ, api_url="http://flag/api/", work_pool="flag")
-    assert found.require_prefect().api_url == "http://flag/api"
-    assert found.default_work_pool == "flag"
-
-
 def test_a_profile_can_be_named(place: Path) -> None:
     write(place, {"home/.prefect/profiles.toml": profiles(active="other")})
     assert load(place, profile="mine").require_prefect().api_url == "http://profile.example/api"

@@ -136,9 +136,9 @@ def deploy(
         allow_secrets=tuple(allow_secret or ()),
         max_file_size=verb.size("--max-file-size", max_file_size),
         max_total_size=verb.size("--max-total-size", max_total_size),
-        code_store=CodeStoreSettings(remote=remote, branch=branch, pull_url=pull_url),
     )
-    return verb.run(request, os.environ, profile=profile, as_json=as_json)
+    store = CodeStoreSettings(remote=remote, branch=branch, pull_url=pull_url)
+    return verb.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
 
 
 @app.command()

@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 
     from gitops_flow.apply import Result
     from gitops_flow.deploy import DeployRequest, Report
-    from gitops_flow.model import FileChange, LeftOut
+    from gitops_flow.model import CodeStoreSettings, FileChange, LeftOut
 
 _SHOWN = 8
 _UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 
 
 def run(
-    request: DeployRequest, environ: Mapping[str, str], *, profile: str | None, as_json: bool
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None,
+    code_store: CodeStoreSettings,
+    as_json: bool,
 ) -> int:
     """Deploy and report; the exit code is 1 when a deployment could not be written."""
     started = time.monotonic()
-    found = settings.load(environ, request.directory, profile=profile)
+    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
     with _Talk(quiet=as_json) as talk:
         report = deploy.run(request, found, environ, talk.say)
     seconds = time.monotonic() - started

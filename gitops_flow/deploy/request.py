@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from gitops_flow.model import CodeStoreSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +28,6 @@ class DeployRequest:
         fail_fast: stop at the first write that fails.
         allow_secrets: globs of files that may look like secrets.
         max_file_size, max_total_size: bytes; None leaves them to the manifest.
-        code_store: what the command line says of it.
     """
 
     directory: Path
@@ -45,7 +42,6 @@ class DeployRequest:
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
-    code_store: CodeStoreSettings = field(default_factory=CodeStoreSettings)
 
 
 @dataclass(frozen=True, slots=True)

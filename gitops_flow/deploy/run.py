@@ -116,7 +116,7 @@ def _prepare(request: DeployRequest, settings: Settings) -> _Prepared:
     relative = locate.inside(repo.root.resolve(), path)
     name = document.name or url.name_of(str(repo.root))
     source = Source(name, address.identity(repo), relative.as_posix(), str(repo.root))
-    chain = request.code_store.over(settings.code_store).over(document.gitflow.code_store)
+    chain = settings.code_store.over(document.gitflow.code_store)
     target = address.resolve(repo, chain, settings.data_dir)
     base = relative.parent.as_posix()
     return _Prepared(

@@ -53,8 +53,6 @@ def load(
     cwd: Path,
     *,
     profile: str | None = None,
-    api_url: str | None = None,
-    work_pool: str | None = None,
     code_store: CodeStoreSettings | None = None,
 ) -> Settings:
     """Collect the settings, with Prefect's own precedence for Prefect's own.
@@ -66,8 +64,6 @@ def load(
         environ: the environment.
         cwd: where the command runs, absolute.
         profile: a Prefect profile to use instead of the active one.
-        api_url: the Prefect API, instead of what is configured.
-        work_pool: the pool for deployments that name none.
         code_store: what was asked for on the command line.
 
     Raises:
@@ -80,8 +76,8 @@ def load(
         path=("deployments", "default_work_pool_name"),
     )
     return Settings(
-        prefect=_connection(sources, environ, api_url),
-        default_work_pool=work_pool or (_text(pool) if pool else None),
+        prefect=_connection(sources, environ),
+        default_work_pool=_text(pool) if pool else None,
         code_store=(code_store or CodeStoreSettings()).over(_code_store(environ)),
         cache_dir=_directory(environ, cwd, "GITFLOW_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
         data_dir=_directory(environ, cwd, "GITFLOW_DATA_DIR", "XDG_DATA_HOME", ".local/share"),
@@ -89,18 +85,12 @@ def load(
     )
 
 
-def _connection(
-    sources: Sources, environ: Mapping[str, str], api_url: str | None
-) -> PrefectConnection | None:
+def _connection(sources: Sources, environ: Mapping[str, str]) -> PrefectConnection | None:
     def text(name: str) -> str | None:
         found = sources.get(f"PREFECT_API_{name.upper()}", path=("api", name))
         return _text(found) if found else None
 
-    url = (
-        Value(api_url, "the command line")
-        if api_url
-        else sources.get("PREFECT_API_URL", path=("api", "url"))
-    )
+    url = sources.get("PREFECT_API_URL", path=("api", "url"))
     address = (_text(url) or "").strip() or None if url else None
     if url is None or address is None:
         return None

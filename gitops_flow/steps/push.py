@@ -52,10 +52,10 @@ def push_code(
     Raises:
         GitflowError: with what is wrong and what to do; nothing was published.
     """
-    found = settings.load(os.environ, Path.cwd())
-    repo = repository.discover(Path.cwd())
     said = CodeStoreSettings(remote=remote, branch=branch, pull_url=pull_url)
-    target = address.resolve(repo, said.over(found.code_store), found.data_dir)
+    found = settings.load(os.environ, Path.cwd(), code_store=said)
+    repo = repository.discover(Path.cwd())
+    target = address.resolve(repo, found.code_store, found.data_dir)
     store = open_store(found.cache_dir, repo, target.url)
     author = repo.identity(os.environ)
     allow = guard.Allowance(tuple(allow_secrets), int(max_file_size), int(max_total_size))
