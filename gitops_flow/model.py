@@ -233,14 +233,36 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Automation:
+    """What runs a deployment when something happens: one item of ``triggers:``.
+
+    ``trigger`` is the server's shape without any ``id``. ``parameters``,
+    ``job_variables`` and ``schedule_after`` (seconds) are those of its
+    run-deployment action. ``enabled`` None means that the manifest does not
+    say. ``id`` is the server's, None when desired.
+    """
+
+    name: str
+    trigger: dict[str, Json]
+    description: str = ""
+    enabled: bool | None = None
+    parameters: dict[str, Json] | None = None
+    job_variables: dict[str, Json] | None = None
+    schedule_after: float = 0.0
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A deployment, as desired or as the server has it.
 
     ``paused`` None means that the manifest does not say. ``concurrency_limit``
     is the number; ``concurrency_options`` the server's mapping or None;
     ``limit_is_shared`` says that a live limit belongs to others as well.
-    ``where`` is its place in the manifest. ``id`` and ``flow_id`` are the
-    server's, None when desired.
+    ``ignored`` names what is left to the server (``paused``,
+    ``schedules.active``); ``unknown`` the fields that only the outputs of
+    steps not yet run will complete. ``where`` is its place in the manifest.
+    ``id`` and ``flow_id`` are the server's, None when desired.
     """
 
     flow_name: str
@@ -263,6 +285,9 @@ class Deployment:
     limit_is_shared: bool = False
     pull_steps: tuple[dict[str, Json], ...] | None = None
     version_is_ours: bool = False
+    automations: tuple[Automation, ...] = ()
+    ignored: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     where: Position | None = None
     id: str | None = None
     flow_id: str | None = None
