@@ -119,11 +119,26 @@ def test_a_file_larger_than_one_piece_is_complete(repo: Repo, address: str, here
     assert content(made.directory) == content(repo.path)
 
 
-def test_more_files_than_two_readers_take_in_a_turn(repo: Repo, address: str, here: Path) -> None:
+def test_files_that_two_threads_write_are_all_there(repo: Repo, address: str, here: Path) -> None:
     for number in range(1500):
         repo.write(f"d{number % 7}/f{number}", f"{number}")
     made = make(address, repo.commit(), here)
     assert content(made.directory) == content(repo.path)
+
+
+@pytest.mark.parametrize("number", [0, 1499], ids=["first half", "second half"])
+def test_a_missing_object_among_many_is_named_and_leaves_nothing(
+    repo: Repo, here: Path, number: int
+) -> None:
+    for at in range(1500):
+        repo.write(f"d{at % 7}/{at:04}", f"{at}\n")
+    commit = repo.commit("many")
+    listed = sorted(repo.git("ls-tree", "-r", commit).splitlines(), key=lambda line: line[53:])
+    lost = listed[number].split()[2]
+    (repo.path / ".git/objects" / lost[:2] / lost[2:]).unlink()
+    with pytest.raises(CheckoutError, match=f"{lost} is missing"):
+        make(str(repo.path), commit, here)
+    assert list(here.iterdir()) == []
 
 
 def test_a_commit_without_files_is_an_empty_directory(repo: Repo, address: str, here: Path) -> None:

@@ -14,7 +14,7 @@ from gitops_flow.git import command
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gitops_flow.checkout.store import Store
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 # Below this many objects a second process costs more than it brings.
 _WORTH_A_SECOND = 1000
-# Objects asked of one process before the next one's turn.
-_TURN = 32
 # Bytes that an idle process's pipe takes in without waiting.
 _FITS = 32 << 10
 
@@ -57,31 +55,59 @@ class Reader:
         for pipe in self._pipes:
             pipe.kill()
 
-    def read(self, oids: Sequence[str], kind: str) -> Iterator[tuple[int, bytes | Iterator[bytes]]]:
-        """``(position, content)`` for each of ``oids`` (40 hex digits), of type ``kind``.
+    def each(
+        self, oids: Sequence[str], kind: str, take: Callable[[int, bytes | Iterator[bytes]], None]
+    ) -> None:
+        """Call ``take(position, content)`` for each of ``oids`` (40 hex digits), of type ``kind``.
 
-        Positions come in any order. An object over ``PIECE`` bytes comes as an
-        iterator of pieces, to be used up before the next object; its hash is
-        checked after the last piece.
+        Many objects are read by two threads, so ``take`` is called from both,
+        and positions come in any order. An object over ``PIECE`` bytes comes as
+        an iterator of pieces, to be used up in the call; its hash is checked
+        after the last piece.
 
         Raises:
             CheckoutError: an object is missing, damaged or of another type.
+            BaseException: what ``take`` raises, in either thread.
         """
         # Neighbours are often stored as differences of each other, so each process
-        # gets a stretch of its own, and we take turns to keep both busy.
+        # gets a stretch of its own.
         count = 2 if len(oids) >= _WORTH_A_SECOND and (os.cpu_count() or 1) > 1 else 1
-        stretch = -(-len(oids) // count)
-        pipes = [self._start("--buffer") for _ in range(count)]
-        for number, pipe in enumerate(pipes):
-            pipe.ask(oids[number * stretch : (number + 1) * stretch], last=True)
-        for turn in range(0, stretch, _TURN):
-            for number, pipe in enumerate(pipes):
-                start = number * stretch + turn
-                end = min(start + _TURN, (number + 1) * stretch, len(oids))
-                for at in range(start, end):
-                    yield at, pipe.next(oids[at], kind)
-        for pipe in pipes:
-            pipe.kill()
+        size = max(-(-len(oids) // count), 1)
+        stretches = [
+            range(start, min(start + size, len(oids))) for start in range(0, len(oids), size)
+        ]
+        pipes = [self._start("--buffer") for _ in stretches]
+        failed: list[BaseException] = []
+
+        def pass_on(pipe: _Pipe, stretch: range) -> None:
+            try:
+                pipe.ask(oids[stretch.start : stretch.stop], last=True)
+                for at in stretch:
+                    take(at, pipe.next(oids[at], kind))
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                failed.append(error)
+                for each in pipes:
+                    each.kill()
+
+        others = [
+            threading.Thread(target=pass_on, args=pair, daemon=True)
+            for pair in zip(pipes[1:], stretches[1:], strict=True)
+        ]
+        for thread in others:
+            thread.start()
+        try:
+            for pair in zip(pipes[:1], stretches[:1], strict=True):
+                pass_on(*pair)
+            for thread in others:
+                thread.join()
+        finally:
+            # Nobody may still write when the caller clears away.
+            for pipe in pipes:
+                pipe.kill()
+            for thread in others:
+                thread.join()
+        if failed:
+            raise failed[0]
 
     def whole(self, oids: Sequence[str], kind: str, limit: int) -> Iterator[bytes]:
         """The contents of ``oids`` in order, none over ``limit`` bytes; for few or small objects.

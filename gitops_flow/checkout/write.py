@@ -10,6 +10,7 @@ from gitops_flow.checkout.tree import shown
 from gitops_flow.errors import CheckoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gitops_flow.checkout.objects import Reader
@@ -36,20 +37,20 @@ def files(root: Path, listing: Listing, source: Reader) -> None:
     file system takes for one are an error.
     """
     base = os.fsencode(root) + b"/"
-    for at, content in source.read([file.oid for file in listing.files], "blob"):
+
+    def save(at: int, content: bytes | Iterator[bytes]) -> None:
         file = listing.files[at]
         try:
             fd = os.open(base + file.path, _NEW, 0o777 if file.executable else 0o666)
         except FileExistsError:
             raise _same_name(file.path) from None
         try:
-            if isinstance(content, bytes):
-                write_all(fd, content)
-            else:
-                for piece in content:
-                    write_all(fd, piece)
+            for piece in (content,) if isinstance(content, bytes) else content:
+                write_all(fd, piece)
         finally:
             os.close(fd)
+
+    source.each([file.oid for file in listing.files], "blob", save)
 
 
 def write_all(fd: int, data: bytes) -> None:
