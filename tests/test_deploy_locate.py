@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow.deploy import locate
+from gitops_flow.deploy import locate, sources
 from gitops_flow.errors import UsageError
 from gitops_flow.git.objects import Objects
 from tests.support.repo import Repo
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> locate.SnapshotFiles:
+def files(tmp_path: Path) -> sources.SnapshotFiles:
     repo = Repo(tmp_path / "r").write("real/deep/flow.py", "code\n")
     repo.symlink("flows", "real").symlink("real/again", "deep").symlink("out", "../elsewhere")
     repo.symlink("loop", "loop")
     repo.commit()
-    return locate.SnapshotFiles(Objects(repo.path / ".git"), repo.git("rev-parse", "HEAD^{tree}"))
+    return sources.SnapshotFiles(Objects(repo.path / ".git"), repo.git("rev-parse", "HEAD^{tree}"))
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def files(tmp_path: Path) -> locate.SnapshotFiles:
     ["real/deep/flow.py", "flows/deep/flow.py", "flows/again/flow.py", "./flows/deep/flow.py"],
 )
 def test_a_file_is_found_through_links_to_directories(
-    files: locate.SnapshotFiles, path: str
+    files: sources.SnapshotFiles, path: str
 ) -> None:
     assert files.read(path) == b"code\n"
 
@@ -35,7 +35,7 @@ def test_a_file_is_found_through_links_to_directories(
     "path", ["out/flow.py", "loop/flow.py", "loop", "real", "flows", "../x", "/x"]
 )
 def test_what_is_no_file_of_the_snapshot_is_not_found(
-    files: locate.SnapshotFiles, path: str
+    files: sources.SnapshotFiles, path: str
 ) -> None:
     assert files.read(path) is None
 

@@ -42,7 +42,7 @@ def ship(path: Path, base: Path, cache: str = "cache", submodules: bool = False,
     snap = snapshot.take(
         repo, store, snapshot.Options(submodules=submodules), source="s", author="A <a@b>"
     )
-    release = ledger.Release(snap, ("flow/d",), "A <a@b>", 1_700_000_000)
+    release = ledger.Release(snap, ("flow/d",), 1_700_000_000)
     return snap, publish.publish(store, target, release)
 
 

@@ -37,7 +37,7 @@ def ship(repo: Repo, base: Path, **said: str) -> tuple[Snapshot, publish.Publica
     target = address.resolve(found, CodeStoreSettings(**said), base / "data")
     private = open_store(base / "cache", found, target.url)
     snap = snapshot.take(found, private, snapshot.Options(), source="s", author="A <a@b>")
-    return snap, publish.publish(private, target, ledger.Release(snap, (), "A <a@b>", 1))
+    return snap, publish.publish(private, target, ledger.Release(snap, (), 1))
 
 
 def pulled(url: str, commit: str, here: Path, monkeypatch: pytest.MonkeyPatch, **more: str) -> Path:

@@ -8,6 +8,7 @@ snapshot); its trailers say who, when, from what, and which deployments.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from gitops_flow.git.objects import EMPTY_TREE, Objects
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gitops_flow.model import Snapshot
 
 ROOT_IDENT = "gitops-flow <ledger@gitops-flow.invalid> 0 +0000"
@@ -39,8 +42,12 @@ class Release:
 
     snapshot: Snapshot
     deployments: tuple[str, ...]
-    author: str
     when: int
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, deployments: Iterable[str] = ()) -> Release:
+        """A release of ``snapshot`` that is made now."""
+        return cls(snapshot, tuple(deployments), int(time.time()))
 
 
 def write_root(objects: Objects) -> str:
@@ -56,7 +63,7 @@ def write_entry(objects: Objects, previous: str, release: Release) -> str:
         snapshot.tree,
         (previous, snapshot.commit),
         message(release),
-        f"{_ident(release.author)} {release.when} +0000",
+        f"{_ident(snapshot.provenance.author)} {release.when} +0000",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +60,7 @@ def push_code(
     allow = guard.Allowance(tuple(allow_secrets), int(max_file_size), int(max_total_size))
     options = snapshot.Options(allow=allow, clean=clean, submodules=submodules)
     snap = snapshot.take(repo, store, options, source=url.name_of(str(repo.root)), author=author)
-    release = ledger.Release(snap, deployments=(), author=author, when=int(time.time()))
-    done = publish.publish(store, target, release)
+    done = publish.publish(store, target, ledger.Release.of(snap))
     log.get("steps").info(
         "%s snapshot %s (%d uncommitted files) to %s",
         "published" if done.pushed else "already published",

@@ -1,0 +1,93 @@
+"""What the server should have: the manifest's deployments, with what their code says of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitops_flow import manifest
+from gitops_flow.codestore import address
+from gitops_flow.errors import ManifestError
+from gitops_flow.git import url
+from gitops_flow.model import PULL_STEP, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.model import Deployment, Json, Snapshot
+
+
+def desire(
+    prepared: Prepared, code: Code, environ: Mapping[str, str]
+) -> tuple[list[Deployment], list[Problem]]:
+    """The chosen deployments as they should be, and what there is to warn of.
+
+    Raises:
+        ManifestError: with every problem at once.
+    """
+    desired, problems = manifest.resolve(
+        prepared.manifest,
+        mark=prepared.source.mark,
+        pull_step=_pull_step(prepared.target, code.snapshot),
+        default_version=_version(code.snapshot),
+        flows=code.flows,
+        environ=environ,
+        default_work_pool=prepared.settings.default_work_pool,
+        chosen=prepared.chosen,
+        is_own_repository=_is_own(prepared),
+    )
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        raise ManifestError(
+            f"{len(errors)} problem{'' if len(errors) == 1 else 's'} in the manifest; "
+            "nothing was changed",
+            tuple(str(problem) for problem in sorted(errors, key=_place)),
+        )
+    desired = [_in_directory(item, code.directories) for item in desired]
+    return desired, [*prepared.manifest.problems, *problems]
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    at = problem.where
+    return (at.file, at.line, at.column) if at else ("", 0, 0)
+
+
+def _is_own(prepared: Prepared) -> Callable[[str], bool]:
+    repo = prepared.repository
+    own = {url.normalise(found) for name in repo.remotes() if (found := repo.remote_url(name))}
+    return lambda address_: url.normalise(address_) in own
+
+
+def _pull_step(target: CodeStore, snap: Snapshot) -> dict[str, Json]:
+    inputs: dict[str, Json] = {
+        "requires": "gitops-flow",
+        "repository": target.pull_url,
+        "commit": snap.commit,
+    }
+    if target.credentials is not None:
+        inputs["credentials"] = target.credentials
+    inputs["source"] = address.origin_inputs(snap.provenance)
+    return {PULL_STEP: inputs}
+
+
+def _version(snap: Snapshot) -> str:
+    """The source commit as Prefect shortens it; for uncommitted work, the snapshot as well."""
+    origin = snap.provenance
+    if origin.commit is None:
+        return f"snapshot-{snap.commit[:8]}"
+    return f"{origin.commit[:8]}-dirty-{snap.commit[:8]}" if origin.dirty else origin.commit[:8]
+
+
+def _in_directory(item: Deployment, directories: Mapping[str, str]) -> Deployment:
+    """Tell our pull step to hand over a subdirectory, when the entrypoint is relative to one."""
+    directory = directories.get(item.entrypoint or "", "")
+    if not directory or item.pull_steps is None:
+        return item
+    steps = tuple(
+        {PULL_STEP: {**step[PULL_STEP], "directory": directory}} if PULL_STEP in step else step
+        for step in item.pull_steps
+    )
+    return replace(item, pull_steps=steps)

@@ -1,0 +1,73 @@
+"""What is known of a deploy once the manifest is read; light, so that the server can be asked early."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow import manifest
+from gitops_flow.codestore import address
+from gitops_flow.deploy import locate
+from gitops_flow.git import repository, url
+from gitops_flow.model import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.git.repository import Repository
+    from gitops_flow.manifest import DeploymentConfig, Manifest
+    from gitops_flow.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A manifest, what is chosen in it, and where its code comes from and goes to.
+
+    ``base`` is the manifest's directory relative to the repository's root, ""
+    at the root. Nothing has been written so far.
+    """
+
+    request: DeployRequest
+    settings: Settings
+    manifest: Manifest
+    chosen: tuple[DeploymentConfig, ...]
+    repository: Repository
+    source: Source
+    base: str
+    target: CodeStore
+
+
+def prepare(request: DeployRequest, settings: Settings) -> Prepared:
+    """Read the manifest and find everything it is about.
+
+    Raises:
+        GitflowError: the manifest, the choice, the repository or the code store.
+    """
+    path = locate.manifest_path(request.directory, request.manifest)
+    document = manifest.load(path, _shown(path, request.directory))
+    chosen = locate.choose(document, request.names, request.everything)
+    repo = repository.discover(path.parent)
+    relative = locate.inside(repo.root.resolve(), path)
+    name = document.name or url.name_of(str(repo.root))
+    base = relative.parent.as_posix()
+    chain = settings.code_store.over(document.gitflow.code_store)
+    return Prepared(
+        request=request,
+        settings=settings,
+        manifest=document,
+        chosen=tuple(chosen),
+        repository=repo,
+        source=Source(name, address.identity(repo), relative.as_posix(), str(repo.root)),
+        base="" if base == "." else base,
+        target=address.resolve(repo, chain, settings.data_dir),
+    )
+
+
+def _shown(path: Path, directory: Path) -> str:
+    try:
+        return os.path.relpath(path, directory)
+    except ValueError:
+        return str(path)

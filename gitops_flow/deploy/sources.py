@@ -1,0 +1,88 @@
+"""The files of a snapshot, and which directory an entrypoint is relative to."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from gitops_flow.git.objects import DIRECTORY, SYMLINK, Entry, Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MOST_LINKS = 10
+
+
+class SnapshotFiles:
+    """Files of a snapshot's tree, by path with "/"; what a worker will find."""
+
+    def __init__(self, objects: Objects, tree: str) -> None:
+        self._objects = objects
+        self._tree = tree
+        self._trees: dict[str, dict[bytes, Entry]] = {}
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file, following links inside the tree; None if there is none."""
+        for _ in range(_MOST_LINKS):
+            normal = posixpath.normpath(path)
+            if normal.startswith(("../", "/")) or normal in ("..", "."):
+                return None
+            found = self._walk(normal)
+            if found is None:
+                return None
+            reached, rest, entry = found
+            if entry.mode == DIRECTORY:
+                return None
+            data = self._objects.data(entry.id)
+            if entry.mode != SYMLINK:
+                return data
+            target = data.decode("utf-8", "surrogateescape")
+            path = posixpath.join(posixpath.dirname(reached), target, rest)
+        return None
+
+    def _walk(self, path: str) -> tuple[str, str, Entry] | None:
+        """How far ``path`` leads without following a link, what is left of it, and what is there."""
+        names = path.encode("utf-8", "surrogateescape").split(b"/")
+        entry: Entry | None = Entry(DIRECTORY, self._tree)
+        for at, name in enumerate(names):
+            if entry is None or entry.mode not in (DIRECTORY, SYMLINK):
+                return None
+            if entry.mode == SYMLINK:
+                reached, rest = b"/".join(names[:at]), b"/".join(names[at:])
+                return _text(reached), _text(rest), entry
+            entry = self._entries(entry.id).get(name)
+        return (path, "", entry) if entry is not None else None
+
+    def _entries(self, tree: str) -> dict[bytes, Entry]:
+        if tree not in self._trees:
+            self._trees[tree] = self._objects.tree(tree)
+        return self._trees[tree]
+
+    def below(self, directory: str) -> Callable[[str], bytes | None]:
+        """A reader of paths relative to ``directory``."""
+        return lambda path: self.read(posixpath.join(directory, path))
+
+
+def directory_of(files: SnapshotFiles, entrypoint: str, base: str) -> str:
+    """The directory that ``entrypoint`` is relative to: the manifest's, or the root.
+
+    Real manifests use both; the choice is what exists. ``base`` is the
+    manifest's directory, "" at the root.
+    """
+    module = entrypoint.rsplit(":", 1)[0]
+    if module.endswith(".py"):
+        candidates = [module]
+    else:
+        dotted = module if ":" in entrypoint else entrypoint.rsplit(".", 1)[0]
+        path = dotted.replace(".", "/")
+        candidates = [
+            f"{top}{path}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")
+        ]
+    for directory in (base, ""):
+        if any(files.read(posixpath.join(directory, path)) is not None for path in candidates):
+            return directory
+    return base
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")
