@@ -27,12 +27,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a manifest. ``message`` says what, ``hint`` what to write instead."""
+    """One thing to say about a manifest. ``message`` says what, ``hint`` what to write instead.
+
+    An error stops a deploy, a warning does not; a note says what became of something.
+    """
 
     message: str
     where: Position | None = None
     hint: str | None = None
-    severity: Literal["error", "warning"] = "error"
+    severity: Literal["error", "warning", "note"] = "error"
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -223,6 +226,7 @@ class Schedule:
     (seconds), anchor_date, timezone}`` or ``{rrule, timezone}``, holding only
     what was asked for (desired) or all of it (live). ``active`` None means the
     manifest does not say. ``id`` is the server's, None when desired.
+    ``replaces`` is the slug that a desired schedule had before it was renamed.
     """
 
     spec: dict[str, Json]
@@ -230,6 +234,7 @@ class Schedule:
     parameters: dict[str, Json] = field(default_factory=dict)
     slug: str | None = None
     id: str | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
