@@ -13,6 +13,7 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
     ├── SnapshotError           the working tree cannot be snapshotted
     ├── GitError                the git program failed
     │   └── RemoteError         a git server refused, failed or is away
+    ├── StepError               a build or push step failed; nothing was applied
     ├── CodeStoreError          publishing failed
     ├── CheckoutError           a pinned commit cannot be made into a directory
     ├── LocalPrefectError       a server or worker of our own did not start
@@ -115,6 +116,26 @@ class RemoteError(GitError):
     ) -> None:
         super().__init__(message, where=where, hint=hint, retry=retry)
         self.kind = kind
+
+
+class StepError(GitflowError):
+    """A build or push step failed, so nothing was applied.
+
+    ``status`` is the exit status of the program that failed (negative: the
+    signal that ended it), None when none did. The message ends in its last lines.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        where: str | None = None,
+        hint: str | None = None,
+        retry: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint, retry=retry)
+        self.status = status
 
 
 class CodeStoreError(GitflowError):

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
+from gitops_flow.git import credentials
 from gitops_flow.git.command import Auth
-from gitops_flow.steps import credentials, pull_code
+from gitops_flow.steps import pull_code
 from tests.support import gitservers
 from tests.support.repo import Repo
 

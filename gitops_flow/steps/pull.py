@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import checkout, log
 from gitops_flow.errors import CheckoutError, GitflowError
+from gitops_flow.git import credentials as given
 from gitops_flow.git.url import check_address, name_of, split_userinfo
-from gitops_flow.steps import credentials as given
 
 if TYPE_CHECKING:
     from gitops_flow.git.command import Auth

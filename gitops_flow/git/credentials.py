@@ -1,17 +1,17 @@
-"""From what a pull step is given as credentials to a user name and a secret."""
+"""From what a step is given as credentials to a user name and a secret."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git.command import Auth
 from gitops_flow.git.url import split_userinfo
 
-if TYPE_CHECKING:
-    from gitops_flow.model import Json
+# A JSON value, or one of Prefect's blocks.
+Json = Any
 
 # In the order in which Prefect's own steps look for them; a Secret block has a value.
 _SECRETS = ("access_token", "token", "password", "value")
