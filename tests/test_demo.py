@@ -138,7 +138,9 @@ class TestDemo:
     ) -> None:
         process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True)
         read_until(process, "starting Prefect")
-        time.sleep(1)
+        until = time.monotonic() + 60
+        while len(left_behind(home)) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
         assert len(left_behind(home)) > 1
         process.send_signal(number)
         process.communicate(timeout=60)

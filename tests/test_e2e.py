@@ -145,6 +145,21 @@ def test_a_commit_of_what_was_deployed_already_writes_nothing(
         assert [request for request in proxy.requests if request.writes] == []
 
 
+def test_a_deployment_that_nobody_owns_is_adopted_and_the_report_says_so(
+    project: Project, pool: SharedWorker, namespace: str, prefect_server: SharedServer
+) -> None:
+    flow = prefect_server.call("POST", "/flows/", {"name": namespace})["id"]
+    body = {"name": "main", "flow_id": flow, "work_pool_name": "gitflow-tests"}
+    made = prefect_server.call("POST", "/deployments/", body)
+    shown = project.gitflow("deploy", "--all").stdout
+    assert "adopted: it is owned by this source from now on" in shown
+    assert project.live(namespace, "main")["id"] == made["id"]
+    # It is ours now, so it is not adopted once more.
+    project.repo.write("flow.py", EDITED.format(name=namespace).replace("from helper", "#"))
+    (again,) = project.deploy()["deployments"]
+    assert (again["status"], again["adopted"]) == ("updated", False)
+
+
 def test_scheduled_runs_survive_a_deploy(
     project: Project, pool: SharedWorker, namespace: str, prefect_server: SharedServer
 ) -> None:

@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from gitops_flow import localprefect
 from gitops_flow.cli import demoproject
+from gitops_flow.cli.demostage import Starter, ended_by_signals, workspace
 from gitops_flow.cli.progress import Progress
 from gitops_flow.errors import ApiError, GitflowError
 from gitops_flow.localprefect import call
 from gitops_flow.model import PULL_STEP, Json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from concurrent.futures import Future
+    from pathlib import Path
+
+    from gitops_flow import localprefect
 
 _RUN_LIMIT = 90.0
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-
-
-class _CancelledError(Exception):
-    """The demo ended while a thread was still starting something."""
 
 
 def run(keep: bool, out: TextIO) -> int:
@@ -55,9 +46,9 @@ def run(keep: bool, out: TextIO) -> int:
     begun = time.monotonic()
     with (
         Progress(out) as progress,
-        _ended_by_signals(),
-        _workspace() as base,
-        _Starter(base) as starter,
+        ended_by_signals(),
+        workspace() as base,
+        Starter(base) as starter,
     ):
         progress.text(f"Everything happens in {base}, which is removed at the end.\n")
         starting = starter.start_server()
@@ -84,88 +75,6 @@ def run(keep: bool, out: TextIO) -> int:
                 f"Prefect's UI was at {server.ui_url}; `gitflow demo --keep` leaves it running."
             )
     return 0
-
-
-class _Starter:
-    """Starts server and worker in threads, and ends both, half-started or not."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-        self._threads = ThreadPoolExecutor(2)
-        self._cancelled = threading.Event()
-        self._children: list[localprefect.Server | localprefect.Worker] = []
-
-    def __enter__(self) -> _Starter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._cancelled.set()
-        with contextlib.ExitStack() as each:
-            each.callback(lambda: [child.stop() for child in reversed(self._children)])
-            each.callback(self._threads.shutdown)
-
-    def start_server(self) -> Future[localprefect.Server]:
-        def start() -> localprefect.Server:
-            env = {"TMPDIR": str(self._base / "tmp")}
-            server = localprefect.start_server(self._home, env=env, on_wait=self._check)
-            self._children.append(server)
-            return server
-
-        return self._threads.submit(start)
-
-    def start_worker(
-        self, server: localprefect.Server, env: dict[str, str]
-    ) -> Future[localprefect.Worker]:
-        def start() -> localprefect.Worker:
-            worker = localprefect.start_worker(
-                server.api_url,
-                demoproject.POOL,
-                self._base / "worker",
-                self._home,
-                env,
-                on_wait=self._check,
-            )
-            self._children.append(worker)
-            return worker
-
-        return self._threads.submit(start)
-
-    @property
-    def _home(self) -> Path:
-        return self._base / "prefect"
-
-    def _check(self, _: float) -> None:
-        if self._cancelled.is_set():
-            raise _CancelledError
-
-
-@contextlib.contextmanager
-def _workspace() -> Iterator[Path]:
-    base = Path(tempfile.mkdtemp(prefix="gitflow-demo-")).resolve()
-    try:
-        for name in ("tmp", "worker"):
-            (base / name).mkdir()
-        yield base
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the demo through its clean-up."""
-
-    def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _environment(base: Path, api_url: str) -> dict[str, str]:

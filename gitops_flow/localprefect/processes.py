@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from gitops_flow.errors import LocalPrefectError
 from gitops_flow.redact import redact
@@ -66,6 +66,33 @@ class Child:
                 self._guard.wait()
             if self._guard.stdout:
                 self._guard.stdout.close()
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs as a child of ours until it is stopped; use it as a context manager."""
+
+    child: Child
+
+    @property
+    def pid(self) -> int:
+        """Its own process id."""
+        return self.child.pid
+
+    @property
+    def log_path(self) -> Path:
+        """Where its output goes, and that of what it starts."""
+        return self.child.log_path
+
+    def stop(self) -> None:
+        """End it and everything it started; return when they are gone. Harmless when repeated."""
+        self.child.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def spawn(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.errors import ApiError, LocalPrefectError
 from gitops_flow.localprefect.api import call
-from gitops_flow.localprefect.processes import Child, environment, spawn, wait_until
+from gitops_flow.localprefect.processes import Child, Running, environment, spawn, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,33 +21,12 @@ _PORT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Server:
-    """A running server. ``api_url`` ends in ``/api``; ``pid`` is the server's own."""
+class Server(Running):
+    """A running server. ``api_url`` ends in ``/api``."""
 
     api_url: str
     ui_url: str
     home: Path
-    child: Child
-
-    @property
-    def pid(self) -> int:
-        """Process id of the server."""
-        return self.child.pid
-
-    @property
-    def log_path(self) -> Path:
-        """Where its output goes."""
-        return self.child.log_path
-
-    def stop(self) -> None:
-        """End the server; return when it is gone. Harmless when repeated."""
-        self.child.stop()
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def start_server(
@@ -105,7 +84,7 @@ def _start(
     )
     with stopped_on_error(child):
         wait_until(child, lambda: _healthy(f"{base}/api"), timeout=timeout, on_wait=on_wait)
-    return Server(f"{base}/api", base, home, child)
+    return Server(child, f"{base}/api", base, home)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from gitops_flow.errors import ApiError
 from gitops_flow.localprefect.api import call
-from gitops_flow.localprefect.processes import Child, environment, spawn, wait_until
+from gitops_flow.localprefect.processes import Running, environment, spawn, wait_until
 from gitops_flow.localprefect.server import stopped_on_error
 
 if TYPE_CHECKING:
@@ -18,33 +18,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Worker:
-    """A running worker. ``name`` is how the server knows it; ``pid`` is its own."""
+class Worker(Running):
+    """A running worker. ``name`` is how the server knows it."""
 
     name: str
     pool: str
     cwd: Path
-    child: Child
-
-    @property
-    def pid(self) -> int:
-        """Process id of the worker."""
-        return self.child.pid
-
-    @property
-    def log_path(self) -> Path:
-        """Where its output goes, and that of the runs it starts."""
-        return self.child.log_path
-
-    def stop(self) -> None:
-        """End the worker and its runs; return when they are gone. Harmless when repeated."""
-        self.child.stop()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def start_worker(
@@ -85,7 +64,7 @@ def start_worker(
     )
     with stopped_on_error(child):
         wait_until(child, lambda: _online(api_url, pool, name), timeout=timeout, on_wait=on_wait)
-    return Worker(name, pool, cwd, child)
+    return Worker(child, name, pool, cwd)
 
 
 def _online(api_url: str, pool: str, name: str) -> bool:

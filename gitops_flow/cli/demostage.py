@@ -1,0 +1,110 @@
+"""Where the demo happens: a directory, a server and a worker that end with it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow import localprefect
+from gitops_flow.cli import demoproject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+
+class _CancelledError(Exception):
+    """The demo ended while a thread was still starting something."""
+
+
+class Starter:
+    """Starts server and worker in threads, and ends both, half-started or not."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._threads = ThreadPoolExecutor(2)
+        self._cancelled = threading.Event()
+        self._children: list[localprefect.Server | localprefect.Worker] = []
+
+    def __enter__(self) -> Starter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cancelled.set()
+        with contextlib.ExitStack() as each:
+            each.callback(lambda: [child.stop() for child in reversed(self._children)])
+            each.callback(self._threads.shutdown)
+
+    def start_server(self) -> Future[localprefect.Server]:
+        """Start a server of its own."""
+
+        def start() -> localprefect.Server:
+            env = {"TMPDIR": str(self._base / "tmp")}
+            server = localprefect.start_server(self._home, env=env, on_wait=self._check)
+            self._children.append(server)
+            return server
+
+        return self._threads.submit(start)
+
+    def start_worker(
+        self, server: localprefect.Server, env: dict[str, str]
+    ) -> Future[localprefect.Worker]:
+        """Start a worker on the demo's pool; its runs inherit ``env``."""
+
+        def start() -> localprefect.Worker:
+            worker = localprefect.start_worker(
+                server.api_url,
+                demoproject.POOL,
+                self._base / "worker",
+                self._home,
+                env,
+                on_wait=self._check,
+            )
+            self._children.append(worker)
+            return worker
+
+        return self._threads.submit(start)
+
+    @property
+    def _home(self) -> Path:
+        return self._base / "prefect"
+
+    def _check(self, _: float) -> None:
+        if self._cancelled.is_set():
+            raise _CancelledError
+
+
+@contextlib.contextmanager
+def workspace() -> Iterator[Path]:
+    """Yield a temporary directory, which is removed with the block."""
+    base = Path(tempfile.mkdtemp(prefix="gitflow-demo-")).resolve()
+    try:
+        for name in ("tmp", "worker"):
+            (base / name).mkdir()
+        yield base
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the demo through its clean-up."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
