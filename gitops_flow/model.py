@@ -244,7 +244,7 @@ class Automation:
     ``trigger`` is the server's shape without any ``id``. ``parameters``,
     ``job_variables`` and ``schedule_after`` (seconds) are those of its
     run-deployment action. ``enabled`` None means that the manifest does not
-    say. ``id`` is the server's, None when desired.
+    say. ``tags`` and ``id`` are the server's; none when desired.
     """
 
     name: str
@@ -254,6 +254,7 @@ class Automation:
     parameters: dict[str, Json] | None = None
     job_variables: dict[str, Json] | None = None
     schedule_after: float = 0.0
+    tags: tuple[str, ...] = ()
     id: str | None = None
 
 

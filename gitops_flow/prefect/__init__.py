@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
+from gitops_flow.prefect.automations import (
+    create_automation,
+    delete_automation,
+    delete_owned_automations,
+    live_automations,
+    replace_automation,
+)
 from gitops_flow.prefect.client import Client
 from gitops_flow.prefect.deployments import (
     add_schedules,
     change_schedule,
     create,
+    delete,
     delete_schedule,
     ensure_flow,
     know_flows,
     live,
     patch,
 )
-from gitops_flow.prefect.runs import Run, late_runs, put_back, server_now, upcoming
-from gitops_flow.prefect.work_pools import create_work_pool, existing_work_pools, version
+from gitops_flow.prefect.lookups import blocks, variables
+from gitops_flow.prefect.runs import (
+    Run,
+    cancel_waiting,
+    late_runs,
+    put_back,
+    server_now,
+    upcoming,
+)
+from gitops_flow.prefect.work_pools import (
+    create_work_pool,
+    existing_work_pools,
+    pool_variables,
+    version,
+)
 
 __all__ = [
     "Client",
     "Run",
     "add_schedules",
+    "blocks",
+    "cancel_waiting",
     "change_schedule",
     "create",
+    "create_automation",
     "create_work_pool",
+    "delete",
+    "delete_automation",
+    "delete_owned_automations",
     "delete_schedule",
     "ensure_flow",
     "existing_work_pools",
     "know_flows",
     "late_runs",
     "live",
+    "live_automations",
     "patch",
+    "pool_variables",
     "put_back",
+    "replace_automation",
     "server_now",
     "upcoming",
+    "variables",
     "version",
 ]

@@ -92,6 +92,10 @@ class Client:
         """Change what ``body`` names."""
         self._request("PATCH", path, body)
 
+    def put(self, path: str, body: Json) -> None:
+        """Replace what is at ``path``."""
+        self._request("PUT", path, body)
+
     def delete(self, path: str) -> None:
         """Delete; what is gone already counts as deleted."""
         try:

@@ -116,3 +116,12 @@ def change_schedule(
 def delete_schedule(client: Client, deployment_id: str, schedule_id: str) -> None:
     """Delete one schedule. It deletes every automatic run that has not started, late ones too."""
     client.delete(f"/deployments/{deployment_id}/schedules/{schedule_id}")
+
+
+def delete(client: Client, deployment_id: str) -> None:
+    """Delete a deployment, its schedules, its scheduled runs and its concurrency limit.
+
+    Automations stay, and a limit that others share goes with it: see to both
+    first. What is gone already counts as deleted.
+    """
+    client.delete(f"/deployments/{deployment_id}")

@@ -83,6 +83,29 @@ def put_back(
     client.post(f"/deployments/{deployment_id}/schedule", body)
 
 
+def cancel_waiting(client: Client, deployment_id: str, reason: str) -> int:
+    """Cancel what has been asked of a deployment and has not started; how many runs that were.
+
+    These are runs that somebody made, that are late, or that a worker is
+    preparing. An automatic run whose time has not come is only a forecast.
+    """
+    waiting = {
+        "deployment_id": {"any_": [deployment_id]},
+        "state": {"type": {"any_": ["SCHEDULED", "PENDING"]}},
+    }
+    state = {"type": "CANCELLED", "message": reason}
+    now = server_now(client)
+    count = 0
+    for item in list(read_all(client, "/flow_runs/filter", {"flow_runs": waiting}, sort="ID_DESC")):
+        start = item.get("next_scheduled_start_time")
+        forecast = item.get("auto_scheduled") and item["state_type"] == "SCHEDULED"
+        if forecast and start and _instant(start) > now:
+            continue
+        answer = client.post(f"/flow_runs/{item['id']}/set_state", {"state": state})
+        count += answer.get("status") == "ACCEPT"
+    return count
+
+
 def _not_started(deployment_ids: list[str]) -> dict[str, Json]:
     return {
         "deployment_id": {"any_": deployment_ids},

@@ -50,11 +50,20 @@ _PROCESS_TEMPLATE: dict[str, Json] = {
 
 def existing_work_pools(client: Client, names: Iterable[str]) -> set[str]:
     """Those of ``names`` that are work pools on the server."""
-    found: set[str] = set()
+    return set(pool_variables(client, names))
+
+
+def pool_variables(client: Client, names: Iterable[str]) -> dict[str, dict[str, Json]]:
+    """The JSON schema of the job variables of each pool in ``names`` that the server has.
+
+    It is empty for a pool that checks nothing.
+    """
+    found: dict[str, dict[str, Json]] = {}
     for batch in batches(sorted(set(names))):
         body = {"work_pools": {"name": {"any_": list(batch)}}}
-        pools = read_all(client, "/work_pools/filter", body, sort=None)
-        found.update(pool["name"] for pool in pools)
+        for pool in read_all(client, "/work_pools/filter", body, sort=None):
+            template = pool.get("base_job_template") or {}
+            found[pool["name"]] = template.get("variables") or {}
     return found
 
 

@@ -1,0 +1,129 @@
+"""Automations that run a deployment: one function per thing the server can do with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gitops_flow.model import Automation
+from gitops_flow.prefect.pages import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gitops_flow.model import Json
+    from gitops_flow.prefect.client import Client
+
+_ACTION = "run-deployment"
+
+
+def live_automations(
+    client: Client, mark: str, *, unmarked: Iterable[str] = ()
+) -> dict[str, tuple[Automation, ...]]:
+    """The automations that run deployments, by the deployment's id.
+
+    One listing finds those that carry ``mark``. ``unmarked`` are the ids of
+    deployments that are about to get it: whatever runs one of these is read as
+    well, one request each, since the server cannot be asked who made it.
+    """
+    found: dict[str, dict[str, Automation]] = {}
+    tags = {"automations": {"tags": {"all_": [mark]}}}
+    listed = list(read_all(client, "/automations/filter", tags, sort="NAME_ASC"))
+    for deployment_id in unmarked:
+        listed += client.get(f"/automations/related-to/{_owner(deployment_id)}")
+    for item in listed:
+        made = automation(item)
+        if made is not None:
+            found.setdefault(made[0], {})[made[1].id or ""] = made[1]
+    return {key: tuple(items.values()) for key, items in found.items()}
+
+
+def create_automation(
+    client: Client, deployment_id: str, wanted: Automation, tags: Iterable[str]
+) -> None:
+    """Make ``wanted`` for a deployment, which owns it from then on."""
+    body = _body(wanted, deployment_id, tags)
+    # Sent twice it would make two: names need not be unique.
+    client.post(
+        "/automations/", {**body, "owner_resource": _owner(deployment_id)}, repeatable=False
+    )
+
+
+def replace_automation(
+    client: Client,
+    deployment_id: str,
+    automation_id: str,
+    wanted: Automation,
+    tags: Iterable[str],
+) -> None:
+    """Make a live automation as ``wanted``; it keeps its id and its owner."""
+    client.put(f"/automations/{automation_id}", _body(wanted, deployment_id, tags))
+
+
+def delete_automation(client: Client, automation_id: str) -> None:
+    """Delete one; what is gone already counts as deleted."""
+    client.delete(f"/automations/{automation_id}")
+
+
+def delete_owned_automations(client: Client, deployment_id: str) -> None:
+    """Delete every automation that a deployment owns, ours and those of ``prefect deploy``.
+
+    One that somebody made in the UI is nobody's property and stays.
+    """
+    client.delete(f"/automations/owned-by/{_owner(deployment_id)}")
+
+
+def automation(data: Mapping[str, Json]) -> tuple[str, Automation] | None:
+    """The server's automation and the deployment that it runs; None when it does anything else."""
+    actions = data.get("actions") or []
+    if len(actions) != 1 or data.get("actions_on_trigger") or data.get("actions_on_resolve"):
+        return None
+    (action,) = actions
+    deployment_id = action.get("deployment_id")
+    if action.get("type") != _ACTION or not deployment_id:
+        return None
+    made = Automation(
+        name=data["name"],
+        trigger=_without_ids(data["trigger"]),
+        description=data.get("description") or "",
+        enabled=bool(data.get("enabled", True)),
+        parameters=action.get("parameters"),
+        job_variables=action.get("job_variables"),
+        schedule_after=float(action.get("schedule_after") or 0.0),
+        tags=tuple(data.get("tags") or ()),
+        id=data["id"],
+    )
+    return str(deployment_id), made
+
+
+def _without_ids(trigger: Mapping[str, Json]) -> dict[str, Json]:
+    # Made anew by every write.
+    kept = {key: value for key, value in trigger.items() if key != "id"}
+    if isinstance(kept.get("triggers"), list):
+        kept["triggers"] = [_without_ids(inner) for inner in kept["triggers"]]
+    return kept
+
+
+def _body(wanted: Automation, deployment_id: str, tags: Iterable[str]) -> dict[str, Json]:
+    action = {
+        "type": _ACTION,
+        "source": "selected",
+        "deployment_id": deployment_id,
+        "parameters": wanted.parameters,
+        "job_variables": wanted.job_variables,
+        "schedule_after": wanted.schedule_after,
+    }
+    return {
+        "name": wanted.name,
+        "description": wanted.description,
+        "enabled": wanted.enabled is not False,
+        "tags": list(tags),
+        "trigger": wanted.trigger,
+        "actions": [action],
+        "actions_on_trigger": [],
+        "actions_on_resolve": [],
+    }
+
+
+def _owner(deployment_id: str) -> str:
+    return quote(f"prefect.deployment.{deployment_id}", safe="")

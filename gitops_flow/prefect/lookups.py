@@ -1,0 +1,46 @@
+"""Values that a manifest takes from the server: blocks and variables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gitops_flow.errors import ApiError
+from gitops_flow.prefect.pages import batches, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_flow.model import Json
+    from gitops_flow.prefect.client import Client
+
+
+def blocks(client: Client, names: Iterable[tuple[str, str]]) -> dict[str, Json]:
+    """The data of block documents, secrets in clear, by ``slug/name``.
+
+    ``names`` holds ``(type slug, document name)``; one that the server does
+    not have is missing from the answer.
+    """
+    found: dict[str, Json] = {}
+    for slug, name in sorted(set(names)):
+        path = (
+            f"/block_types/slug/{quote(slug, safe='')}/block_documents/name/{quote(name, safe='')}"
+        )
+        try:
+            document = client.get(f"{path}?include_secrets=true")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            continue
+        found[f"{slug}/{name}"] = document.get("data")
+    return found
+
+
+def variables(client: Client, names: Iterable[str]) -> dict[str, Json]:
+    """The values of Prefect variables by name; one that is not there is missing."""
+    found: dict[str, Json] = {}
+    for batch in batches(sorted(set(names))):
+        body = {"variables": {"name": {"any_": list(batch)}}}
+        for item in read_all(client, "/variables/filter", body, sort="NAME_ASC"):
+            found[item["name"]] = item.get("value")
+    return found
