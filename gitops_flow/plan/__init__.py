@@ -2,101 +2,57 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gitops_flow.plan import automations as _automations
+from gitops_flow.plan import marks as _marks
+from gitops_flow.plan.actions import Action, Conflict, Create, Delete, Plan, Unchanged, Update
+from gitops_flow.plan.automations import AutomationChange, AutomationDiff
+from gitops_flow.plan.check import check
+from gitops_flow.plan.drift import drift
 from gitops_flow.plan.fields import FieldChange, differences
+from gitops_flow.plan.hydrate import workspace_variables
+from gitops_flow.plan.prune import destroy, prune_refusal
 from gitops_flow.plan.schedules import ScheduleChange, ScheduleDiff, compare
+from gitops_flow.plan.show import Line, lines, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from gitops_flow.model import Deployment
+    from gitops_flow.model import Automation, Deployment, Json
 
 __all__ = [
     "Action",
+    "AutomationChange",
+    "AutomationDiff",
     "Conflict",
     "Create",
+    "Delete",
     "FieldChange",
+    "Line",
     "Plan",
     "ScheduleChange",
     "ScheduleDiff",
     "Unchanged",
     "Update",
+    "attach",
+    "check",
+    "destroy",
+    "drift",
+    "lines",
     "make",
+    "masked",
+    "prune_refusal",
+    "workspace_variables",
 ]
 
-_DIGEST = re.compile(r"-([0-9a-f]{8})$")
 
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    """The server has no deployment of this name."""
-
-    desired: Deployment
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """The server's deployment differs.
-
-    ``adopts`` says that it was nobody's, or another source's, until now.
-    """
-
-    desired: Deployment
-    live: Deployment
-    changes: tuple[FieldChange, ...]
-    schedules: ScheduleDiff
-    adopts: bool = False
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of what differs, ``schedules`` last."""
-        names = tuple(change.field for change in self.changes)
-        return (*names, "schedules") if self.schedules else names
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """Nothing differs; nothing is written."""
-
-    desired: Deployment
-    live: Deployment
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """The deployment is another source's; it is not touched."""
-
-    desired: Deployment
-    live: Deployment
-    reason: str
-
-
-Action = Create | Update | Unchanged | Conflict
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done, in the order of the manifest.
-
-    ``orphans`` are live deployments of this source that nothing desires any
-    more; this plan leaves them alone.
-    """
-
-    actions: tuple[Action, ...]
-    orphans: tuple[Deployment, ...] = ()
-
-    @property
-    def writes(self) -> tuple[Create | Update, ...]:
-        """The actions that change something on the server."""
-        return tuple(action for action in self.actions if isinstance(action, Create | Update))
-
-    @property
-    def conflicts(self) -> tuple[Conflict, ...]:
-        """The actions that are refused."""
-        return tuple(action for action in self.actions if isinstance(action, Conflict))
+def attach(
+    live: Iterable[Deployment], automations: Mapping[str, tuple[Automation, ...]]
+) -> list[Deployment]:
+    """``live`` with the automations that were found for each id."""
+    return [replace(item, automations=automations.get(item.id or "", ())) for item in live]
 
 
 def make(
@@ -106,55 +62,85 @@ def make(
     source_mark: str,
     adopt: bool,
     former_mark: str | None = None,
+    prune: bool = False,
+    spared: Collection[tuple[str, str]] = (),
+    variables: Mapping[str, Json] | None = None,
 ) -> Plan:
     """Pair what is desired with what is there.
 
     Args:
         desired: the manifest's deployments; ``source_mark`` is added to their
             tags where it is missing.
-        live: the server's deployments of these names, and of this source.
+        live: the server's deployments of these names, and of this source, with
+            the automations that run them (:func:`attach`).
         source_mark: the ownership tag of the source that is deployed.
         adopt: take over deployments that carry another source's mark.
         former_mark: a mark that this source had before; it owns those too.
+        prune: delete what this source owns and nothing desires any more.
+        spared: ``(flow, deployment)`` names of the manifest that are not being
+            deployed now: neither orphans nor deleted.
+        variables: values of :func:`workspace_variables`.
     """
     marks = (source_mark, former_mark) if former_mark else (source_mark,)
     there = {(item.flow_name, item.name): item for item in live}
-    actions = []
+    owned = sum(_marks.owned(item.tags, marks) for item in there.values())
+    actions: list[Action] = []
     for item in desired:
         found = there.pop((item.flow_name, item.name), None)
-        actions.append(_action(_marked(item, source_mark), found, marks, adopt))
-    orphans = tuple(item for item in there.values() if _owned(item, marks))
-    return Plan(actions=tuple(actions), orphans=orphans)
+        actions.append(_action(_marked(item, source_mark), found, marks, adopt, variables or {}))
+    left = [
+        item
+        for name, item in there.items()
+        if name not in spared and _marks.owned(item.tags, marks)
+    ]
+    if prune:
+        actions += [Delete(item) for item in left]
+        left = []
+    return Plan(actions=tuple(actions), orphans=tuple(left), owned=owned)
 
 
 def _action(
-    desired: Deployment, live: Deployment | None, marks: Sequence[str], adopt: bool
+    desired: Deployment,
+    live: Deployment | None,
+    marks: Sequence[str],
+    adopt: bool,
+    variables: Mapping[str, Json],
 ) -> Action:
     if live is None:
-        return Create(desired)
-    owned = _owned(live, marks)
+        return Create(desired, mark=marks[0])
+    owned = _marks.owned(live.tags, marks)
     if live.marks and not owned and not adopt:
         return Conflict(
             desired,
             live,
             f"{desired.full_name} belongs to another source ({', '.join(live.marks)})",
         )
-    changes = differences(desired, live)
-    schedules = compare(desired.schedules, live.schedules)
-    if not changes and not schedules:
+    changes = differences(desired, live, variables)
+    schedules = ScheduleDiff()
+    if "schedules" not in desired.unknown:
+        off = "schedules.active" in desired.ignored
+        schedules = compare(desired.schedules, live.schedules, ignore_active=off)
+    triggers = AutomationDiff()
+    if "automations" not in desired.unknown:
+        triggers = _automations.compare(
+            desired.automations,
+            live.automations,
+            mark=marks[0],
+            own_marks=marks,
+            adopts=not owned,
+        )
+    if not changes and not schedules and not triggers:
         return Unchanged(desired, live)
-    return Update(desired, live, changes, schedules, adopts=not owned)
+    return Update(
+        desired,
+        live,
+        changes,
+        schedules,
+        adopts=not owned,
+        automations=triggers,
+        mark=marks[0],
+    )
 
 
 def _marked(item: Deployment, mark: str) -> Deployment:
     return item if mark in item.tags else replace(item, tags=(*item.tags, mark))
-
-
-def _owned(live: Deployment, marks: Sequence[str]) -> bool:
-    # By digest: a source keeps what it owns when it is given another name.
-    return not {_digest(mark) for mark in marks}.isdisjoint(_digest(tag) for tag in live.marks)
-
-
-def _digest(mark: str) -> str:
-    found = _DIGEST.search(mark)
-    return found[1] if found else mark

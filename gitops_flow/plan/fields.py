@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow.model import PULL_STEP, Deployment, Json
+from gitops_flow.plan.hydrate import same_parameters
+from gitops_flow.plan.values import same
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _PLAIN = ("entrypoint", "path", "description")
-_JSON = ("parameters", "job_variables")
 # What a deployment gets that names a queue and no pool.
 _AGENT_POOL = "default-agent-pool"
 _DEFAULT_QUEUE = "default"
 # A source commit, the same with a snapshot, or a snapshot: the versions that are ours.
 _OURS = re.compile(r"[0-9a-f]{8}(-dirty-[0-9a-f]{8})?|snapshot-[0-9a-f]{8}")
-# PostgreSQL's jsonb gives back larger floats as whole numbers.
-_EXACT = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +26,29 @@ class FieldChange:
     """One field that differs: its name in :class:`~gitops_flow.model.Deployment`, and both values.
 
     The values may hold secrets of the user's (job variables, parameters).
+    ``unknown``: steps that have not run yet complete ``after``, so that it is
+    not known whether the field differs.
     """
 
     field: str
     before: Json
     after: Json
+    unknown: bool = False
 
 
-def differences(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...]:
-    """What a write has to change so that ``live`` is as ``desired`` (schedules apart)."""
+def differences(
+    desired: Deployment, live: Deployment, variables: Mapping[str, Json] | None = None
+) -> tuple[FieldChange, ...]:
+    """What a write has to change so that ``live`` is as ``desired``, apart from its parts.
+
+    The parts are schedules and automations. ``variables`` are the Prefect
+    variables that parameters refer to.
+    """
     names = [name for name in _PLAIN if getattr(desired, name) != getattr(live, name)]
-    names += [name for name in _JSON if not same(getattr(desired, name), getattr(live, name))]
+    if not same_parameters(desired.parameters, live.parameters, variables or {}):
+        names.append("parameters")
+    if not same(desired.job_variables, live.job_variables):
+        names.append("job_variables")
     if set(desired.tags) != set(live.tags):
         names.append("tags")
     # No schema means that the flow could not be read, not that it takes no parameters.
@@ -47,7 +58,7 @@ def differences(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...
         names.append("parameter_schema")
     if desired.enforce_parameter_schema != live.enforce_parameter_schema:
         names.append("enforce_parameter_schema")
-    if desired.paused is not None and desired.paused != live.paused:
+    if _paused_differs(desired, live):
         names.append("paused")
     names += _place(desired, live)
     names += _concurrency(desired, live)
@@ -55,22 +66,18 @@ def differences(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...
         names.append("pull_steps")
     if _other_version(desired, live, names):
         names.append("version")
-    return tuple(FieldChange(name, getattr(live, name), getattr(desired, name)) for name in names)
+    known = [name for name in names if name not in desired.unknown]
+    return tuple(
+        FieldChange(name, getattr(live, name), getattr(desired, name), unknown)
+        for group, unknown in ((known, False), (desired.unknown, True))
+        for name in group
+    )
 
 
-def same(one: Json, other: Json) -> bool:
-    """Whether two JSON values are equal; unlike ``==`` it tells true, 1 and 1.0 apart."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return one == other and (
-            isinstance(one, float) == isinstance(other, float) or abs(one) > _EXACT
-        )
-    return bool(one == other)
+def _paused_differs(desired: Deployment, live: Deployment) -> bool:
+    if desired.paused is None or "paused" in desired.ignored:
+        return False
+    return desired.paused != live.paused
 
 
 def _other_version(desired: Deployment, live: Deployment, names: Sequence[str]) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gitops_flow.plan.fields import same
+from gitops_flow.plan.pairs import take_pairs
+from gitops_flow.plan.values import same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gitops_flow.model import Json, Schedule
 
@@ -38,35 +39,37 @@ class ScheduleDiff:
         return bool(self.add or self.change or self.remove)
 
 
-def compare(desired: Sequence[Schedule], live: Sequence[Schedule]) -> ScheduleDiff:
-    """Pair schedules by slug, then by equal times, then by kind; the rest is added or removed."""
+def compare(
+    desired: Sequence[Schedule], live: Sequence[Schedule], *, ignore_active: bool = False
+) -> ScheduleDiff:
+    """What makes ``live`` as ``desired``; ``ignore_active`` leaves being on or off to the server."""
     wanted, there = list(desired), list(live)
-    pairs = [
-        *_pair(wanted, there, lambda one, other: one.slug is not None and one.slug == other.slug),
-        *_pair(wanted, there, _alike),
-        *_pair(wanted, there, lambda one, other: same_times(one.spec, other.spec)),
-        *_pair(wanted, there, lambda one, other: kind(one.spec) == kind(other.spec)),
-    ]
-    changes = (_change(one, other) for one, other in pairs)
+    changes = (
+        _change(replace(one, active=None) if ignore_active else one, other)
+        for one, other in pair(wanted, there)
+    )
     return ScheduleDiff(
-        add=tuple(wanted),
         change=tuple(change for change in changes if change is not None),
+        add=tuple(wanted),
         remove=tuple(there),
     )
 
 
-def _pair(
-    wanted: list[Schedule], there: list[Schedule], fits: Callable[[Schedule, Schedule], bool]
-) -> list[tuple[Schedule, Schedule]]:
-    """Take the pairs that fit out of both lists."""
-    pairs = []
-    for one in tuple(wanted):
-        other = next((item for item in there if fits(one, item)), None)
-        if other is not None:
-            pairs.append((one, other))
-            wanted.remove(one)
-            there.remove(other)
-    return pairs
+def pair(wanted: list[Schedule], there: list[Schedule]) -> list[tuple[Schedule, Schedule]]:
+    """Take out of both lists what is paired: by slug, by former slug, by times, then by kind."""
+    return [
+        *take_pairs(
+            wanted, there, lambda one, other: one.slug is not None and one.slug == other.slug
+        ),
+        *take_pairs(
+            wanted,
+            there,
+            lambda one, other: one.replaces is not None and one.replaces == other.slug,
+        ),
+        *take_pairs(wanted, there, _alike),
+        *take_pairs(wanted, there, lambda one, other: same_times(one.spec, other.spec)),
+        *take_pairs(wanted, there, lambda one, other: kind(one.spec) == kind(other.spec)),
+    ]
 
 
 def _alike(one: Schedule, other: Schedule) -> bool:

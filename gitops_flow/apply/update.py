@@ -1,0 +1,156 @@
+"""Writes what differs of one deployment, and puts back the runs that the writing deletes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from gitops_flow import prefect
+from gitops_flow.errors import ApiError, GitflowError
+from gitops_flow.prefect import shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gitops_flow.plan import Update
+    from gitops_flow.prefect import Client, Run
+
+
+def update(client: Client, action: Update, late: Sequence[Run]) -> int:
+    """Write the differences and put back the runs that this deletes; how many were upcoming.
+
+    First what deletes runs that are late already, while the schedules that
+    made them are as they were; new schedules last, so that they get no runs
+    for a time before they existed.
+    """
+    live_id = action.live.id or ""
+    if not _runs(action):
+        _write(client, action, [])
+        _add(client, action)
+        return 0
+    if action.schedules.remove:
+        late = prefect.late_runs(client, [live_id])
+    kept = _kept(action) if _deletes_runs(action) else []
+    upcoming = prefect.upcoming(client, live_id, kept) if kept else 0
+    since = prefect.server_now(client)
+    try:
+        _write(client, action, late)
+    except BaseException:
+        # Also when interrupted: what was deleted so far is still due.
+        with contextlib.suppress(GitflowError):
+            prefect.put_back(client, live_id, start=since)
+        raise
+    if _deletes_runs(action):
+        _put_back(client, action, since)
+    _add(client, action)
+    if action.schedules.add:
+        # The server's scheduler would look at a new schedule only after a minute.
+        prefect.put_back(client, live_id)
+    return upcoming
+
+
+def _write(client: Client, action: Update, late: Sequence[Run]) -> None:
+    live_id = action.live.id or ""
+    for schedule in action.schedules.remove:
+        prefect.delete_schedule(client, live_id, schedule.id or "")
+    if action.changes:
+        _patch(client, action)
+    else:
+        _automations(client, action)
+    if late:
+        _restore_late(client, action, late)
+    for change in action.schedules.change:
+        fields = shape.schedule_change(change.desired, spec=change.spec)
+        prefect.change_schedule(client, live_id, change.live.id or "", fields)
+
+
+def _patch(client: Client, action: Update) -> None:
+    live_id = action.live.id or ""
+    if not action.claims or "tags" not in action.fields:
+        _patch_fields(client, action, [change.field for change in action.changes])
+        _automations(client, action)
+        return
+    # The mark comes last: while the deployment is not ours, the next deploy looks
+    # again at whose automations run it.
+    others = [change.field for change in action.changes if change.field != "tags"]
+    if others:
+        _patch_fields(client, action, others)
+    _automations(client, action)
+    prefect.patch(client, live_id, shape.changes(action.desired, ["tags"]))
+
+
+def _patch_fields(client: Client, action: Update, fields: Sequence[str]) -> None:
+    live_id = action.live.id or ""
+    body = shape.changes(action.desired, fields)
+    if action.live.limit_is_shared and "concurrency_limit" in body:
+        # Written over, the limit would change or vanish for everybody who shares it.
+        detach = {"global_concurrency_limit_id": None}
+        if body["concurrency_limit"] is None:
+            del body["concurrency_limit"]
+            body.update(detach)
+        else:
+            prefect.patch(client, live_id, detach)
+    prefect.patch(client, live_id, body)
+
+
+def _automations(client: Client, action: Update) -> None:
+    live_id, diff = action.live.id or "", action.automations
+    if diff.replaces_owned:
+        prefect.delete_owned_automations(client, live_id)
+    for gone in diff.remove:
+        prefect.delete_automation(client, gone.id or "")
+    for change in diff.change:
+        prefect.replace_automation(
+            client, live_id, change.live.id or "", change.desired, (action.mark,)
+        )
+    for new in diff.add:
+        prefect.create_automation(client, live_id, new, (action.mark,))
+
+
+def _add(client: Client, action: Update) -> None:
+    if action.schedules.add:
+        prefect.add_schedules(client, action.live.id or "", action.schedules.add)
+
+
+def _put_back(client: Client, action: Update, since: datetime) -> None:
+    try:
+        prefect.put_back(client, action.live.id or "", start=since)
+    except ApiError as error:
+        raise ApiError(
+            f"updated, but its upcoming runs could not be put back: {error.message}",
+            status=error.status,
+            where=error.where,
+            hint="the server makes them again within a minute; one that is due before is lost",
+        ) from error
+
+
+def _restore_late(client: Client, action: Update, before: Sequence[Run]) -> None:
+    """Make late runs again, each at its own time: a span would invent runs that never were."""
+    gone = {schedule.id for schedule in action.schedules.remove}
+    there = prefect.late_runs(client, [action.live.id or ""])
+    lost = {run.start for run in before if run.schedule_id not in gone and run not in there}
+    for start in sorted(lost):
+        prefect.put_back(client, action.live.id or "", start=start, end=start)
+
+
+def _runs(action: Update) -> bool:
+    left_alone = action.desired.paused is None or "paused" in action.desired.ignored
+    paused = action.live.paused if left_alone else action.desired.paused
+    schedules = (*action.live.schedules, *action.desired.schedules)
+    return (
+        not paused
+        and bool(action.desired.schedules)
+        and any(schedule.active is not False for schedule in schedules)
+    )
+
+
+def _deletes_runs(action: Update) -> bool:
+    return bool(action.changes or action.schedules.change or action.schedules.remove)
+
+
+def _kept(action: Update) -> list[str]:
+    touched = {schedule.id for schedule in action.schedules.remove}
+    touched |= {change.live.id for change in action.schedules.change}
+    schedules = action.live.schedules
+    return [item.id for item in schedules if item.id and item.active and item.id not in touched]

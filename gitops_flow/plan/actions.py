@@ -1,0 +1,141 @@
+"""What a plan is made of: one action for each deployment, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_flow.plan.automations import AutomationDiff
+
+if TYPE_CHECKING:
+    from gitops_flow.model import Deployment
+    from gitops_flow.plan.fields import FieldChange
+    from gitops_flow.plan.schedules import ScheduleDiff
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """The server has no deployment of this name. Its automations are made after it."""
+
+    desired: Deployment
+    mark: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """``flow name/deployment name``."""
+        return self.desired.full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The server's deployment differs.
+
+    ``adopts`` says that it was nobody's, or another source's, until now.
+    """
+
+    desired: Deployment
+    live: Deployment
+    changes: tuple[FieldChange, ...]
+    schedules: ScheduleDiff
+    adopts: bool = False
+    automations: AutomationDiff = field(default_factory=AutomationDiff)
+    mark: str = ""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of what differs, ``schedules`` and ``triggers`` last."""
+        names = [change.field for change in self.changes]
+        names += ["schedules"] if self.schedules else []
+        names += ["triggers"] if self.automations else []
+        return tuple(names)
+
+    @property
+    def claims(self) -> bool:
+        """Whether automations that are not this source's yet become so."""
+        diff = self.automations
+        retagged = any(self.mark not in change.live.tags for change in diff.change)
+        return diff.replaces_owned or retagged
+
+    @property
+    def maybe(self) -> bool:
+        """Whether only steps that have not run yet can tell if anything differs at all."""
+        certain = [change for change in self.changes if not change.unknown]
+        return not certain and not self.schedules and not self.automations
+
+    @property
+    def full_name(self) -> str:
+        """``flow name/deployment name``."""
+        return self.desired.full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Nothing differs; nothing is written."""
+
+    desired: Deployment
+    live: Deployment
+
+    @property
+    def full_name(self) -> str:
+        """``flow name/deployment name``."""
+        return self.desired.full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The deployment is another source's; it is not touched."""
+
+    desired: Deployment
+    live: Deployment
+    reason: str
+
+    @property
+    def full_name(self) -> str:
+        """``flow name/deployment name``."""
+        return self.desired.full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The deployment is this source's, and nothing desires it any more."""
+
+    live: Deployment
+
+    @property
+    def full_name(self) -> str:
+        """``flow name/deployment name``."""
+        return self.live.full_name
+
+
+Action = Create | Update | Unchanged | Conflict | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, in the order of the manifest; deletions last.
+
+    ``orphans`` are live deployments of this source that nothing desires any
+    more and that this plan leaves alone. ``owned`` counts the live deployments
+    of this source, whatever becomes of them.
+    """
+
+    actions: tuple[Action, ...]
+    orphans: tuple[Deployment, ...] = ()
+    owned: int = 0
+
+    @property
+    def writes(self) -> tuple[Create | Update | Delete, ...]:
+        """The actions that change something on the server."""
+        return tuple(
+            action for action in self.actions if isinstance(action, Create | Update | Delete)
+        )
+
+    @property
+    def deletes(self) -> tuple[Delete, ...]:
+        """The deployments that are deleted."""
+        return tuple(action for action in self.actions if isinstance(action, Delete))
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The actions that are refused."""
+        return tuple(action for action in self.actions if isinstance(action, Conflict))

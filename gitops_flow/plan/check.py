@@ -1,0 +1,169 @@
+"""Job variables and parameters against what the server would accept, before it is asked.
+
+The server validates a creation and an update differently; so does this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow.model import Deployment, Problem
+from gitops_flow.plan.actions import Create, Update
+from gitops_flow.plan.hydrate import UNKNOWN, has_kinds, hydrated, workspace_variables
+from gitops_flow.plan.schema import Schemas
+from gitops_flow.plan.schemawords import complaint, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gitops_flow.model import Json
+    from gitops_flow.plan.actions import Action
+
+_PLACE = ("work_pool", "work_queue")
+
+
+def check(
+    items: Iterable[Deployment | Action],
+    templates: Mapping[str, Mapping[str, Json]],
+    *,
+    variables: Mapping[str, Json] | None = None,
+) -> list[Problem]:
+    """What the server would refuse of ``items``, and likely slips (as warnings).
+
+    Only what would be written is looked at; a deployment by itself counts as a
+    creation. Fields that steps have yet to complete are left out.
+
+    Args:
+        items: deployments, or a plan's actions.
+        templates: each work pool's schema of job variables; pools that are
+            missing are nobody's problem here.
+        variables: Prefect variables that parameters refer to; None when they
+            were not looked up.
+    """
+    schemas = Schemas()
+    problems: list[Problem] = []
+    for item in items:
+        if isinstance(item, Deployment):
+            problems += _creation(item, templates, variables, schemas)
+        elif isinstance(item, Create):
+            problems += _creation(item.desired, templates, variables, schemas)
+        elif isinstance(item, Update):
+            problems += _update(item, templates, variables, schemas)
+    return problems
+
+
+def _creation(
+    item: Deployment,
+    templates: Mapping[str, Mapping[str, Json]],
+    variables: Mapping[str, Json] | None,
+    schemas: Schemas,
+) -> Iterator[Problem]:
+    yield from _job_variables(item, templates, schemas, strict=False)
+    # What has to be computed is sent as an update, right after the creation.
+    processed = has_kinds(item.parameters)
+    yield from _parameters(item, variables, schemas, processed=processed)
+
+
+def _update(
+    action: Update,
+    templates: Mapping[str, Mapping[str, Json]],
+    variables: Mapping[str, Json] | None,
+    schemas: Schemas,
+) -> Iterator[Problem]:
+    fields = {change.field for change in action.changes}
+    if "job_variables" in fields:
+        yield from _job_variables(action.desired, templates, schemas, strict=True)
+    elif not fields.isdisjoint(_PLACE):
+        # Not checked by the server now, but by the first run.
+        yield from _job_variables(action.desired, templates, schemas, strict=False)
+    if fields:
+        yield from _parameters(action.desired, variables, schemas, processed=True)
+
+
+def _job_variables(
+    item: Deployment,
+    templates: Mapping[str, Mapping[str, Json]],
+    schemas: Schemas,
+    *,
+    strict: bool,
+) -> Iterator[Problem]:
+    schema = templates.get(item.work_pool or "")
+    given = item.job_variables
+    if not schema or not given or {"job_variables", "work_pool"} & set(item.unknown):
+        return
+    validator = schemas.job_variables(item.work_pool or "", schema, strict=strict)
+    pool = f"work pool {item.work_pool!r}"
+    yield from _complaints(item, "job_variables", validator, given, pool)
+    known = schema.get("properties")
+    if isinstance(known, dict) and known:
+        for name in given:
+            close = nearest(name, known) if name not in known else None
+            if close is not None:
+                yield _problem(
+                    item,
+                    f"job variable {name!r} means nothing to {pool}",
+                    f"did you mean {close!r}?",
+                    warning=True,
+                )
+
+
+def _parameters(
+    item: Deployment,
+    variables: Mapping[str, Json] | None,
+    schemas: Schemas,
+    *,
+    processed: bool,
+) -> Iterator[Problem]:
+    if not item.parameters or "parameters" in item.unknown:
+        return
+    if variables is not None and has_kinds(item.parameters):
+        for name in workspace_variables([item]):
+            if name not in variables:
+                yield _problem(
+                    item, f"parameters use the Prefect variable {name!r}, which does not exist"
+                )
+    if not item.enforce_parameter_schema or not item.parameter_schema:
+        return
+    validator = schemas.parameters(item.parameter_schema, processed=processed)
+    given = hydrated(item.parameters, variables or {}) if processed else item.parameters
+    yield from _complaints(item, "parameters", validator, given, "the flow")
+
+
+def _complaints(
+    item: Deployment, field: str, validator: Any, given: Json, owner: str
+) -> Iterator[Problem]:
+    # Tuples are arrays to the server, and its JSON is what it sees.
+    for error in _errors(validator, given):
+        if error.instance is UNKNOWN:
+            continue
+        message, hint = complaint(error, field, owner)
+        yield _problem(item, message, hint)
+
+
+def _errors(validator: Any, given: Json) -> list[Any]:
+    """Every way in which ``given`` breaks the schema; none when the schema itself is broken."""
+    if validator is None:
+        return []
+    try:
+        return list(validator.iter_errors(_plain(given)))
+    except Exception:  # noqa: BLE001 - a schema nobody can follow is the server's to refuse
+        return []
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _problem(
+    item: Deployment, message: str, hint: str | None = None, *, warning: bool = False
+) -> Problem:
+    return Problem(
+        f"{item.full_name}: {message}",
+        where=item.where,
+        hint=hint,
+        severity="warning" if warning else "error",
+    )

@@ -1,0 +1,146 @@
+"""A schema's complaint in plain words, without the value that it is about."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow.plan.wording import value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitops_flow.model import Json
+
+_TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+_MOST = 8
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The valid word that ``word`` was probably meant to be, if any is close."""
+    found = difflib.get_close_matches(str(word), [str(each) for each in words], n=1, cutoff=0.7)
+    return found[0] if found else None
+
+
+def complaint(error: Any, field: str, owner: str) -> tuple[str, str | None]:
+    """What a ``jsonschema`` error says, as message and hint.
+
+    Args:
+        error: its ValidationError.
+        field: the deployment's field, with which the path starts.
+        owner: who wants it so, such as ``work pool 'p'``.
+    """
+    inner = _deepest(error)
+    path = _path(field, inner.absolute_path)
+    if inner.validator == "additionalProperties" and isinstance(inner.schema, dict):
+        known = list(inner.schema.get("properties") or {})
+        extra = [name for name in inner.instance if name not in known]
+        close = nearest(extra[0], known) if extra else None
+        names = ", ".join(repr(name) for name in extra[:_MOST])
+        return f"{path}: unknown to {owner}: {names}", close and f"did you mean {close!r}?"
+    there = kind_of(inner.instance)
+    expected = _expected(inner.validator, inner.validator_value)
+    return f"{path}: {owner} expects {expected}, not {there}", _hint(inner)
+
+
+def kind_of(value: Json) -> str:
+    """What sort of value it is; never the value."""
+    if isinstance(value, str) and "{{" in value:
+        return "a placeholder, which is text"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (str, "text"),
+        (int, "a whole number"),
+        (float, "a number"),
+        (dict, "a mapping"),
+        ((list, tuple), "a list"),
+    )
+    return next((name for kind, name in kinds if isinstance(value, kind)), type(value).__name__)
+
+
+def _deepest(error: Any) -> Any:
+    """The error inside a choice that lies deepest, if there is one below the choice itself."""
+    while error.context:
+        below = max(error.context, key=lambda each: len(each.absolute_path))
+        if len(below.absolute_path) <= len(error.absolute_path):
+            break
+        error = below
+    return error
+
+
+def _path(field: str, parts: Iterable[str | int]) -> str:
+    text = field
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text
+
+
+def _expected(validator: str, wanted: Json) -> str:
+    if validator == "type":
+        return _either(_TYPES.get(each) or str(each) for each in _listed(wanted))
+    if validator == "enum":
+        return f"one of {_values(wanted)}"
+    if validator == "const":
+        return value_text(wanted)
+    if validator in ("anyOf", "oneOf"):
+        return _either(_described(each) for each in wanted)
+    limits = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+        "minLength": "a length of at least",
+        "maxLength": "a length of at most",
+        "minItems": "a number of items of at least",
+        "maxItems": "a number of items of at most",
+        "pattern": "a text that matches",
+        "multipleOf": "a multiple of",
+    }
+    return f"{limits.get(validator, f'what its schema says of {validator}:')} {value_text(wanted)}"
+
+
+def _described(schema: Json) -> str:
+    if not isinstance(schema, dict):
+        return "another value"
+    if "type" in schema:
+        return _either(_TYPES.get(each) or str(each) for each in _listed(schema["type"]))
+    if "enum" in schema:
+        return f"one of {_values(schema['enum'])}"
+    if "const" in schema:
+        return value_text(schema["const"])
+    if "$ref" in schema:
+        return f"a {str(schema['$ref']).rpartition('/')[2]}"
+    return "what its schema says"
+
+
+def _hint(error: Any) -> str | None:
+    if isinstance(error.instance, str) and "{{" in error.instance:
+        return "the server checks the text as it stands; write the value, or make it part of a text"
+    if error.validator == "enum" and isinstance(error.instance, str):
+        close = nearest(error.instance, [each for each in error.validator_value if each])
+        return close and f"did you mean {close!r}?"
+    return None
+
+
+def _either(words: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(words))
+
+
+def _values(values: Json) -> str:
+    shown = ", ".join(value_text(each) for each in values[:_MOST])
+    return f"{shown}, ..." if len(values) > _MOST else shown
+
+
+def _listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [value]

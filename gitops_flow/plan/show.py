@@ -1,0 +1,203 @@
+"""A plan's actions as lines to print: what differs, reduced to the parts that do, masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gitops_flow.model import PULL_STEP
+from gitops_flow.plan.actions import Create, Delete, Update
+from gitops_flow.plan.wording import (
+    automation_text,
+    masked_value,
+    schedule_text,
+    step_text,
+    value_text,
+)
+from gitops_flow.redact import is_secret_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gitops_flow.model import Deployment, Json
+    from gitops_flow.plan.actions import Action
+    from gitops_flow.plan.fields import FieldChange
+
+_KNOWN_LATER = "known after build"
+_MISSING = object()
+_MAPPINGS = ("parameters", "job_variables", "concurrency_options", "parameter_schema")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One value that differs: a dotted path, and its texts; None where there is no value.
+
+    No secrets are in it, and each text is one printable line.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+def lines(action: Action) -> tuple[Line, ...]:
+    """What ``action`` changes; a few telling values of what is created or deleted."""
+    if isinstance(action, Update):
+        return tuple(_update(action))
+    if isinstance(action, Create):
+        return tuple(Line(path, None, text) for path, text in _outline(action.desired))
+    if isinstance(action, Delete):
+        return tuple(Line(path, text, None) for path, text in _outline(action.live))
+    return ()
+
+
+def masked(change: FieldChange) -> FieldChange:
+    """``change`` with mappings reduced to the keys that differ, and without secrets."""
+    before, after = change.before, change.after
+    if isinstance(before, dict) and isinstance(after, dict):
+        before, after = _reduced(before, after)
+    secret = is_secret_key(change.field)
+    return replace(change, before=masked_value(before, secret), after=masked_value(after, secret))
+
+
+def _reduced(one: dict[str, Json], other: dict[str, Json]) -> tuple[Json, Json]:
+    left, right = {}, {}
+    for key in sorted({*one, *other}, key=str):
+        a, b = one.get(key, _MISSING), other.get(key, _MISSING)
+        if a == b and type(a) is type(b):
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            a, b = _reduced(a, b)
+        left.update({} if a is _MISSING else {key: a})
+        right.update({} if b is _MISSING else {key: b})
+    return left, right
+
+
+def _update(action: Update) -> Iterator[Line]:
+    for change in action.changes:
+        yield from _change(change)
+    for added in action.schedules.add:
+        yield Line(_label("schedules", added.slug), None, schedule_text(added))
+    for pair in action.schedules.change:
+        # What the manifest does not say stays as it is.
+        active = pair.live.active if pair.desired.active is None else pair.desired.active
+        spec = pair.live.spec if pair.spec is None else pair.spec
+        after = replace(pair.desired, active=active, spec=spec)
+        if pair.desired.slug not in (None, pair.live.slug):
+            yield Line("schedules.slug", pair.live.slug, pair.desired.slug)
+        before_text, after_text = schedule_text(pair.live), schedule_text(after)
+        if before_text != after_text:
+            yield Line(_label("schedules", pair.live.slug), before_text, after_text)
+    for gone in action.schedules.remove:
+        yield Line(_label("schedules", gone.slug), schedule_text(gone), None)
+    yield from _triggers(action)
+
+
+def _triggers(action: Update) -> Iterator[Line]:
+    diff = action.automations
+    for suspect in diff.suspects:
+        yield Line(
+            _label("triggers", suspect.name),
+            automation_text(suspect),
+            "deleted if prefect deploy made it",
+        )
+    for added in diff.add:
+        yield Line(_label("triggers", added.name), None, automation_text(added))
+    for pair in diff.change:
+        before, after = automation_text(pair.live), automation_text(pair.desired)
+        if before == after:
+            before, after = f"{before} (as it is)", f"{after} (rewritten)"
+        yield Line(_label("triggers", pair.desired.name), before, after)
+    for gone in diff.remove:
+        yield Line(_label("triggers", gone.name), automation_text(gone), None)
+
+
+def _label(part: str, name: str | None) -> str:
+    return part if name is None else f"{part}[{value_text(name)}]"
+
+
+def _change(change: FieldChange) -> Iterator[Line]:
+    if change.unknown:
+        before = None if change.before is None else value_text(masked_value(change.before))
+        yield Line(change.field, before, _KNOWN_LATER)
+    elif change.field == "tags":
+        gone = [tag for tag in change.before if tag not in change.after]
+        new = [tag for tag in change.after if tag not in change.before]
+        yield Line("tags", _joined(gone), _joined(new))
+    elif change.field == "pull_steps":
+        yield from _steps(change.before or (), change.after or ())
+    elif change.field in _MAPPINGS:
+        yield from _tree(change.field, change.before, change.after, secret=False)
+    else:
+        yield Line(change.field, _text(change.before), _text(change.after))
+
+
+def _joined(tags: Sequence[str]) -> str | None:
+    return ", ".join(value_text(tag) for tag in tags) or None
+
+
+def _text(value: Json) -> str | None:
+    return None if value is None else value_text(masked_value(value))
+
+
+def _tree(path: str, before: Json, after: Json, *, secret: bool) -> Iterator[Line]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}, key=str):
+            one, other = before.get(key, _MISSING), after.get(key, _MISSING)
+            if one == other and type(one) is type(other):
+                continue
+            hidden = secret or is_secret_key(str(key))
+            yield from _tree(f"{path}.{value_text(str(key))}", one, other, secret=hidden)
+    elif isinstance(before, dict) and before and after is _MISSING:
+        yield from _tree(path, before, {}, secret=secret)
+    elif isinstance(after, dict) and after and before is _MISSING:
+        yield from _tree(path, {}, after, secret=secret)
+    else:
+        texts = (
+            None if value is _MISSING else value_text(masked_value(value, secret))
+            for value in (before, after)
+        )
+        yield Line(path, *texts)
+
+
+def _steps(before: Sequence[dict[str, Json]], after: Sequence[dict[str, Json]]) -> Iterator[Line]:
+    for number in range(max(len(before), len(after))):
+        one = before[number] if number < len(before) else None
+        other = after[number] if number < len(after) else None
+        if one == other:
+            continue
+        path = f"pull_steps[{number}]"
+        name = next(iter(one), None) if one else None
+        if one and other and list(one) == list(other) == [name]:
+            yield from _inputs(f"{path} {name}", one, other, str(name))
+        else:
+            texts = (None if step is None else step_text(step) for step in (one, other))
+            yield Line(path, *texts)
+
+
+def _inputs(
+    path: str, before: dict[str, Json], after: dict[str, Json], name: str
+) -> Iterator[Line]:
+    one, other = before[name], after[name]
+    if name == PULL_STEP and isinstance(one, dict) and isinstance(other, dict):
+        # Where the code came from is told by the commit.
+        one, other = ({k: v for k, v in each.items() if k != "source"} for each in (one, other))
+    yield from _tree(path, one, other, secret=False)
+
+
+def _outline(item: Deployment) -> Iterator[tuple[str, str]]:
+    if item.entrypoint:
+        yield "entrypoint", value_text(item.entrypoint)
+    if item.work_pool:
+        queue = f"/{item.work_queue}" if item.work_queue else ""
+        yield "work_pool", value_text(f"{item.work_pool}{queue}")
+    for number, step in enumerate(item.pull_steps or ()):
+        yield f"pull_steps[{number}]", step_text(step)
+    for schedule in item.schedules:
+        yield _label("schedules", schedule.slug), schedule_text(schedule)
+    for automation in item.automations:
+        yield _label("triggers", automation.name), automation_text(automation)
+    if item.paused:
+        yield "paused", "true"
+    for field in item.unknown:
+        yield field, _KNOWN_LATER
