@@ -181,7 +181,10 @@ class _Run:
         name = call.name.replace(":", ".")
         if (function := self._known.get(name)) is not None:
             with contextlib.chdir(here.cwd):
-                return _After(function(call.inputs), here.cwd)
+                try:
+                    return _After(function(call.inputs), here.cwd)
+                except (TypeError, ValueError) as error:
+                    raise Failed(f"its inputs do not fit: {error}") from None
         if name == PULL_STEP:
             raise Failed(
                 "pull_code is what a worker runs; it does nothing useful before a deploy",

@@ -140,7 +140,9 @@ def _load(name: str, requires: list[str], notes: dict[str, Any]) -> Any:
     """The function ``name``; what it requires is installed if something is not there."""
     try:
         for package in requires:
-            importlib.import_module(_module_of(package))
+            if not (module := _module_of(package)).isidentifier():
+                raise ImportError(f"{package} is an address")
+            importlib.import_module(module)
         return _function(name)
     except ImportError:
         if not requires:

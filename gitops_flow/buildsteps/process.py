@@ -79,10 +79,10 @@ def finish(
         close(process)
 
 
-def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
-    """SIGTERM to the process and what it started, and after ``grace`` seconds SIGKILL."""
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the process and what it started, and after ``GRACE`` seconds SIGKILL."""
     try:
-        deadline = time.monotonic() + grace
+        deadline = time.monotonic() + GRACE
         _signal(process, signal.SIGTERM)
         while time.monotonic() < deadline:
             ended = process.poll() is not None
