@@ -6,12 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST_ARGS ?=
+CORPUS ?=
+CORPUS_ARGS ?=
 # The extras of each kind of installation.
 DEMO_EXTRAS := prefect
 TEST_EXTRAS := prefect,controller,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pytest bench constraints clean
+.PHONY: help demo test check pytest bench corpus constraints clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -33,6 +35,10 @@ pytest: $(VENV)/installed-test ## Only the tests (JOBS=2, PYTEST_ARGS=...)
 
 bench: $(VENV)/installed-test ## Measure against git and Prefect, side by side
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+corpus: $(VENV)/installed-test ## Compare with prefect deploy, for every manifest of a folder (CORPUS=...)
+	@test -n "$(CORPUS)" || { echo "make: name the folder: make corpus CORPUS=path/to/folder" >&2; exit 2; }
+	@$(BIN)/python -m tools.corpus $(CORPUS_ARGS) "$(CORPUS)"
 
 # The interpreter is looked for only when .venv has to be made. One without venv
 # or ensurepip (Debian splits them off) is passed over while another will do.

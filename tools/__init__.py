@@ -1,0 +1,1 @@
+"""What developers of the project run beside its tests."""
