@@ -258,7 +258,7 @@ REFUSED = {
     "no such method": (
         "class Jobs:\n    def runs(self): ...",
         "Jobs.run",
-        "flows/etl.py: there is no 'Jobs.run' in this file (did you mean 'Jobs.runs'?)",
+        "flows/etl.py:1: there is no 'Jobs.run' in this file (did you mean 'Jobs.runs'?)",
     ),
     "no such class": ("x = 1", "Jobs.run", "flows/etl.py: there is no 'Jobs.run' in this file"),
     "syntax": (
@@ -289,7 +289,7 @@ REFUSED = {
         "f",
         (
             "flows/etl.py:2: 'f' is computed when the code runs "
-            "(define it with @flow, or as flow(function))"
+            "(define it with @flow, or as flow(function), or set flow_name: in the manifest)"
         ),
     ),
     "computed name": (
@@ -310,7 +310,7 @@ REFUSED = {
         "f",
         (
             "flows/etl.py: 'f' is imported from 'library.flows.f', which is not in the repository "
-            "(name the file that defines the flow)"
+            "(name the file that defines the flow, or set flow_name: in the manifest)"
         ),
     ),
     "goes round in circles": (
@@ -322,7 +322,7 @@ REFUSED = {
         "from .etl import f",
         "f",
         (
-            "flows/etl.py: 'f' is imported from 'etl.f', which is not in the repository "
+            "flows/etl.py: 'f' is imported from 'etl.f', where it is not "
             "(name the file that defines the flow)"
         ),
     ),
@@ -421,7 +421,6 @@ def test_infinite_default_is_left_out_since_json_has_none() -> None:
         "x: int\n    @field_validator('x', mode='plain')\n    def c(cls, v): ...",
         "x: int\n    def __get_pydantic_json_schema__(self): ...",
         "x: int = compute()",
-        "x: Missing",
         "for x in range(3): pass",
     ],
 )
@@ -433,6 +432,17 @@ def test_class_that_running_could_change_is_permissive(body: str) -> None:
     info = read(source)
     assert info.parameter_schema["properties"]["a"] == {"title": "a", "position": 0}
     assert len(info.notes) == 1
+
+
+def test_field_of_a_type_that_is_not_known_takes_any_value_and_is_noted() -> None:
+    info = read(
+        "from pydantic import BaseModel\nfrom prefect import flow\nfrom library import Frame\n"
+        "class M(BaseModel):\n    x: Frame\n    y: int\n@flow\ndef f(a: M): ..."
+    )
+    model = info.parameter_schema["definitions"]["M"]
+    assert model["properties"] == {"x": {"title": "X"}, "y": {"title": "Y", "type": "integer"}}
+    assert model["required"] == ["y"]
+    assert info.notes == ("flows/etl.py:5: field 'x': its type is only known when the code runs",)
 
 
 def test_type_checking_imports_are_not_there_at_run_time() -> None:
@@ -486,7 +496,7 @@ def test_nothing_in_the_source_is_run(signature: str, tmp_path: Path) -> None:
     )
     info = read(source)
     assert not Path(made).exists()
-    assert info.notes
+    assert "default" not in info.parameter_schema["properties"]["a"]
 
 
 def test_values_that_names_multiply_end_in_bounded_time() -> None:

@@ -1,27 +1,19 @@
-"""What a flow's source says about it: name, description, version and parameters.
+"""What a flow says about itself: name, description, version and parameters.
 
-The code is parsed, never imported or run.
+The code is parsed, never imported or run; only :func:`ask` has it imported, by
+the user's own Python. Loading this module loads neither Pydantic nor a parser.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-import warnings
-from typing import TYPE_CHECKING, Any
-
-from gitops_flow.errors import FlowError
-from gitops_flow.flows import classes, docstring, schema
-from gitops_flow.flows.evaluate import Evaluator, Unknown
-from gitops_flow.flows.locate import Found, locate
-from gitops_flow.model import FlowInfo
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["read"]
+    from gitops_flow.model import FlowInfo
 
-_BANNED = re.compile(r"[/%&><]")
+__all__ = ["read"]
 
 
 def read(
@@ -40,73 +32,6 @@ def read(
         FlowError: when the flow is not there, is not a flow, or its name is
             computed and none is given.
     """
-    with warnings.catch_warnings():
-        # Pydantic warns of what the user's classes do; that is not for a deploy to say.
-        warnings.simplefilter("ignore")
-        return _describe(locate(read_file, entrypoint), flow_name)
+    from gitops_flow.flows import reading
 
-
-def _describe(found: Found, flow_name: str | None) -> FlowInfo:
-    evaluator = Evaluator(found.module, classes.make)
-    notes: list[str] = []
-    name = _name(found, evaluator, flow_name, notes)
-    document = classes.document_of(ast.get_docstring(found.function, clean=False))
-    parameters = schema.read(found.function, evaluator, found.module.path)
-    if not found.same_signature:
-        why = f"{found.where}: a decorator may change the parameters; any value is accepted"
-        parameters = schema.unsure(parameters, why)
-    described, vague = schema.schema_of(parameters, docstring.parameters(document))
-    notes += [each.note for each in parameters if each.note]
-    notes += [f"{found.where}: parameter {each!r}: any value is accepted" for each in vague]
-    return FlowInfo(
-        name=name,
-        description=_text(found, evaluator, "description", notes) or document or None,
-        version=_text(found, evaluator, "version", notes),
-        parameter_schema=described,
-        notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def _name(found: Found, evaluator: Evaluator, given: str | None, notes: list[str]) -> str:
-    option = found.options.get("name")
-    name: Any = None
-    known = found.is_flow
-    if known and option is not None:
-        try:
-            name = evaluator.value(option)
-        except Unknown:
-            known = False
-    if not known:
-        if given:
-            return _checked(given, found)
-        if not found.is_flow and found.same_signature:
-            message = f"{found.function.name!r} is not a flow"
-            raise FlowError(message, where=found.where, hint="decorate it with @flow")
-        raise FlowError(
-            f"the name of flow {found.function.name!r} is only known when the code runs",
-            where=found.where,
-            hint="set flow_name: in the manifest",
-        )
-    name = str(name) if name else found.function.name.replace("_", "-")
-    if given and given != name:
-        notes.append(f"{found.where}: the code names the flow {name!r}, so flow_name has no effect")
-    return _checked(name, found)
-
-
-def _checked(name: str, found: Found) -> str:
-    if bad := _BANNED.search(name):
-        message = f"the flow's name {name!r} holds {bad.group()!r}"
-        raise FlowError(message, where=found.where, hint="a name has none of / % & > <")
-    return name
-
-
-def _text(found: Found, evaluator: Evaluator, option: str, notes: list[str]) -> str | None:
-    node = found.options.get(option)
-    if node is None:
-        return None
-    try:
-        value = evaluator.value(node)
-    except Unknown:
-        notes.append(f"{found.where}: the {option} is only known when the code runs")
-        return None
-    return value if isinstance(value, str) and value else None
+    return reading.read(read_file, entrypoint, flow_name=flow_name)

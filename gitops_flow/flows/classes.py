@@ -1,61 +1,83 @@
 """Classes as Pydantic sees them, made from their syntax: fields, members, defaults.
 
 Methods are left out. What a method could change about the schema makes the
-class Unknown.
+class Unknown; what it could change about an instance makes instances so.
 """
 
 from __future__ import annotations
 
+import abc
 import ast
 import dataclasses
 import enum
 import inspect
 import types
+import typing
 from typing import TYPE_CHECKING, Any
 
 import pydantic
+import pydantic.dataclasses
+import typing_extensions
 
-from gitops_flow.flows.evaluate import Evaluator, Unknown
+from gitops_flow.flows import bodies
+from gitops_flow.flows.libraries import BaseSettings, Unknown
+from gitops_flow.flows.scope import Made, module_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from gitops_flow.flows.evaluate import Evaluator
 
-# In no way importable, so that Pydantic finds no namespace of ours by it.
-_MODULE = "<read from source>"
+_TYPED_DICTS = (typing.TypedDict, typing_extensions.TypedDict)
+_NAMED_TUPLES = (typing.NamedTuple, typing_extensions.NamedTuple)
+# Beside an enumeration: what its members are.
+_MEMBER_TYPES = (str, int, float, bytes)
 _TELLING = (
     "__get_pydantic_core_schema__",
     "__get_pydantic_json_schema__",
+    "__get_validators__",
     "__modify_schema__",
     "__new__",
     "_generate_next_value_",
     "__init_subclass__",
     "__pydantic_init_subclass__",
+    "__class_getitem__",
+    "model_json_schema",
+    "settings_customise_sources",
 )
+_ACTING = ("__init__", "__post_init__", "model_post_init", "__setattr__", "__getattribute__")
+_PASSIVE = ("property", "classmethod", "staticmethod", "cached_property", "abstractmethod")
 
 
-def make(node: ast.ClassDef, evaluator: Evaluator) -> Any:
+def make(node: ast.ClassDef, evaluator: Evaluator) -> Made:
     """The class that ``node`` describes.
 
     Raises:
         Unknown: when running the code could make it another.
     """
-    bases = tuple(evaluator.value(base) for base in node.bases)
-    if node.keywords:
-        raise Unknown
+    bases = tuple(_base(base, evaluator) for base in node.bases)
+    options = _options(node, evaluator)
     decorator = _decorator(node, evaluator)
-    namespace: dict[str, Any] = {"__module__": _MODULE, "__qualname__": node.name}
+    is_enum = any(isinstance(base, type) and issubclass(base, enum.Enum) for base in bases)
+    kind = _kind(bases, decorator, evaluator)
+    if options and kind not in ("model", "typed dictionary"):
+        raise Unknown
+    exact = _acts(node, kind)
+    namespace: dict[str, Any] = {
+        "__module__": module_name(evaluator.module),
+        "__qualname__": node.name,
+    }
     document = ast.get_docstring(node, clean=False)
     if document is not None:
         namespace["__doc__"] = document
-    if any(isinstance(base, type) and issubclass(base, enum.Enum) for base in bases):
-        members = dict(_members(node, evaluator))
-        return types.new_class(node.name, bases, {}, lambda ns: _fill(ns, namespace, members))
-    if bases and not all(_is_plain_data(base) for base in bases):
-        raise Unknown
-    fields, annotations = _fields(node, evaluator)
-    namespace["__annotations__"] = annotations
-    made = types.new_class(node.name, bases, {}, lambda ns: _fill(ns, namespace, fields))
-    return decorator(made) if decorator else made
+    body = bodies.members(node, evaluator) if is_enum else bodies.fields(node, evaluator, kind)
+    if not is_enum:
+        namespace["__annotations__"] = body.annotations
+    described = _takes_docstrings(bases, body)
+    made = types.new_class(node.name, bases, options, lambda ns: _fill(ns, namespace, body.values))
+    if described:
+        _describe(made, body.documents)
+    if decorator:
+        made = decorator(made)
+    return Made(made, exact=exact, written=body.written)
 
 
 def _fill(into: Any, *parts: dict[str, Any]) -> None:
@@ -65,10 +87,67 @@ def _fill(into: Any, *parts: dict[str, Any]) -> None:
             into[name] = value
 
 
-def _is_plain_data(base: Any) -> bool:
-    if base is pydantic.BaseModel or base is object:
-        return True
-    return isinstance(base, type) and base.__module__ == _MODULE
+def _base(node: ast.expr, evaluator: Evaluator) -> Any:
+    base = evaluator.guarded(node, annotation=False)
+    if isinstance(base, typing.ForwardRef):
+        raise Unknown
+    return base
+
+
+def _options(node: ast.ClassDef, evaluator: Evaluator) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for each in node.keywords:
+        if each.arg is None or each.arg == "metaclass":
+            if each.arg and ast.unparse(each.value) in ("ABCMeta", "abc.ABCMeta"):
+                continue
+            raise Unknown
+        options[each.arg] = evaluator.value(each.value)
+    return options
+
+
+def _kind(bases: tuple[Any, ...], decorator: Any, evaluator: Evaluator) -> bodies.Kind:
+    """What sort of class it is.
+
+    Raises:
+        Unknown: when a base is neither from the source nor known.
+    """
+    kinds: set[bodies.Kind] = set()
+    for base in bases:
+        if base in _TYPED_DICTS or typing_extensions.is_typeddict(base):
+            kinds.add("typed dictionary")
+        elif base in _NAMED_TUPLES:
+            kinds.add("named tuple")
+        elif isinstance(base, type) and issubclass(base, enum.Enum):
+            kinds.add("enumeration")
+        elif _is_model(base, evaluator):
+            kinds.add("model")
+        elif typing.get_origin(base) is not typing.Generic:
+            kinds.add(_plain(base, evaluator))
+    kinds.discard("plain")
+    if any(base in _MEMBER_TYPES for base in bases) and kinds != {"enumeration"}:
+        raise Unknown
+    if len(kinds) > 1:
+        raise Unknown
+    kind = kinds.pop() if kinds else "plain"
+    return "data" if kind == "plain" and decorator else kind
+
+
+def _is_model(base: Any, evaluator: Evaluator) -> bool:
+    if not isinstance(base, type) or not issubclass(base, pydantic.BaseModel):
+        return False
+    origin = getattr(base, "__pydantic_generic_metadata__", {}).get("origin") or base
+    known = (pydantic.BaseModel, pydantic.RootModel, BaseSettings)
+    if origin not in known and not evaluator.scope.is_made(origin):
+        raise Unknown
+    return True
+
+
+def _plain(base: Any, evaluator: Evaluator) -> bodies.Kind:
+    if base in (object, abc.ABC, *_MEMBER_TYPES):
+        return "plain"
+    if not evaluator.scope.is_made(base):
+        raise Unknown
+    return "data" if dataclasses.is_dataclass(base) else "plain"
 
 
 def _decorator(node: ast.ClassDef, evaluator: Evaluator) -> Any:
@@ -86,56 +165,30 @@ def _decorator(node: ast.ClassDef, evaluator: Evaluator) -> Any:
     found = evaluator.value(decorator)
     if found is enum.unique:
         return None
-    if found is not dataclasses.dataclass:
-        raise Unknown
-    return dataclasses.dataclass(**options)
+    if found is dataclasses.dataclass or found is pydantic.dataclasses.dataclass:
+        return found(**options)
+    raise Unknown
 
 
-def _members(node: ast.ClassDef, evaluator: Evaluator) -> Iterator[tuple[str, Any]]:
-    for statement in _statements(node):
-        if isinstance(statement, ast.AnnAssign) and statement.value is None:
+def _acts(node: ast.ClassDef, kind: bodies.Kind) -> bool:
+    """Whether instances are what fields alone make them.
+
+    Raises:
+        Unknown: when a method may change the schema.
+    """
+    exact = True
+    for each in node.body:
+        if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        if each.name in _TELLING or any(map(_reshapes, each.decorator_list)):
             raise Unknown
-        [target] = statement.targets
-        if not isinstance(target, ast.Name):
-            raise Unknown
-        yield target.id, evaluator.value(statement.value)
-
-
-def _fields(node: ast.ClassDef, evaluator: Evaluator) -> tuple[dict[str, Any], dict[str, Any]]:
-    values: dict[str, Any] = {}
-    annotations: dict[str, Any] = {}
-    for statement in _statements(node):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            name = statement.target.id
-            if name.startswith("_"):
-                continue
-            annotations[name] = evaluator.annotation(statement.annotation)
-            if statement.value is not None:
-                values[name] = evaluator.value(statement.value)
-        elif (
-            isinstance(statement, ast.Assign)
-            and len(statement.targets) == 1
-            and isinstance(statement.targets[0], ast.Name)
+        if kind == "enumeration" and any(
+            isinstance(inner, ast.Attribute) and inner.attr == "_value_" for inner in ast.walk(each)
         ):
-            if not statement.targets[0].id.startswith("_"):
-                values[statement.targets[0].id] = evaluator.value(statement.value)
-        else:
             raise Unknown
-    return values, annotations
-
-
-def _statements(node: ast.ClassDef) -> Iterator[ast.stmt]:
-    """The body without docstrings, ``pass`` and the methods that do not matter."""
-    for statement in node.body:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            if statement.name in _TELLING or any(map(_reshapes, statement.decorator_list)):
-                raise Unknown
-        elif not isinstance(statement, ast.Pass) and not (
-            isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        ):
-            yield statement
+        passive = all(_last_name(decorator) in _PASSIVE for decorator in each.decorator_list)
+        exact = exact and passive and each.name not in _ACTING
+    return exact
 
 
 def _reshapes(decorator: ast.expr) -> bool:
@@ -147,6 +200,33 @@ def _reshapes(decorator: ast.expr) -> bool:
         or (each.arg == "mode" and getattr(each.value, "value", None) == "plain")
         for each in decorator.keywords
     )
+
+
+def _last_name(node: ast.expr) -> str:
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _takes_docstrings(bases: tuple[Any, ...], body: bodies.Body) -> bool:
+    """Whether texts below fields describe them; Pydantic itself would look for a source."""
+    said = False
+    for base in reversed(bases):
+        said = getattr(base, "__reads_texts__", said)
+    config = body.values.get("model_config")
+    if isinstance(config, dict) and "use_attribute_docstrings" in config:
+        config = dict(config)
+        said = bool(config.pop("use_attribute_docstrings"))
+        body.values["model_config"] = config
+        body.values["__reads_texts__"] = said
+        body.annotations["__reads_texts__"] = typing.ClassVar[bool]
+    return said
+
+
+def _describe(model: Any, documents: dict[str, str]) -> None:
+    for name, field in model.model_fields.items():
+        if field.description is None and name in documents:
+            field.description = inspect.cleandoc(documents[name])
+    model.model_rebuild(force=True, raise_errors=False)
 
 
 def document_of(docstring: str | None) -> str | None:

@@ -8,88 +8,46 @@ whatever the user's own code would have to be run for is Unknown.
 from __future__ import annotations
 
 import ast
-import collections
-import collections.abc
-import dataclasses
 import datetime
-import decimal
 import enum
-import ipaddress
-import operator
-import pathlib
-import re
 import typing
-import uuid
-import zoneinfo
 from typing import TYPE_CHECKING, Any
 
-import pydantic
 import typing_extensions
 
-from gitops_flow.flows.module import Imported
+from gitops_flow.flows import libraries, operators
+from gitops_flow.flows.libraries import Unbound, Unknown
+from gitops_flow.flows.module import Imported, Module
+from gitops_flow.flows.program import Symbol
 
 if TYPE_CHECKING:
-    from gitops_flow.flows.module import Module
+    from collections.abc import Iterator
 
-_BUILTINS: dict[str, Any] = {
-    each.__name__: each
-    for each in (bool, bytes, dict, float, frozenset, int, list, object, set, str, tuple)
-}
-# Calling these makes a value and does nothing else; none takes a type as text.
-_MAKERS: set[Any] = {
-    *(bool, dict, float, frozenset, int, list, set, str, tuple),
-    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone),
-    *(decimal.Decimal, pathlib.Path, pathlib.PurePath, pathlib.PurePosixPath, uuid.UUID),
-    *(pydantic.Field, pydantic.ConfigDict, pydantic.SecretStr, pydantic.SecretBytes),
-    *(pydantic.conint, pydantic.confloat, pydantic.constr, pydantic.conbytes),
-    *(pydantic.condecimal, pydantic.condate, pydantic.StringConstraints),
-    *(enum.auto, dataclasses.field, zoneinfo.ZoneInfo),
-}
-_NAMES: dict[str, Any] = {
-    "typing": typing,
-    "typing_extensions": typing_extensions,
-    "collections.abc": collections.abc,
-    "pydantic": pydantic,
-    "pydantic.types": pydantic.types,
-    "pydantic.fields": pydantic.fields,
-    "collections": (collections, ("OrderedDict", "defaultdict", "deque", "Counter")),
-    "datetime": (datetime, ("date", "datetime", "time", "timedelta", "timezone", "UTC")),
-    "decimal": (decimal, ("Decimal",)),
-    "enum": (enum, ("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "auto", "unique")),
-    "ipaddress": (ipaddress, ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
-    "dataclasses": (dataclasses, ("dataclass", "field")),
-    "pathlib": (pathlib, ("Path", "PurePath", "PurePosixPath", "PosixPath")),
-    "re": (re, ("Pattern",)),
-    "uuid": (uuid, ("UUID",)),
-    "zoneinfo": (zoneinfo, ("ZoneInfo",)),
-}
-_ARITHMETIC: dict[type[ast.operator], Any] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-}
-_LARGEST = 10**18
-# Names that stand for names can make a small file mean a large value.
-_DEEPEST = 30
-_LONGEST = 100_000
+    from gitops_flow.flows.scope import Scope
 
-
-class Unknown(Exception):  # noqa: N818 - an answer, not a failure
-    """The value depends on something that only running the code would tell."""
+_LITERAL = (typing.Literal, typing_extensions.Literal)
+_ANNOTATED = (typing.Annotated, typing_extensions.Annotated)
+# Types that are only equal to themselves: the same name must give the same one.
+_IDENTITY = (type, typing.TypeVar, typing.NewType, typing_extensions.TypeAliasType)
+# What Prefect's own module, in which text inside types ends up, happens to call things.
+_BARE = Module(
+    "",
+    {
+        "typing": [Imported("typing", None)],
+        "t": [Imported("typing", None)],
+        "pydantic": [Imported("pydantic", None)],
+    },
+)
 
 
 class Evaluator:
-    """Values of expressions in one module. ``make_class`` builds its classes, from syntax."""
+    """Values of expressions in one module; ``scope`` holds what all modules share."""
 
-    def __init__(self, module: Module, make_class: Any) -> None:
-        self._module = module
-        self._make_class = make_class
-        self._classes: dict[str, Any] = {}
-        self._depth = 0
-        self._steps = 0
-        self._in_class = False
+    def __init__(self, module: Module, scope: Scope) -> None:
+        self.module = module
+        self.scope = scope
+        # Names of the class bodies that are being read.
+        self.locals: list[dict[str, Any]] = []
 
     def annotation(self, node: ast.expr) -> Any:
         """The type that an annotation stands for.
@@ -97,12 +55,19 @@ class Evaluator:
         Raises:
             Unknown: when only running the code would tell.
         """
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            try:
-                node = ast.parse(node.value.strip(), mode="eval").body
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                raise Unknown from None
-        return _no_text(self._guarded(node, annotation=True))
+        text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if text and self.module.future and not self.scope.in_class:
+            return self._bare(node)  # text in text
+        return no_text(self.guarded(_parsed(node) if text else node, annotation=True))
+
+    def bare_annotation(self, node: ast.expr) -> Any:
+        """What Pydantic makes of an annotation that could not be evaluated where it stands.
+
+        Raises:
+            Unknown: when it is more than builtin types.
+        """
+        text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        return self._bare(node) if text or self.module.future else self.annotation(node)
 
     def value(self, node: ast.expr) -> Any:
         """The value of a default or an argument.
@@ -110,38 +75,49 @@ class Evaluator:
         Raises:
             Unknown: when only running the code would tell.
         """
-        return self._guarded(node, annotation=False)
+        return self.guarded(node, annotation=False)
 
-    def _guarded(self, node: ast.expr, *, annotation: bool) -> Any:
-        self._depth += 1
-        self._steps += 1
-        try:
-            if self._depth > _DEEPEST or self._steps > _LONGEST:
-                raise Unknown
-            return self._evaluate(node, annotation)
-        except Unknown:
-            raise
-        except Exception:  # noqa: BLE001 - whatever a constructor objects to, we do not know it
-            raise Unknown from None
-        finally:
-            self._depth -= 1
+    def guarded(self, node: ast.expr, *, annotation: bool) -> Any:
+        """The value of an expression, in bounded time and depth."""
+        value = self._owner(node, annotation=annotation)
+        if isinstance(value, Module):
+            raise Unknown
+        return value
+
+    def _owner(self, node: ast.expr, *, annotation: bool) -> Any:
+        """As :meth:`guarded`, but it may be a module."""
+        with self.scope.step():
+            try:
+                return self._evaluate(node, annotation)
+            except Unknown:
+                raise
+            except Exception:  # noqa: BLE001 - whatever a constructor objects to, we do not know it
+                raise Unknown from None
+
+    def _bare(self, node: ast.expr) -> Any:
+        bare = self.scope.evaluator(_BARE)
+        return no_text(bare.guarded(_parsed(node), annotation=True))
 
     def _evaluate(self, node: ast.expr, annotation: bool) -> Any:
         match node:
             case ast.Constant():
-                if annotation and self._in_class and isinstance(node.value, str):
-                    return self.annotation(node)
-                return _modest(node.value)
+                if annotation and isinstance(node.value, str):
+                    return self.annotation(node) if self.scope.in_class else self._bare(node)
+                return operators.modest(node.value)
             case ast.Name():
-                return self._name(node.id, annotation)
+                return self.name(node.id, annotation)
             case ast.Attribute():
                 return self._attribute(node, annotation)
             case ast.Subscript():
-                return self._subscript(node)
+                return self._subscript(node, annotation)
             case ast.BinOp():
-                return self._operation(node, annotation)
-            case ast.UnaryOp(op=ast.USub()):
-                return -_number(self.value(node.operand))
+                left = self.guarded(node.left, annotation=annotation)
+                right = self.guarded(node.right, annotation=annotation)
+                if isinstance(node.op, ast.BitOr) and annotation:
+                    return no_text(left) | no_text(right)
+                return operators.binary(node.op, left, right)
+            case ast.UnaryOp():
+                return operators.unary(node.op, self.value(node.operand))
             case ast.Call():
                 return self._call(node)
             case _:
@@ -151,119 +127,159 @@ class Evaluator:
         match node:
             case ast.List() | ast.Tuple() | ast.Set():
                 kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
-                return kind(self._guarded(each, annotation=annotation) for each in node.elts)
+                return kind(self._elements(node.elts, annotation))
             case ast.Dict():
-                if any(key is None for key in node.keys):
-                    raise Unknown
-                keys = [self.value(key) for key in node.keys if key is not None]
-                return dict(zip(keys, map(self.value, node.values), strict=True))
+                merged: dict[Any, Any] = {}
+                for key, each in zip(node.keys, node.values, strict=True):
+                    if key is None:
+                        merged |= self.value(each)
+                    else:
+                        merged[self.value(key)] = self.value(each)
+                return merged
             case ast.JoinedStr():
-                return _modest("".join(self._piece(piece) for piece in node.values))
+                return operators.modest("".join(self._piece(piece) for piece in node.values))
         raise Unknown
 
-    def _name(self, name: str, annotation: bool) -> Any:
-        if not self._module.bindings.get(name):
-            dotted = self._module.dotted(ast.Name(name))
-            if dotted is not None:
-                return _library(dotted)
-            if name in _BUILTINS:
-                return _BUILTINS[name]
+    def _elements(self, nodes: list[ast.expr], annotation: bool) -> Iterator[Any]:
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                several = self.value(node.value)
+                if not isinstance(several, list | tuple):
+                    raise Unknown
+                self.scope.spend(len(several))
+                yield from several
+            else:
+                yield self.guarded(node, annotation=annotation)
+
+    def name(self, name: str, annotation: bool) -> Any:
+        """What a name stands for; possibly a module."""
+        for local in reversed(self.locals):
+            if name in local:
+                return self.scope.met(local[name])
+        found = self.scope.program.resolve(self.module, name)
+        if found is None:
+            if name in self.module.hidden:
+                raise Unbound
+            if name in libraries.BUILTINS and not self.module.bindings.get(name):
+                return libraries.BUILTINS[name]
             raise Unknown
-        binding = self._module.binding(name)
-        if isinstance(binding, Imported):
-            return _library(binding.dotted)
-        if isinstance(binding, ast.ClassDef):
-            if name not in self._classes:
-                self._classes[name] = None  # a class that needs itself is not known
-                self._classes[name] = self._class(binding)
-            if self._classes[name] is None:
-                raise Unknown
-            return self._classes[name]
-        if isinstance(binding, ast.expr):
-            return self._guarded(binding, annotation=annotation)
-        raise Unknown
+        return self._symbol(found, annotation)
 
-    def _class(self, node: ast.ClassDef) -> Any:
-        # Types as text inside other types work in the fields of a class, not in parameters.
-        outer, self._in_class = self._in_class, True
-        try:
-            return self._make_class(node, self)
-        finally:
-            self._in_class = outer
+    def _symbol(self, found: Symbol | str, annotation: bool) -> Any:
+        if isinstance(found, str):
+            return libraries.get(found)
+        if found.binding is None:
+            return found.module
+        return self.scope.evaluator(found.module).bound(found.binding, annotation)
+
+    def bound(self, binding: Any, annotation: bool) -> Any:
+        """The value of what this module binds a name to.
+
+        Raises:
+            Unknown: when only running the code would tell.
+        """
+        if isinstance(binding, ast.ClassDef):
+            return self.scope.class_of(binding, self, annotation)
+        if type(binding).__name__ == "TypeAlias":
+            return self.scope.kept(binding, lambda: self._alias(binding))
+        if not isinstance(binding, ast.expr):
+            raise Unknown
+        with self.scope.outside_class():
+            outer, self.locals = self.locals, []
+            try:
+                if isinstance(binding, ast.Call):
+                    return self.scope.kept(binding, lambda: self.value(binding), _IDENTITY)
+                return self.guarded(binding, annotation=annotation)
+            finally:
+                self.locals = outer
+
+    def _alias(self, statement: Any) -> Any:
+        if statement.type_params:
+            raise Unknown
+        value = no_text(self.guarded(statement.value, annotation=True))
+        return typing_extensions.TypeAliasType(statement.name.id, value)
 
     def _attribute(self, node: ast.Attribute, annotation: bool) -> Any:
-        dotted = self._module.dotted(node)
-        if dotted is not None and dotted.rpartition(".")[0] in _NAMES:
-            return _library(dotted)
-        owner = self._guarded(node.value, annotation=annotation)
-        if isinstance(owner, type) and issubclass(owner, enum.Enum):
-            return owner.__members__[node.attr]
-        if isinstance(owner, enum.Enum) and node.attr in ("value", "name"):
-            return owner.value if node.attr == "value" else owner.name
+        if not self.locals or not any(_root(node) in local for local in self.locals):
+            found = self.scope.program.expression(self.module, node)
+            if isinstance(found, str) and libraries.known(found):
+                return libraries.get(found)
+            if isinstance(found, Symbol):
+                return self._symbol(found, annotation)
+        owner = self._owner(node.value, annotation=annotation)
+        if isinstance(owner, Module):
+            found = self.scope.program.member(self.module, Symbol(owner), node.attr)
+            if found is None:
+                raise Unknown
+            return self._symbol(found, annotation)
         if owner is datetime.timezone and node.attr == "utc":
             return datetime.timezone.utc  # noqa: UP017 - the attribute that the source names
-        raise Unknown
+        return self.scope.member(owner, node.attr)
 
-    def _subscript(self, node: ast.Subscript) -> Any:
-        base = self._guarded(node.value, annotation=True)
+    def _subscript(self, node: ast.Subscript, annotation: bool) -> Any:
+        base = self.guarded(node.value, annotation=annotation)
+        if isinstance(base, dict | list | tuple):
+            return base[self.value(node.slice)]
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if base in (typing.Literal, typing_extensions.Literal):
-            found = [self.value(part) for part in parts]
-        elif base in (typing.Annotated, typing_extensions.Annotated):
-            found = [_no_text(self._guarded(parts[0], annotation=True))]
-            found += [self.value(part) for part in parts[1:]]
+        if base in _LITERAL:
+            found = list(self._elements(parts, annotation=False))
+        elif base in _ANNOTATED:
+            found = [no_text(self.guarded(parts[0], annotation=True))]
+            found += self._elements(parts[1:], annotation=False)
         else:
-            found = [_no_text(self._guarded(part, annotation=True)) for part in parts]
+            found = [no_text(each) for each in self._elements(parts, annotation=True)]
         return base[tuple(found) if isinstance(node.slice, ast.Tuple) else found[0]]
-
-    def _operation(self, node: ast.BinOp, annotation: bool) -> Any:
-        left = self._guarded(node.left, annotation=annotation)
-        right = self._guarded(node.right, annotation=annotation)
-        if isinstance(node.op, ast.BitOr):
-            return _no_text(left) | _no_text(right)
-        if isinstance(left, pathlib.PurePath) and isinstance(node.op, ast.Div):
-            return left / str(right)
-        if isinstance(left, str) and isinstance(right, str) and isinstance(node.op, ast.Add):
-            return _modest(left + right)
-        return _number(_ARITHMETIC[type(node.op)](_number(left), _number(right)))
 
     def _piece(self, piece: ast.expr) -> str:
         if isinstance(piece, ast.FormattedValue):
             value = self.value(piece.value)
-            if piece.format_spec or piece.conversion != -1 or not isinstance(value, str | int):
+            plain = isinstance(value, str | int) and not isinstance(value, enum.Enum)
+            if piece.format_spec or piece.conversion != -1 or not plain:
                 raise Unknown
             return str(value)
         return str(self.value(piece))
 
     def _call(self, node: ast.Call) -> Any:
-        called = self._guarded(node.func, annotation=False)
-        made_here = any(called is each for each in self._classes.values() if each is not None)
-        if not made_here and called not in _MAKERS:
+        called = self.guarded(node.func, annotation=False)
+        if called in libraries.VALIDATORS:
+            if any(each.arg == "json_schema_input_type" for each in node.keywords):
+                raise Unknown
+            self.scope.tainted += 1
+            return libraries.Ignored()
+        ours = self.scope.is_made(called)
+        if not ours and called not in libraries.MAKERS | libraries.ENUMS:
             raise Unknown
-        if any(isinstance(each, ast.Starred) for each in node.args):
-            raise Unknown
-        arguments = [self.value(each) for each in node.args]
-        named = {each.arg: self.value(each.value) for each in node.keywords if each.arg}
-        if len(named) != len(node.keywords):
-            raise Unknown
+        arguments = list(self._elements(node.args, annotation=False))
+        named = dict(self._keyword(each) for each in node.keywords)
+        if called in libraries.ENUMS:
+            return self.scope.functional_enum(called, self.module, arguments, named)
+        if called in libraries.TYPE_TAKERS:
+            no_text(arguments[libraries.TYPE_TAKERS[called]])
+            no_text([each for key, each in named.items() if key in ("item_type", "bound")])
+        if ours:
+            self.scope.about_to_make(called)
+        elif called in (list, tuple, set, frozenset) and arguments:
+            self.scope.spend(len(arguments[0]))
         return called(*arguments, **named)
 
-
-def _library(dotted: str) -> Any:
-    module, _, name = dotted.rpartition(".")
-    if module not in _NAMES or name.startswith("_"):
-        raise Unknown
-    found = _NAMES[module]
-    if isinstance(found, tuple):
-        found, allowed = found
-        if name not in allowed:
+    def _keyword(self, each: ast.keyword) -> tuple[str, Any]:
+        if each.arg is None:
             raise Unknown
-    if not hasattr(found, name):
-        raise Unknown
-    return getattr(found, name)
+        if each.arg != "default_factory":
+            return each.arg, self.value(each.value)
+        try:
+            return each.arg, self.value(each.value)
+        except Unknown:
+            # A schema never shows what a factory makes; making a value with it is what fails.
+            return each.arg, unknown_value
 
 
-def _no_text(value: Any) -> Any:
+def unknown_value() -> Any:
+    """Stand in for a default that only running the code would tell."""
+    raise Unknown
+
+
+def no_text(value: Any) -> Any:
     """Text in a type is evaluated later, by others; none may get there."""
     if isinstance(value, str) or (
         isinstance(value, list | tuple) and any(isinstance(each, str) for each in value)
@@ -272,17 +288,16 @@ def _no_text(value: Any) -> Any:
     return value
 
 
-def _modest(value: Any) -> Any:
-    if isinstance(value, str | bytes) and len(value) > 100_000:
-        raise Unknown
-    if isinstance(value, int) and value.bit_length() > 1024:
-        raise Unknown
-    return value
+def _parsed(node: ast.expr) -> ast.expr:
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        return node
+    try:
+        return ast.parse(node.value.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise Unknown from None
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, datetime.timedelta):
-        return value
-    if not isinstance(value, int | float) or abs(value) > _LARGEST:
-        raise Unknown
-    return value
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""

@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import making
 from gitops_flow.flows import module as source
-from gitops_flow.flows.module import Imported, Module
+from gitops_flow.flows.module import NOT_KNOWN, Imported, Module
+from gitops_flow.flows.program import Program, Symbol
 from gitops_flow.model import Entrypoint
 
 if TYPE_CHECKING:
     from gitops_flow.flows.module import Binding, Function, ReadFile
 
+_ENDS = ("/__init__.py", ".py")
+_SET_NAME = "set flow_name: in the manifest"
 _TRANSPARENT = ("staticmethod", "classmethod")
 _LONGEST_CHAIN = 10
+
+
+class ComputedError(FlowError):
+    """The flow is made by code that would have to be run."""
 
 
 @dataclass(slots=True)
@@ -29,8 +36,10 @@ class Found:
     ``same_signature`` is False when one may have changed its parameters.
     """
 
+    program: Program
     module: Module
     function: Function
+    owner: ast.ClassDef | None = None
     options: dict[str, ast.expr] = field(default_factory=dict)
     is_flow: bool = False
     same_signature: bool = True
@@ -45,6 +54,8 @@ def locate(read_file: ReadFile, entrypoint: str) -> Found:
     """Find the flow; nothing is imported or run.
 
     Raises:
+        ComputedError: when there is something of that name, which only running
+            the code would tell.
         FlowError: when the file, or the function in it, is not there.
     """
     try:
@@ -53,12 +64,17 @@ def locate(read_file: ReadFile, entrypoint: str) -> Found:
         raise FlowError(
             f"entrypoint {entrypoint!r} {error}", hint="write path/to/file.py:flow_function"
         ) from None
-    if parsed.kind == "file":
-        path = posixpath.normpath(parsed.location)
+    found = None
+    candidates = [posixpath.normpath(parsed.location)]
+    script = parsed.kind == "file"
+    if not script:
+        name = parsed.location.replace(".", "/")
+        candidates = [f"{top}{name}{end}" for top in ("", "src/") for end in _ENDS]
+    for path in candidates:
         data = None if path.startswith(("../", "/")) else read_file(path)
-        found = (path, data) if data is not None else None
-    else:
-        found = source.find(read_file, parsed.location, ("", "src"))
+        if data is not None:
+            found = (path, data)
+            break
     if found is None:
         what = "file" if parsed.kind == "file" else "module"
         raise FlowError(
@@ -67,53 +83,97 @@ def locate(read_file: ReadFile, entrypoint: str) -> Found:
             hint="the path is relative to the manifest or to the repository's root",
         )
     path, data = found
-    return _Search(read_file).qualified(source.parse(data, path), parsed.qualname)
+    name = posixpath.basename(path).removesuffix(".py") if script else parsed.location
+    module = source.parse(data, path, name)
+    return _Search(Program(read_file, path, script)).qualified(module, parsed.qualname)
 
 
 class _Search:
     """Follows names until they end at a function."""
 
-    def __init__(self, read_file: ReadFile) -> None:
-        self._read_file = read_file
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self._steps = 0
+        self._owner: ast.ClassDef | None = None
 
     def qualified(self, module: Module, qualname: str, before: Binding | None = None) -> Found:
+        """The flow called ``func`` or ``Class.method`` in a module."""
+        self._steps += 1
         name, _, rest = qualname.partition(".")
-        binding = module.latest(name, before)
-        if binding is None:
-            return self._by_star(module, qualname)
-        while rest and isinstance(binding, ast.ClassDef):
-            members = Module(module.path)
-            for statement in binding.body:
-                source.bind(statement, members)
+        found = self._program.resolve(module, name, before)
+        while rest and (isinstance(found, str) or (found and found.binding is None)):
             name, _, rest = rest.partition(".")
-            inner = members.binding(name)
-            if inner is None:
-                known = [f"{binding.name}.{each}" for each in members.bindings]
-                raise _missing(module, qualname, known)
-            binding = inner
-        if isinstance(binding, Imported):
-            target = f"{binding.name}.{rest}" if rest else str(binding.name)
-            return self._elsewhere(module, binding, target)
-        if isinstance(binding, ast.expr) and rest:
-            raise FlowError(f"{qualname!r} is computed when the code runs", where=module.path)
-        if rest or isinstance(binding, ast.ClassDef):
-            raise FlowError(f"{qualname!r} is not a flow", where=module.path)
-        return self._flow(module, binding, qualname)
+            found = self._program.member(module, found, name)
+        if found is None:
+            raise self._nothing(module, qualname)
+        if isinstance(found, str):
+            raise ComputedError(
+                f"{qualname!r} is imported from {found!r}, which is not in the repository",
+                where=module.path,
+                hint="name the file that defines the flow, or set flow_name: in the manifest",
+            )
+        while rest and isinstance(found.binding, ast.ClassDef):
+            name, _, rest = rest.partition(".")
+            found = self._inherited(found, name, set()) or _no_member(found, qualname, name)
+        if isinstance(found.binding, ast.expr) and rest:
+            message = f"{qualname!r} is computed when the code runs"
+            raise ComputedError(message, where=found.module.path, hint=_SET_NAME)
+        if rest or found.binding is None or isinstance(found.binding, ast.ClassDef):
+            raise FlowError(f"{qualname!r} is not a flow", where=found.module.path)
+        flow = self._flow(found.module, found.binding, qualname)
+        flow.owner = flow.owner or self._owner
+        return flow
+
+    def _nothing(self, module: Module, qualname: str) -> FlowError:
+        name = qualname.partition(".")[0]
+        imported = module.latest(name)
+        if isinstance(imported, Imported):
+            return FlowError(
+                f"{qualname!r} is imported from {imported.dotted!r}, where it is not",
+                where=module.path,
+                hint="name the file that defines the flow",
+            )
+        return _missing(module, qualname, list(module.bindings))
+
+    def _inherited(self, owner: Symbol, name: str, seen: set[ast.AST]) -> Symbol | None:
+        """A member of a class or of the classes it inherits from, in order."""
+        node = owner.binding
+        if not isinstance(node, ast.ClassDef) or node in seen:
+            return None
+        seen.add(node)
+        members = _members(owner)
+        if members.bindings.get(name):
+            binding = members.latest(name)
+            if isinstance(binding, ast.Name) and members.bindings.get(binding.id):
+                binding = members.latest(binding.id)
+            self._owner = node
+            return None if binding is None else Symbol(owner.module, binding)
+        for base in node.bases:
+            base = base.value if isinstance(base, ast.Subscript) else base
+            found = self._program.expression(owner.module, base)
+            if isinstance(found, Symbol) and (member := self._inherited(found, name, seen)):
+                return member
+        return None
 
     def _flow(
         self, module: Module, binding: Binding, qualname: str, origin: Binding | None = None
     ) -> Found:
         origin = origin or binding
         self._steps += 1
-        if self._steps > _LONGEST_CHAIN:
+        if self._steps > 2 * _LONGEST_CHAIN:
             raise FlowError(f"{qualname!r} cannot be followed to a function", where=module.path)
-        if isinstance(binding, ast.FunctionDef | ast.AsyncFunctionDef):
-            return self._decorated(module, binding)
-        if isinstance(binding, ast.Name | ast.Attribute):
-            return self.qualified(module, ast.unparse(binding), origin)
-        if isinstance(binding, ast.Call):
-            return self._made(module, binding, qualname, origin)
+        match binding:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                return self._decorated(module, binding)
+            case ast.Lambda():
+                return Found(self._program, module, _function(binding))
+            case ast.Name() | ast.Attribute():
+                return self.qualified(module, ast.unparse(binding), origin)
+            case ast.Call():
+                return self._made(module, binding, qualname, origin)
+        if binding is NOT_KNOWN:
+            message = f"{qualname!r} is computed when the code runs"
+            raise ComputedError(message, where=module.path, hint=_SET_NAME)
         raise FlowError(
             f"{qualname!r} is not a function", where=module.path, hint="name a @flow function"
         )
@@ -126,43 +186,29 @@ class _Search:
             found = self._flow(module, function.value, qualname, origin)
             found.options |= named
             return found
+        if making.is_partial(self._program, module, function, origin) and call.args:
+            found = self._flow(module, call.args[0], qualname, origin)
+            # Neither what is left of the parameters nor a name of its own is certain.
+            found.same_signature = False
+            found.options = {"name": NOT_KNOWN}
+            return found
         inner: ast.expr | None = named.pop("fn", None) or (call.args[0] if call.args else None)
-        options = making.maker(self._read_file, module, function, origin)
+        options = making.maker(self._program, module, function, origin)
         if inner is None or options is None:
-            raise FlowError(
+            raise ComputedError(
                 f"{qualname!r} is computed when the code runs",
                 where=f"{module.path}:{call.lineno}",
-                hint="define it with @flow, or as flow(function)",
+                hint=f"define it with @flow, or as flow(function), or {_SET_NAME}",
             )
         found = self._flow(module, inner, qualname, origin)
-        found.options = options | named
+        unnamed = {"name": NOT_KNOWN} if not found.same_signature else {}
+        found.options = unnamed | options | named
         found.is_flow = True
         return found
 
-    def _elsewhere(self, module: Module, binding: Imported, qualname: str) -> Found:
-        self._steps += 1
-        found = source.follow(self._read_file, module, binding)
-        if found is None or binding.name is None or self._steps > _LONGEST_CHAIN:
-            raise FlowError(
-                f"{qualname!r} is imported from {binding.dotted!r}, which is not in the repository",
-                where=module.path,
-                hint="name the file that defines the flow",
-            )
-        return self.qualified(found, qualname)
-
-    def _by_star(self, module: Module, qualname: str) -> Found:
-        """A name that this file does not bind, but a ``from x import *`` in it may."""
-        name = qualname.partition(".")[0]
-        self._steps += 1
-        for star in reversed(module.stars if self._steps <= _LONGEST_CHAIN else []):
-            found = source.follow(self._read_file, module, star)
-            if found is not None and (found.bindings.get(name) or found.stars):
-                return self.qualified(found, qualname)
-        raise _missing(module, qualname, list(module.bindings))
-
     def _decorated(self, module: Module, function: Function) -> Found:
-        found = Found(module, function)
-        makers = [making.maker(self._read_file, module, each) for each in function.decorator_list]
+        found = Found(self._program, module, function)
+        makers = [making.maker(self._program, module, each) for each in function.decorator_list]
         for decorator, options in zip(function.decorator_list, makers, strict=True):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
             if options is not None:
@@ -173,6 +219,32 @@ class _Search:
             ):
                 found.same_signature = False
         return found
+
+
+def _members(owner: Symbol) -> Module:
+    members = Module(owner.module.path)
+    for statement in getattr(owner.binding, "body", ()):
+        source.bind(statement, members)
+    return members
+
+
+def _no_member(owner: Symbol, qualname: str, name: str) -> Symbol:
+    node = owner.binding
+    members = _members(owner)
+    prefix = qualname.rpartition(name)[0]
+    if members.bindings.get(name):
+        raise _missing(members, name, [])
+    known = [f"{prefix}{each}" for each in members.bindings]
+    where = f"{owner.module.path}:{node.lineno}" if isinstance(node, ast.ClassDef) else None
+    close = difflib.get_close_matches(qualname, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else None
+    raise FlowError(f"there is no {qualname!r} in this file", where=where, hint=hint)
+
+
+def _function(node: ast.Lambda) -> ast.FunctionDef:
+    """A lambda as the function that Python makes of it."""
+    made = ast.FunctionDef(name="<lambda>", args=node.args, body=[], decorator_list=[])
+    return ast.copy_location(made, node)
 
 
 def _missing(module: Module, qualname: str, known: list[str]) -> FlowError:

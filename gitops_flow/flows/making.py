@@ -5,24 +5,24 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from gitops_flow.errors import FlowError
-from gitops_flow.flows.module import NOT_KNOWN, Imported, follow
+from gitops_flow.flows.module import NOT_KNOWN
+from gitops_flow.flows.program import Symbol
 
 if TYPE_CHECKING:
-    from gitops_flow.flows.module import Binding, Module, ReadFile
+    from gitops_flow.flows.module import Binding, Module
+    from gitops_flow.flows.program import Program
 
     Options = dict[str, ast.expr]
 
 _FLOW = ("prefect.flow", "prefect.flows.flow")
 _FLOW_CLASS = ("prefect.Flow", "prefect.flows.Flow")
-_STARS = ("prefect", "prefect.flows")
 # What is read of a flow's options.
 _READ = ("name", "description", "version")
 _LONGEST_CHAIN = 10
 
 
 def maker(
-    read_file: ReadFile,
+    program: Program,
     module: Module,
     node: ast.expr,
     before: Binding | None = None,
@@ -31,7 +31,7 @@ def maker(
     """The options that calling ``node`` with a function makes a flow with.
 
     Args:
-        read_file: for a ``flow`` that other files of the repository hand on.
+        program: for a ``flow`` that other files of the repository hand on.
         module: where ``node`` stands.
         node: ``flow``, ``flow(name=...)``, ``functools.partial(flow, ...)`` or a name for one.
         before: the binding that ``node`` belongs to.
@@ -44,15 +44,27 @@ def maker(
         return None
     if isinstance(node, ast.Call):
         function, arguments = node.func, node.args
-        if module.dotted(function, before) == "functools.partial" and arguments:
+        if is_partial(program, module, function, before) and arguments:
             function, *arguments = arguments
-        options = maker(read_file, module, function, before, depth + 1)
+        options = maker(program, module, function, before, depth + 1)
         return None if options is None or arguments else options | keywords(module, node)
-    if module.dotted(node, before) in (*_FLOW, *_FLOW_CLASS):
-        return {}
-    if isinstance(node, ast.Name):
-        return _named(read_file, module, node.id, before, depth)
-    return None
+    found = program.expression(module, node, before)
+    if isinstance(found, str):
+        return {} if found in (*_FLOW, *_FLOW_CLASS) else None
+    if not isinstance(found, Symbol) or not isinstance(found.binding, ast.expr):
+        return None
+    options = maker(program, found.module, found.binding, found.binding, depth + 1)
+    if options is None or found.module is module:
+        return options
+    # Their values are written in the other file's names.
+    return dict.fromkeys(options, NOT_KNOWN)
+
+
+def is_partial(
+    program: Program, module: Module, node: ast.expr, before: Binding | None = None
+) -> bool:
+    """Whether ``node`` is ``functools.partial``."""
+    return program.expression(module, node, before) == "functools.partial"
 
 
 def keywords(module: Module, call: ast.Call) -> Options:
@@ -64,30 +76,6 @@ def keywords(module: Module, call: ast.Call) -> Options:
         else:
             options[each.arg] = each.value
     return options
-
-
-def _named(
-    read_file: ReadFile, module: Module, name: str, before: Binding | None, depth: int
-) -> Options | None:
-    if not module.bindings.get(name):
-        known = name == "flow" and any(
-            star.module in _STARS for star in module.stars if not star.level
-        )
-        return {} if known else None
-    binding = module.latest(name, before)
-    if isinstance(binding, Imported):
-        try:
-            other = follow(read_file, module, binding)
-        except FlowError:  # a decorator's own file is not what was asked for
-            return None
-        if other is None or binding.name is None:
-            return None
-        options = maker(read_file, other, ast.Name(binding.name), None, depth + 1)
-        # Their values are written in the other file's names.
-        return None if options is None else dict.fromkeys(options, NOT_KNOWN)
-    if isinstance(binding, ast.expr):
-        return maker(read_file, module, binding, binding, depth + 1)
-    return None
 
 
 def _spread(module: Module, node: ast.expr) -> Options:

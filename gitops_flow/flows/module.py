@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import posixpath
+import functools
+import re
 import sys
 import warnings
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # The value of a name that loops, unpacking or += give one.
 NOT_KNOWN: ast.expr = ast.Yield()
+# Parsing takes a hundred times the file's size in memory.
+_LARGEST = 2_000_000
+_NEWER = re.compile(r"\s*(type\s+\w+.*=|class\s+\w+\[|(async\s+)?def\s+\w+\[)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,21 @@ Binding = Imported | Function | ast.ClassDef | ast.expr
 
 @dataclass(slots=True, eq=False)
 class Module:
-    """The names that running the file's top level would bind, in order."""
+    """The names that running the file's top level would bind, in order.
+
+    ``name`` is what Python would call the module that imports the file.
+    """
 
     path: str
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     stars: list[Imported] = field(default_factory=list)
     # Names of which an attribute or an item is set.
     altered: set[str] = field(default_factory=set)
+    # Names that only a type checker sees.
+    hidden: set[str] = field(default_factory=set)
+    # Whether annotations are text when the code runs.
+    future: bool = False
+    name: str = ""
 
     def binding(self, name: str) -> Binding | None:
         """What ``name`` is at the end of the file; None if that cannot be known."""
@@ -72,81 +84,56 @@ class Module:
             return last
         return Module(self.path, {name: found}).binding(name)
 
-    def dotted(self, node: ast.expr, before: Binding | None = None) -> str | None:
-        """The full name that an expression such as ``prefect.flow`` stands for."""
-        attributes: list[str] = []
-        while isinstance(node, ast.Attribute):
-            attributes.insert(0, node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name):
-            return None
-        found = self.latest(node.id, before)
-        if isinstance(found, Imported) and not found.level:
-            return ".".join([found.dotted, *attributes])
-        if not self.bindings.get(node.id) and not attributes:
-            stars = [star.module for star in self.stars if not star.level]
-            return f"{stars[-1]}.{node.id}" if stars else None
-        return None
 
-
-def parse(data: bytes, path: str) -> Module:
+def parse(data: bytes, path: str, name: str = "") -> Module:
     """Read a file's syntax; nothing in it is run.
 
     Raises:
-        FlowError: when it is not valid Python.
+        FlowError: when it is not valid Python, or too large to be read in reasonable time.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(data, filename=path)
-    except SyntaxError as error:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        where = f"{path}:{error.lineno or 1}:{error.offset or 1}"
-        raise FlowError(
-            f"not valid Python {version}: {error.msg}",
-            where=where,
-            hint="correct the file, or deploy with the Python version that it is written for",
-        ) from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise FlowError(f"cannot be parsed: {error or 'too deeply nested'}", where=path) from None
+    return replace(_parsed(data, path), name=name)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(data: bytes, path: str) -> Module:
+    tree = _tree(data, path)
     module = Module(path)
     for statement in _top_level(tree.body):
         bind(statement, module)
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            module.future |= any(alias.name == "annotations" for alias in statement.names)
+    module.hidden = _hidden(tree.body) - set(module.bindings)
     return module
 
 
-def find(read_file: ReadFile, dotted: str, roots: tuple[str, ...]) -> tuple[str, bytes] | None:
-    """The file of a module, below the first of ``roots`` that has it."""
-    relative = dotted.replace(".", "/")
-    for root in roots:
-        for name in (f"{relative}.py", f"{relative}/__init__.py"):
-            path = posixpath.join(root, name)
-            data = read_file(path)
-            if data is not None:
-                return path, data
-    return None
+def _tree(data: bytes, path: str) -> ast.Module:
+    if len(data) > _LARGEST:
+        raise FlowError(
+            f"the file has {len(data):,} bytes, too many to be read as Python",
+            where=path,
+            hint="keep data in files of their own",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(data, filename=path)
+    except SyntaxError as error:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        hint = "correct the file, or deploy with the Python version that it is written for"
+        if _NEWER.match(error.text or "") and sys.version_info < (3, 12):
+            hint = "this is syntax of Python 3.12: run gitflow with 3.12 or newer"
+        raise FlowError(
+            f"not valid Python {version}: {error.msg}",
+            where=f"{path}:{error.lineno or 1}:{error.offset or 1}",
+            hint=hint,
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise FlowError(f"cannot be parsed: {error or 'too deeply nested'}", where=path) from None
 
 
-def follow(read_file: ReadFile, module: Module, imported: Imported) -> Module | None:
-    """The file of the repository that a name is imported from; None when it is from elsewhere."""
-    here = posixpath.dirname(module.path)
-    # Which directory above is on the path depends on the layout (src/) and on what is installed.
-    roots: tuple[str, ...] = (*_upwards(here), "")
-    if imported.level:
-        roots = (posixpath.normpath(posixpath.join(here, *[".."] * (imported.level - 1))),)
-    roots = tuple("" if root == "." else root for root in roots)
-    found = find(read_file, imported.module, roots) if imported.module else None
-    if found is None and imported.level and not imported.module:
-        path = posixpath.join(roots[0], "__init__.py")
-        data = read_file(path)
-        found = (path, data) if data is not None else None
-    return parse(found[1], found[0]) if found else None
-
-
-def _upwards(directory: str) -> Iterator[str]:
-    while directory not in ("", "/", "..") and not directory.endswith("/.."):
-        yield directory
-        directory = posixpath.dirname(directory)
+def _hidden(body: list[ast.stmt]) -> set[str]:
+    tests = [each for each in body if isinstance(each, ast.If) and _is_type_checking(each.test)]
+    return {name for test in tests for each in _top_level(test.body) for name in _bound(each)}
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -187,10 +174,14 @@ def _bound(statement: ast.stmt) -> set[str]:
     return set(module.bindings)
 
 
-def _never_at_run_time(test: ast.expr) -> bool:
+def _is_type_checking(test: ast.expr) -> bool:
     if isinstance(test, ast.Name | ast.Attribute):
         return (test.id if isinstance(test, ast.Name) else test.attr) == "TYPE_CHECKING"
-    return (
+    return False
+
+
+def _never_at_run_time(test: ast.expr) -> bool:
+    return _is_type_checking(test) or (
         isinstance(test, ast.Compare)
         and isinstance(test.left, ast.Name)
         and test.left.id == "__name__"
@@ -222,6 +213,9 @@ def bind(statement: ast.stmt, module: Module) -> None:
             _add_target(module, statement.target, value)
         case ast.AugAssign() | ast.For():
             _add_target(module, statement.target, NOT_KNOWN)
+        case _ if type(statement).__name__ == "TypeAlias":  # which Python 3.11 does not have
+            named: Any = statement
+            _add(module, named.name.id, named)
 
 
 def _add(module: Module, name: str, binding: Binding) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from gitops_flow.flows.evaluate import Unknown
+from gitops_flow.flows.libraries import Unbound, Unknown
 
 if TYPE_CHECKING:
     import ast
+    from collections.abc import Mapping
 
     from pydantic_core import core_schema
 
@@ -59,10 +61,23 @@ def read(function: Function, evaluator: Evaluator, path: str) -> list[Parameter]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     if arguments.kwarg:
         pairs.append((arguments.kwarg, None))
+    # One name that is not there, and Prefect leaves all annotations as the text they are.
+    bare = any(_is_unbound(argument.annotation, evaluator) for argument, _ in pairs)
     return [
-        _parameter(argument, default, position, evaluator, path)
+        _parameter(argument, default, position, evaluator, path, bare)
         for position, (argument, default) in enumerate(pairs)
     ]
+
+
+def _is_unbound(annotation: ast.expr | None, evaluator: Evaluator) -> bool:
+    try:
+        if annotation is not None:
+            evaluator.annotation(annotation)
+    except Unbound:
+        return True
+    except Unknown:
+        pass
+    return False
 
 
 def unsure(parameters: list[Parameter], why: str) -> list[Parameter]:
@@ -73,17 +88,19 @@ def unsure(parameters: list[Parameter], why: str) -> list[Parameter]:
 
 
 def schema_of(
-    parameters: list[Parameter], descriptions: dict[str, str]
+    parameters: list[Parameter],
+    descriptions: dict[str, str],
+    later: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, Json], list[str]]:
     """The schema, and the names of parameters that had to be described as anything."""
     named = [_field(each, descriptions) for each in parameters if each.name not in ("self", "cls")]
     fields: dict[str, Any] = {name: (type_, field) for name, type_, field in named}
     vague: list[str] = []
     try:
-        generated = _generate(fields)
+        generated = _generate(fields, later)
     except Exception:  # noqa: BLE001 - one of them cannot be described; find out which
-        vague = _make_describable(fields)
-        generated = _generate(fields)
+        vague = _make_describable(fields, later)
+        generated = _generate(fields, later)
     schema: dict[str, Json] = {"title": "Parameters", "type": "object", "properties": {}}
     schema.update({key: generated[key] for key in ("properties", "required") if key in generated})
     if "$defs" in generated:
@@ -95,12 +112,12 @@ def schema_of(
     return schema, vague
 
 
-def _make_describable(fields: dict[str, Any]) -> list[str]:
+def _make_describable(fields: dict[str, Any], later: Mapping[str, Any]) -> list[str]:
     """Let fields without a schema take anything; returns those that Prefect would fail at."""
     failing: list[str] = []
     for name, (type_, field) in fields.items():
         try:
-            _generate({name: (type_, field)})
+            _generate({name: (type_, field)}, later)
         except (ValueError, TypeError, pydantic.errors.PydanticInvalidForJsonSchema):
             fields[name] = (Any, field)
         except Exception:  # noqa: BLE001 - whatever it is, anything is the safe answer
@@ -115,13 +132,15 @@ def _parameter(
     position: int,
     evaluator: Evaluator,
     path: str,
+    bare: bool,
 ) -> Parameter:
     name, where = argument.arg, f"{path}:{argument.lineno}: parameter {argument.arg!r}"
     type_: Any = Any
     note = None
     if argument.annotation is not None:
         try:
-            type_ = evaluator.annotation(argument.annotation)
+            read_type = evaluator.bare_annotation if bare else evaluator.annotation
+            type_ = read_type(argument.annotation)
         except Unknown:
             note = f"{where}: its type is only known when the code runs; any value is accepted"
     if default is None:
@@ -153,11 +172,13 @@ def _field(each: Parameter, descriptions: dict[str, str]) -> tuple[str, Any, Any
     return (f"{each.name}__" if clashes else each.name), each.type, field
 
 
-def _generate(fields: dict[str, Any]) -> dict[str, Any]:
+def _generate(fields: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = pydantic.ConfigDict(arbitrary_types_allowed=True)
         model = pydantic.create_model("Parameters", __config__=config, **fields)
+        if later:
+            model.model_rebuild(force=True, _types_namespace=later)
         return pydantic.TypeAdapter(model).json_schema(
             by_alias=True, ref_template="#/definitions/{model}", schema_generator=_Schema
         )
