@@ -472,10 +472,56 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
             "p.yaml:6:26: deployments[0] 'etl': schedules[1].slug: slug 'a' is used twice in this deployment (every schedule has a slug of its own)",
         ],
     ),
-    "triggers": (
-        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  triggers:\n  - expect: [x]\n",
+    "version type": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  version_type: vcs:gihub\n",
         [
-            "p.yaml:5:3: deployments[0] 'etl': triggers: triggers are not deployed by this version yet (remove them, or use prefect deploy for this deployment)",
+            "p.yaml:4:17: deployments[0] 'etl': version_type: 'vcs:gihub' is not one of prefect:simple, vcs:github, vcs:gitlab, vcs:bitbucket, vcs:azuredevops, vcs:git (did you mean 'vcs:github'?)",
+        ],
+    ),
+    "schedule replaced twice": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - {interval: 60, slug: a, replaces: c}\n  - {interval: 60, slug: b, replaces: c}\n",
+        [
+            "p.yaml:6:39: deployments[0] 'etl': schedules[1].replaces: slug 'c' is replaced twice (only one schedule can take its place)",
+        ],
+    ),
+    "trigger that expects text": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  triggers:\n  - expect: prefect.flow-run.Completed\n",
+        [
+            "p.yaml:5:13: deployments[0] 'etl': triggers[0].expect: expected a list, got 'prefect.flow-run.Completed' (write [prefect.flow-run.Completed])",
+        ],
+    ),
+    "trigger of an unknown type": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  triggers:\n  - {type: sequnce, triggers: []}\n",
+        [
+            "p.yaml:5:12: deployments[0] 'etl': triggers[0].type: expected event, metric, compound, sequence, got 'sequnce' (did you mean 'sequence'?)",
+        ],
+    ),
+    "trigger with a misspelt posture": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  triggers:\n  - posture: proactive\n    within: 5\n",
+        [
+            "p.yaml:5:14: deployments[0] 'etl': triggers[0].posture: expected Reactive or Proactive, got 'proactive' (did you mean 'Proactive'?)",
+        ],
+    ),
+    "trigger that waits too shortly": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  triggers:\n  - posture: Proactive\n    within: 5\n",
+        [
+            "p.yaml:5:5: deployments[0] 'etl': triggers[0]: 'within' of a Proactive trigger must be at least 10 seconds",
+        ],
+    ),
+    "trigger inside another": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  triggers:\n  - require: 3\n    triggers:\n    - {threshold: x}\n    - {match: {prefect.resource.id: 5}}\n",
+        [
+            "p.yaml:5:5: deployments[0] 'etl': triggers[0]: 'require' is 3; there are 2 triggers to require",
+            "p.yaml:7:19: deployments[0] 'etl': triggers[0].triggers[0].threshold: expected a whole number, got 'x'",
+            "p.yaml:8:15: deployments[0] 'etl': triggers[0].triggers[1].match: label 'prefect.resource.id': expected text or a list of text, got the number 5 (put it in quotes)",
+        ],
+    ),
+    "trigger on half a metric": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  triggers:\n  - posture: Metric\n    metric: {name: latenes, threshold: 1, range: 60}\n",
+        [
+            "p.yaml:6:13: deployments[0] 'etl': triggers[0].metric: 'operator' is missing",
+            "p.yaml:6:20: deployments[0] 'etl': triggers[0].metric.name: expected lateness or duration or successes, got 'latenes' (did you mean 'lateness'?)",
+            "p.yaml:6:50: deployments[0] 'etl': triggers[0].metric.range: expected a duration of at least 300 seconds",
         ],
     ),
     "sla": (
@@ -562,16 +608,17 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
             "p.yaml:1:32: gitflow.code_store.branch: 'a..b' is not a valid branch name (see git help check-ref-format)",
         ],
     ),
-    "stock checkout": (
-        "gitflow: {checkout: stock}\n",
+    "field that cannot be left to the server": (
+        "gitflow: {ignore: [schedule.active, tags]}\n",
         [
-            "p.yaml:1:21: gitflow.checkout: 'stock' is not available in this version yet (use pinned)",
+            "p.yaml:1:20: gitflow.ignore[0]: expected paused or schedules.active, got 'schedule.active' (did you mean 'schedules.active'?)",
+            "p.yaml:1:37: gitflow.ignore[1]: expected paused or schedules.active, got 'tags'",
         ],
     ),
     "unknown checkout": (
         "gitflow: {checkout: pined}\n",
         [
-            "p.yaml:1:21: gitflow.checkout: expected pinned, got 'pined' (did you mean 'pinned'?)",
+            "p.yaml:1:21: gitflow.checkout: expected pinned or stock, got 'pined' (did you mean 'pinned'?)",
         ],
     ),
     "size that is a word": (

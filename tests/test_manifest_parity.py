@@ -52,6 +52,11 @@ FIELDS = [
     "schedules: [{cron: 0 0 * * *, parameters: {a: 1}, slug: s, replaces: t}]",
     "schedules: [{cron: 0 0 * * *, parameters: null}]",
     "schedules: [{cron: 0 0 * * *, slug: 5}]",
+    "schedules: [{cron: 0 0 * * *, replaces: 5}]",
+    "version_type:", "version_type: '{{ $KIND }}'",
+    "triggers: [{expect: [x]}]", "triggers: [{}]", "triggers: {expect: [x]}",
+    "triggers: [{enabled: '{{ $ON }}', within: '{{ $SECONDS }}'}]",
+    "concurrency_limit: {limit: null}", "concurrency_limit: {}",
     "schedules: [{cron: 0 0 * * *, timezone: 5}]",
     "schedules: [{cron: null, interval: 60}]",
     "pull:", "pull: []", "pull: {}", "pull: [{a.b: {c: 1}}]", "pull: {a.b: {c: 1}}", "pull: x",
@@ -128,7 +133,9 @@ STRICTER = [
     "schedules: [{interval: 0}]",
     "schedules: [{rrule: x}]",
     "pull: [{a.b: null, c: 1}]",
-    "triggers: [{expect: [x]}]",
+    "triggers: [{expect: x}]",
+    "version_type: vcs:svn",
+    "sla: [{name: a, duration: 5}]",
 ]
 
 

@@ -225,17 +225,15 @@ UNRESOLVED = {
     "variable": (
         "parameters: {a: '{{ prefect.variables.x }}'}",
         (
-            "p.yaml:4:19: deployments[0] 'daily': parameters.a: {{ prefect.variables.x }} is not "
-            "resolved by this version yet (it works in job_variables and pull steps; elsewhere write "
-            "the value)"
+            "p.yaml:4:19: deployments[0] 'daily': parameters.a: there is no variable 'x' on the "
+            "server (prefect variable set x VALUE)"
         ),
     ),
     "block": (
         "description: '{{ prefect.blocks.secret.x }}'",
         (
-            "p.yaml:4:16: deployments[0] 'daily': description: {{ prefect.blocks.secret.x }} is not "
-            "resolved by this version yet (it works in job_variables and pull steps; elsewhere write "
-            "the value)"
+            "p.yaml:4:16: deployments[0] 'daily': description: there is no block 'secret/x' on the "
+            "server"
         ),
     ),
     "output": (
@@ -448,23 +446,6 @@ def test_code_from_elsewhere_is_kept_as_it_is_and_noted(step: str) -> None:
     ]
 
 
-def test_inputs_that_are_not_carried_over_are_named() -> None:
-    steps, problems = pulled(
-        f"pull:\n- {CLONE}: {{repository: {OWN}, include_submodules: true, directories: [a]}}\n"
-    )
-    assert steps == (OURS,)
-    assert problems == [
-        (
-            f"warning: p.yaml:2:3: pull[0]: 'directories' of {CLONE} is not carried over: "
-            "the whole snapshot is checked out"
-        ),
-        (
-            f"warning: p.yaml:2:3: pull[0]: 'include_submodules' of {CLONE} is not carried over: "
-            "write gitflow: {submodules: include} instead"
-        ),
-    ]
-
-
 def test_deployments_own_pull_section_replaces_the_files() -> None:
     top = f"pull:\n- {CLONE}: {{repository: {OWN}, id: top}}\n"
     [found], _ = resolve(top + BASE + "  pull: [{a.b: {}}]\n")
@@ -486,8 +467,10 @@ def test_pull_steps_keep_what_the_worker_fills_in() -> None:
         "c": "{{ prefect.blocks.secret.x }}",
         "d": "{{ clone.directory }}",
     }
-    steps, problems = pulled(f"pull:\n- a.b: {inputs}\n", env={"SET": "1"})
-    assert steps == (OURS, {"a.b": {**inputs, "a": "1"}})
+    text = f"pull:\n- {CLONE}: {{repository: {OWN}, id: clone}}\n- a.b: {inputs}\n"
+    steps, problems = pulled(text, env={"SET": "1"})
+    assert steps is not None
+    assert steps[1] == {"a.b": {**inputs, "a": "1"}}
     assert problems == []
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from gitops_flow.manifest.answers import Answers, Lookups, lookups
 from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest
 from gitops_flow.manifest.load import load, parse
+from gitops_flow.manifest.pull import in_directory, wants_submodules
 from gitops_flow.manifest.resolve import entrypoints, resolve
+from gitops_flow.manifest.sections import StepSections, steps
+from gitops_flow.manifest.stepfilling import fill_step
 
 __all__ = [
+    "Answers",
     "DeploymentConfig",
     "GitflowConfig",
+    "Lookups",
     "Manifest",
+    "StepSections",
     "entrypoints",
+    "fill_step",
+    "in_directory",
     "load",
+    "lookups",
     "parse",
     "resolve",
+    "steps",
+    "wants_submodules",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gitops_flow.manifest import schedules, schema
+from gitops_flow.manifest import schedules, schema, triggers
 from gitops_flow.manifest.wording import did_you_mean, nearest, quoted
 from gitops_flow.model import MARK_PREFIX, Entrypoint
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from gitops_flow.manifest.report import Path, Report
 
 _BANNED = re.compile(r"[/%&><]")
-_NO_PLACE = "Prefect ignores this key"
+_VERSION_TYPES = (
+    "prefect:simple",
+    "vcs:github",
+    "vcs:gitlab",
+    "vcs:bitbucket",
+    "vcs:azuredevops",
+    "vcs:git",
+)
 # Keys that people write on a deployment, and where they belong.
 _BELONGS = {
     "job_variables": "put it under work_pool:",
@@ -48,8 +55,7 @@ def manifest(raw: dict[Any, Any], report: Report) -> None:
     for key in raw:
         # Extra top-level keys are a common home for anchors; only slips are worth a word.
         if isinstance(key, str) and key not in known and (meant := nearest(key, known, 0.8)):
-            hint = f"did you mean {meant!r}?"
-            report.key((key,), f"{_NO_PLACE}: {quoted(key)}", hint, "warning")
+            report.ignored((key,), f"did you mean {meant!r}?")
     listed = raw.get("deployments")
     if not isinstance(listed, list):
         return
@@ -85,9 +91,8 @@ def _deployment(item: dict[Any, Any], path: Path, report: Report) -> None:
     _schedules(item, path, report)
     for part in ("build", "push", "pull"):
         _steps(item.get(part), (*path, part), report)
-    if item.get("triggers"):
-        hint = "remove them, or use prefect deploy for this deployment"
-        report.error((*path, "triggers"), "triggers are not deployed by this version yet", hint)
+    _triggers(item.get("triggers"), (*path, "triggers"), report)
+    _version_type(item.get("version_type"), (*path, "version_type"), report)
     if item.get("sla"):
         report.error((*path, "sla"), "an SLA works on Prefect Cloud only", "remove it")
 
@@ -108,7 +113,7 @@ def _ignored(item: dict[Any, Any], model: type[BaseModel], path: Path, report: R
         hint = did_you_mean(key, known)
         if model is schema.DeploymentSection:
             hint = _BELONGS.get(key, hint)
-        report.key((*path, key), f"{_NO_PLACE}: {quoted(key)}", hint, "warning")
+        report.ignored((*path, key), hint)
 
 
 def _tags(tags: Any, path: Path, report: Report) -> None:
@@ -118,12 +123,32 @@ def _tags(tags: Any, path: Path, report: Report) -> None:
             report.error((*path, number), message, "choose another tag")
 
 
+def _version_type(value: Any, path: Path, report: Report) -> None:
+    if isinstance(value, str) and value not in _VERSION_TYPES and "{{" not in value:
+        message = f"{quoted(value)} is not one of {', '.join(_VERSION_TYPES)}"
+        report.error(path, message, did_you_mean(value, _VERSION_TYPES))
+
+
+def _triggers(listed: Any, path: Path, report: Report) -> None:
+    for number, item in enumerate(listed if isinstance(listed, list) else []):
+        if not isinstance(item, dict):
+            continue  # told already
+        for where, detail, hint in triggers.check(item, (*path, number)):
+            if isinstance(detail, str):
+                report.error(where, detail, hint)
+            else:
+                report.invalid(where, detail)
+        for where, hint in triggers.ignored(item, (*path, number)):
+            report.ignored(where, hint)
+
+
 def _schedules(item: dict[Any, Any], path: Path, report: Report) -> None:
     legacy, listed = item.get("schedule"), item.get("schedules")
     if legacy and "schedules" in item:
         message = "'schedule' and 'schedules' exclude each other"
         report.key((*path, "schedule"), message, "keep schedules:")
-    slugs: dict[str, int] = {}
+    slugs: set[str] = set()
+    replaced: set[str] = set()
     entries = [((*path, "schedule"), legacy)] if legacy else []
     if isinstance(listed, list):
         entries += [((*path, "schedules", n), each) for n, each in enumerate(listed)]
@@ -136,14 +161,17 @@ def _schedules(item: dict[Any, Any], path: Path, report: Report) -> None:
             continue  # told already
         for part, message, hint in schedules.check(section):
             report.error((*where, part) if part else where, message, hint)
-        if section.slug and section.slug in slugs:
-            message = f"slug {quoted(section.slug)} is used twice in this deployment"
+        if section.slug in slugs:
+            message = f"slug {quoted(section.slug or '')} is used twice in this deployment"
             report.error((*where, "slug"), message, "every schedule has a slug of its own")
-        slugs.setdefault(section.slug or "", 0)
-        if section.replaces:
-            message = "'replaces' is not acted on by this version"
-            hint = "the old schedule is removed, the new one created"
-            report.key((*where, "replaces"), message, hint, "warning")
+        if section.replaces in replaced:
+            message = f"slug {quoted(section.replaces or '')} is replaced twice"
+            report.error((*where, "replaces"), message, "only one schedule can take its place")
+        if section.replaces and not section.slug:
+            message = "'replaces' does nothing without a 'slug'"
+            report.key((*where, "replaces"), message, "write slug: NEW-NAME", "warning")
+        slugs |= {section.slug} if section.slug else set()
+        replaced |= {section.replaces} if section.replaces else set()
 
 
 def _steps(steps: Any, path: Path, report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gitops_flow.manifest import yamltree
 from gitops_flow.model import CodeStoreSettings, Position, Problem
@@ -38,13 +38,18 @@ class DeploymentConfig:
 
 @dataclass(frozen=True, slots=True)
 class GitflowConfig:
-    """The ``gitflow:`` section. Sizes are in bytes, None for the default."""
+    """The ``gitflow:`` section. Sizes are in bytes, None for the default.
+
+    ``ignore`` names what is left to the server, ``paused`` or ``schedules.active``.
+    """
 
     code_store: CodeStoreSettings = field(default_factory=CodeStoreSettings)
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
     submodules: bool = False
+    checkout: Literal["pinned", "stock"] = "pinned"
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ class Manifest:
     """A ``prefect.yaml`` without errors.
 
     The step sections are None when absent or null, and empty when written as
-    ``[]``. ``problems`` are warnings, in the file's order.
+    ``[]``. ``problems`` are warnings, in the file's order. ``directory`` is the
+    name of the folder that holds the file, "" when it has none.
     """
 
     shown: str
@@ -63,6 +69,7 @@ class Manifest:
     push: Steps | None = None
     pull: Steps | None = None
     problems: tuple[Problem, ...] = ()
+    directory: str = ""
     root: yamltree.Node | None = field(default=None, repr=False, compare=False)
 
     def position(self, *path: Hashable) -> Position:

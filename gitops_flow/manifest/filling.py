@@ -5,45 +5,73 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_flow.manifest.template import KEEP, Placeholder, fill
-from gitops_flow.manifest.wording import dotted, quoted
+from gitops_flow.manifest import answers as given
+from gitops_flow.manifest import sections
+from gitops_flow.manifest.template import KEEP, MISSING, REMOVE, Placeholder, fill, lookup, names
+from gitops_flow.manifest.wording import did_you_mean, dotted, quoted
 from gitops_flow.model import Problem
 from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
+    from typing import Literal
 
+    from gitops_flow.manifest.answers import Answers
     from gitops_flow.manifest.config import DeploymentConfig, Manifest
-    from gitops_flow.manifest.template import Keep
+    from gitops_flow.manifest.template import Keep, Remove
     from gitops_flow.model import Json
 
     Path = tuple[Hashable, ...]
 
+# Where the names of a manifest and of model.Deployment differ.
+_FIELDS = {
+    "schedule": "schedules",
+    "triggers": "automations",
+    "pull": "pull_steps",
+    "work_queue_name": "work_queue",
+}
+USE_A_BLOCK = "use '{{ prefect.blocks.secret.NAME }}'"
+
 
 @dataclass(slots=True)
 class Filling:
-    """Fills in one deployment's placeholders and collects its problems."""
+    """Fills in one deployment's placeholders and collects its problems.
+
+    ``unknown`` collects the fields of the deployment that wait for the outputs
+    of steps. A path is the keys and indexes below the deployment or, after "",
+    below the file.
+    """
 
     manifest: Manifest
     config: DeploymentConfig
-    environ: Mapping[str, str]
+    answers: Answers
+    allow_missing: bool = False
     problems: list[Problem] = field(default_factory=list)
-    # Steps that this version does not run would have answered some placeholders.
-    outputs_known: bool = True
+    unknown: dict[str, None] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
         """Whether anything so far is an error."""
         return any(problem.severity == "error" for problem in self.problems)
 
+    @property
+    def outputs(self) -> Mapping[str, Json] | None:
+        """What the deployment's steps gave; None when it has some and they have not run."""
+        if self.answers.outputs is not None:
+            return self.answers.outputs.get(self.config.index, {})
+        return None if any(sections.steps(self.manifest, self.config).all) else {}
+
     def error(self, path: Path, message: str, hint: str | None = None) -> None:
-        """The value at ``path`` in the deployment (after "", in the file) is wrong."""
-        self.problems.append(self._problem(path, message, hint))
+        """The value at ``path`` is wrong."""
+        self._add("error", path, message, hint)
 
     def warning(self, path: Path, message: str, hint: str | None = None) -> None:
         """As :meth:`error`, for what works but not as it may seem."""
-        found = self._problem(path, message, hint)
-        self.problems.append(Problem(found.message, found.where, hint, "warning"))
+        self._add("warning", path, message, hint)
+
+    def note(self, path: Path, message: str) -> None:
+        """As :meth:`error`, for what is only worth knowing."""
+        self._add("note", path, message, None)
 
     def text(self, value: str | None, *path: Hashable) -> str | None:
         """As :meth:`value`, for text."""
@@ -52,65 +80,147 @@ class Filling:
 
     def value(self, value: Json, *path: Hashable) -> Json:
         """``value`` filled in; a placeholder that cannot be is an error."""
-        return fill(value, lambda mark: self._answer(mark, path))
+        return fill(value, lambda mark: self.answer(mark, path))
 
-    def job_variables(self, value: Json) -> Json:
+    def early(self, value: str | None, *path: Hashable) -> str | None:
+        """As :meth:`text`, for what has to be known before any step runs."""
+
+        def answer(mark: Placeholder) -> Json | Keep | Remove:
+            if mark.kind == "output" and lookup(self.answers.environ, mark.name) is MISSING:
+                hint = "write {{ $NAME }} for an environment variable"
+                message = f"{mark.text} cannot stand here: this is needed before any step runs"
+                self.error((*path, *mark.path), message, hint)
+                return KEEP
+            return self.answer(mark, path)
+
+        filled = fill(value, answer)
+        return filled if filled is None else str(filled)
+
+    def job_variables(self, value: Json, *path: Hashable) -> Json:
         """As :meth:`value`, but blocks and variables are left for the worker."""
-        path = ("work_pool", "job_variables")
 
-        def answer(mark: Placeholder) -> Json | Keep:
+        def answer(mark: Placeholder) -> Json | Keep | Remove:
             if mark.kind in ("block", "variable"):
                 return KEEP
-            name = mark.path[-1] if mark.path else ""
-            if mark.kind == "env" and mark.name in self.environ and is_secret_key(str(name)):
-                self.warning(
-                    (*path, *mark.path),
-                    f"the value of ${mark.name} will be stored on the server in clear",
-                    "use '{{ prefect.blocks.secret.NAME }}'",
-                )
-            return self._answer(mark, path)
+            if mark.kind == "env" and mark.name in self.answers.environ and is_secret(mark):
+                message = f"the value of ${mark.name} will be stored on the server in clear"
+                self.warning((*path, *mark.path), message, USE_A_BLOCK)
+            return self.answer(mark, path)
 
         return fill(value, answer)
 
-    def steps(self, value: Json, path: Path) -> Json:
-        """Pull steps: what is not set here may be set on the worker, where steps run."""
+    def trigger_parameters(self, value: Json, *path: Hashable) -> Json:
+        """As :meth:`value`, but what is left is the server's, to fill in from the event."""
 
-        def answer(mark: Placeholder) -> Json | Keep:
-            if mark.kind != "env" or mark.name not in self.environ:
-                return KEEP
-            if is_secret_key(str(mark.path[-1])):
-                self.warning(
-                    (*path, *mark.path),
-                    f"{mark.text} is left for the worker's environment to fill in",
-                    "use '{{ prefect.blocks.secret.NAME }}'",
-                )
-                return KEEP
-            return self.environ[mark.name]
+        def answer(mark: Placeholder) -> Json | Keep | Remove:
+            if mark.kind == "output":
+                found = lookup(self.answers.environ, mark.name)
+                return KEEP if found is MISSING else found
+            return self.answer(mark, path)
 
         return fill(value, answer)
 
-    def _answer(self, mark: Placeholder, path: Path) -> Json | Keep:
+    def answer(self, mark: Placeholder, path: Path, *, stored: bool = True) -> Json | Keep | Remove:
+        """What fills in a placeholder in the value at ``path``.
+
+        ``stored`` says that the server will keep the result.
+        """
         where = (*path, *mark.path)
         if mark.kind == "context":
             return KEEP
-        # Prefect reads {{ NAME }} from the environment as well as {{ $NAME }}.
-        if mark.kind in ("env", "output") and mark.name in self.environ:
-            return self.environ[mark.name]
         if mark.kind == "env":
-            hint = f"export {mark.name}=..."
+            return self._environment(mark, where)
+        if mark.kind == "variable":
+            return self._variable(mark, where)
+        if mark.kind == "block":
+            return self._block(mark, where, stored)
+        # Prefect reads {{ NAME }} from the environment as well as {{ $NAME }}.
+        found = lookup(self.answers.environ, mark.name)
+        if found is not MISSING:
+            return found
+        if self.outputs is None:
+            self.unknown[_field(path)] = None
+            return KEEP
+        found = lookup(self.outputs, mark.name)
+        return self.nothing(mark, where, names(self.outputs)) if found is MISSING else found
+
+    def _environment(self, mark: Placeholder, where: Path) -> str:
+        value = self.answers.environ.get(mark.name)
+        if value is None and not self.allow_missing:
+            hint = did_you_mean(mark.name, self.answers.environ, 0.8) or f"export {mark.name}=..."
             self.error(where, f"environment variable {quoted(mark.name)} is not set", hint)
-        elif mark.kind in ("block", "variable"):
-            hint = "it works in job_variables and pull steps; elsewhere write the value"
-            self.error(where, f"{mark.text} is not resolved by this version yet", hint)
-        elif self.outputs_known:
-            hint = "write {{ $NAME }} for an environment variable"
-            self.error(where, f"nothing fills in {mark.text}", hint)
+        return value or ""
+
+    def _variable(self, mark: Placeholder, where: Path) -> Json:
+        name = given.variable_name(mark)
+        if name in self.answers.variables:
+            return self.answers.variables[name]
+        if not self.allow_missing:
+            hint = did_you_mean(name, self.answers.variables)
+            message = f"there is no variable {quoted(name)} on the server"
+            self.error(where, message, hint or f"prefect variable set {name} VALUE")
+        return ""
+
+    def _block(self, mark: Placeholder, where: Path, stored: bool) -> Json | Keep:
+        parts = given.block_parts(mark)
+        if parts is None:
+            message = f"{mark.text} names no block"
+            self.error(where, message, "write {{ prefect.blocks.<type>.<name> }}")
+            return KEEP
+        slug, name, path = parts
+        key = f"{slug}/{name}"
+        if key not in self.answers.blocks:
+            hint = did_you_mean(key, self.answers.blocks)
+            self.error(where, f"there is no block {quoted(key)} on the server", hint)
+            return KEEP
+        value = given.block_value(self.answers.blocks[key], path)
+        if value is MISSING:
+            self.error(where, f"block {quoted(key)} has no {quoted(path)}")
+        elif not mark.whole and isinstance(value, dict | list):
+            message = f"{mark.text} is not text and cannot stand inside text"
+            self.error(where, message, "name one value in it, or let it be the whole value")
+        else:
+            if slug == "secret" and stored:
+                message = f"the value of {mark.text} will be stored on the server in clear"
+                self.warning(where, message, "load the block in the flow instead")
+            return value
         return KEEP
 
-    def _problem(self, path: Path, message: str, hint: str | None) -> Problem:
+    def nothing(self, mark: Placeholder, where: Path, known: Iterable[str]) -> Remove:
+        """The answer where none is known: an error, or Prefect's way if that was asked for."""
+        if not self.allow_missing:
+            hint = did_you_mean(mark.name, known)
+            if hint is None and mark.kind == "output":
+                hint = "write {{ $NAME }} for an environment variable"
+            self.error(where, f"nothing fills in {mark.text}", hint)
+        return REMOVE
+
+    def _add(
+        self,
+        severity: Literal["error", "warning", "note"],
+        path: Path,
+        message: str,
+        hint: str | None,
+    ) -> None:
         if path[:1] == ("",):  # a section of the whole manifest
             full = path[1:]
-            return Problem(f"{dotted(full)}: {message}", self.manifest.position(*full), hint)
+            text = f"{dotted(full)}: {message}"
+            self.problems.append(Problem(text, self.manifest.position(*full), hint, severity))
+            return
         rest = f"{self.config.label}: {dotted(path)}" if path else self.config.label
         where = self.manifest.position("deployments", self.config.index, *path)
-        return Problem(f"{rest}: {message}", where, hint)
+        self.problems.append(Problem(f"{rest}: {message}", where, hint, severity))
+
+
+def _field(path: Path) -> str:
+    """The field of model.Deployment that the value at ``path`` of a manifest becomes."""
+    names_ = [part for part in path if isinstance(part, str) and part not in ("", "work_pool")]
+    first = names_[0] if names_ else ""
+    if path[:1] == ("work_pool",) and first == "name":
+        return "work_pool"
+    return _FIELDS.get(first, first)
+
+
+def is_secret(mark: Placeholder) -> bool:
+    """Whether the key that holds the placeholder is by its name likely to hold a secret."""
+    return bool(mark.path) and is_secret_key(str(mark.path[-1]))

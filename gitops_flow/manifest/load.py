@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 _Section = TypeVar("_Section", bound=BaseModel)
 
 
-def load(path: Path, shown: str) -> Manifest:
+def load(path: Path, shown: str, *, strict: bool = False) -> Manifest:
     """Read and check the manifest at ``path``.
 
     Args:
         path: the file.
         shown: its name in messages, usually relative to where the user is.
+        strict: make errors of the keys that Prefect silently ignores.
 
     Raises:
         ManifestError: with every problem that was found, in the file's order.
@@ -36,11 +37,12 @@ def load(path: Path, shown: str) -> Manifest:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise _error(shown, [Problem(f"{shown} cannot be read: {reason}")]) from None
-    return parse(data, shown)
+    directory = path.parent.resolve().name
+    return parse(data, shown, strict=strict, directory=directory)
 
 
-def parse(data: bytes, shown: str) -> Manifest:
-    """As :func:`load`, from the file's content.
+def parse(data: bytes, shown: str, *, strict: bool = False, directory: str = "") -> Manifest:
+    """As :func:`load`, from the file's content; ``directory`` names the folder it is in.
 
     Raises:
         ManifestError: with every problem that was found, in the file's order.
@@ -51,7 +53,7 @@ def parse(data: bytes, shown: str) -> Manifest:
         raise _error(shown, [fatal.problem]) from None
     if root is None or not isinstance(root.value, dict):
         raise _error(shown, [*problems, _not_a_manifest(root, shown)])
-    report = Report(root, shown, problems)
+    report = Report(root, shown, problems, strict=strict)
     raw = plain.manifest(root.value, report)
     top = _validate(ManifestSection, {**raw, "deployments": []}, (), report)
     listed = raw.get("deployments", [])
@@ -80,6 +82,7 @@ def parse(data: bytes, shown: str) -> Manifest:
         push=_tuple(top.push),
         pull=_tuple(top.pull),
         problems=tuple(report.sorted()),
+        directory=directory,
         root=root,
     )
 
@@ -124,6 +127,8 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         max_file_size=section.max_file_size,
         max_total_size=section.max_total_size,
         submodules=section.submodules == "include",
+        checkout=section.checkout,
+        ignore=tuple(dict.fromkeys(section.ignore or ())),
     )
 
 

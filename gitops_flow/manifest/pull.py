@@ -5,75 +5,88 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gitops_flow.manifest.carry import Remark, in_place_of, named_by
+from gitops_flow.manifest.sections import inputs_of, name_of
 from gitops_flow.manifest.template import placeholders
-from gitops_flow.manifest.wording import quoted
 from gitops_flow.model import PULL_STEP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
+    from gitops_flow.manifest.config import DeploymentConfig, Manifest
     from gitops_flow.model import Json
 
     Step = dict[str, Json]
     Role = Literal["own", "other", "here", "plain"]
 
+GO_TO = "prefect.deployments.steps.set_working_directory"
 _CLONE = ("git_clone", "git_clone_project")
 _FETCH = (*_CLONE, "pull_with_block")
-_CODE_INPUTS = {
-    "directories": "the whole snapshot is checked out",
-    "include_submodules": "write gitflow: {submodules: include} instead",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """The pull steps to store, and what there is to say about them.
-
-    A note is the index of the step it is about, or None, and a sentence.
-    """
+    """The pull steps to store, and what there is to say about them."""
 
     steps: tuple[Step, ...]
-    notes: tuple[tuple[int | None, str], ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def pin(
-    section: Iterable[Step] | None, pull_step: Step, is_own_repository: Callable[[str], bool]
+    section: Sequence[Step] | None,
+    pull_steps: Sequence[Step],
+    is_own_repository: Callable[[str], bool],
+    *,
+    raw: Sequence[Step] | None = None,
 ) -> Pinned:
-    """Put ``pull_step`` in the place of what fetches this repository's code.
+    """Put ``pull_steps`` in the place of what fetches this repository's code.
 
     Args:
-        section: the manifest's pull steps; None without any, empty for ``[]``.
-        pull_step: ``{"gitops_flow.steps.pull_code": {inputs}}``.
+        section: the manifest's pull steps, filled in as far as they can be; None
+            without any, empty for ``[]``.
+        pull_steps: ``{"gitops_flow.steps.pull_code": {inputs}}``, or Prefect's
+            own ``git_clone`` with what has to come after it.
         is_own_repository: whether an address is this repository's.
+        raw: the section as written.
     """
+    ours = list(pull_steps)
     if section is None:
-        return Pinned((pull_step,))
+        return Pinned(tuple(ours), (Remark(None, "no pull steps: the pinned code is pulled"),))
     steps = list(section)
     if not steps:
-        return Pinned((), ((None, "no pull steps: the code is not pinned"),))
-    roles: list[Role] = [_role(step, is_own_repository) for step in steps]
+        message = "no pull steps: the code is not pinned"
+        return Pinned((), (Remark(None, message, "warning"),))
+    roles = [role(step, is_own_repository) for step in steps]
     if "own" not in roles and "other" in roles:
         at = roles.index("other")
-        note = f"kept {_name(steps[at])}: it decides which code runs, so the code is not pinned"
-        return Pinned(tuple(steps), ((at, note),))
+        message = (
+            f"kept {name_of(steps[at])}: it decides which code runs, so the code is not pinned"
+        )
+        return Pinned(tuple(steps), (Remark(at, message, "warning"),))
     if "own" not in roles and "here" in roles:
         roles[roles.index("here")] = "own"
-    notes: list[tuple[int | None, str]] = []
-    result: list[Step] = [] if "own" in roles else [pull_step]
-    for at, (step, role) in enumerate(zip(steps, roles, strict=True)):
-        if role == "own":
-            result.append(_in_place_of(step, pull_step))
-            notes += [(at, note) for note in _lost(step)]
+    written = steps if raw is None else raw
+    remarks: list[Remark] = []
+    result: list[Step] = [] if "own" in roles else ours
+    if "own" not in roles:
+        remarks.append(Remark(None, "the pinned code is pulled first"))
+    for at, (step, what) in enumerate(zip(steps, roles, strict=True)):
+        if what == "own":
+            remarks.append(Remark(at, f"{name_of(step)} becomes a pull of the pinned code"))
+            first, found = in_place_of(at, step, written[at], ours[0])
+            result += [first, *ours[1:]]
+            remarks += [*found, *named_by(at, step, steps[at + 1 :])]
             continue
         result.append(step)
-        if role in ("other", "here"):
-            notes.append((at, f"kept {_name(step)}: it may lead away from the pinned code"))
-    return Pinned(tuple(result), tuple(notes))
+        if what in ("other", "here"):
+            message = f"kept {name_of(step)}: it may lead away from the pinned code"
+            remarks.append(Remark(at, message, "warning"))
+    return Pinned(tuple(result), tuple(remarks))
 
 
-def _role(step: Step, is_own_repository: Callable[[str], bool]) -> Role:
+def role(step: Step, is_own_repository: Callable[[str], bool]) -> Role:
     """What a step is to the code: ours to replace, another source of code, a place, or neither."""
-    name, inputs = _name(step), _inputs(step)
+    name, inputs = name_of(step), inputs_of(step)
     last = name.rpartition(".")[2]
     if name == PULL_STEP:
         return "own"
@@ -88,27 +101,56 @@ def _role(step: Step, is_own_repository: Callable[[str], bool]) -> Role:
     return "plain" if any(mark.kind == "output" for mark in marks) else "here"
 
 
-def _in_place_of(step: Step, pull_step: Step) -> Step:
-    identity = _inputs(step).get("id")
-    if identity is None:
-        return pull_step
-    # Later steps name its output {{ id.directory }}.
-    return {name: {"id": identity, **(inputs or {})} for name, inputs in pull_step.items()}
+def in_directory(steps: Sequence[Step] | None, directory: str) -> tuple[Step, ...] | None:
+    """Pinned pull steps that end in ``directory``, relative to the code's root, "" for that.
+
+    Where a later step goes on from what the pinned one gave, the manifest finds
+    its own way and the steps stay as they are.
+    """
+    if not directory or steps is None:
+        return None if steps is None else tuple(steps)
+    result = list(steps)
+    for at, step in enumerate(steps):
+        name, inputs = name_of(step), inputs_of(step)
+        stock = name.endswith(".git_clone") and bool(inputs.get("commit_sha"))
+        if not stock and name != PULL_STEP:
+            continue
+        users = [later for later in steps[at + 1 :] if _uses(inputs.get("id"), later)]
+        if any(name_of(user).endswith(".set_working_directory") for user in users):
+            break
+        if not stock and not users:
+            result[at] = {name: {**inputs, "directory": inputs.get("directory", directory)}}
+            break
+        # What comes between was written for the root of the code.
+        identity = inputs.get("id") or "pinned-code"
+        result[at] = {name: {**inputs, "id": identity}}
+        result.append({GO_TO: {"directory": f"{{{{ {identity}.directory }}}}/{directory}"}})
+        break
+    return tuple(result)
 
 
-def _lost(step: Step) -> list[str]:
-    inputs = _inputs(step)
-    return [
-        f"{quoted(name)} of {_name(step)} is not carried over: {why}"
-        for name, why in _CODE_INPUTS.items()
-        if inputs.get(name)
-    ]
+def _uses(identity: Json, step: Step) -> bool:
+    """Whether a step is given the directory that the step with this id gave."""
+    known = ("directory", f"{identity}.directory")
+    return any(mark.name in known for mark in placeholders(inputs_of(step)))
 
 
-def _name(step: Step) -> str:
-    return str(next(iter(step), ""))
+def section_of(
+    manifest: Manifest, config: DeploymentConfig
+) -> tuple[tuple[Step, ...] | None, bool]:
+    """A deployment's pull steps as written, and whether they are its own."""
+    spec = config.spec
+    if spec.pull is not None:
+        return tuple(spec.pull), True
+    if "pull" in spec.model_fields_set and manifest.pull == ():
+        return None, False  # an explicit null undoes the manifest's []
+    return manifest.pull, False
 
 
-def _inputs(step: Step) -> dict[str, Json]:
-    inputs = next(iter(step.values()), None)
-    return inputs if isinstance(inputs, dict) else {}
+def wants_submodules(manifest: Manifest, chosen: Sequence[DeploymentConfig] | None = None) -> bool:
+    """Whether any of these deployments clones with ``include_submodules``."""
+    return any(
+        inputs_of(step).get("include_submodules") is True
+        for config in (manifest.deployments if chosen is None else chosen)
+        for step in section_of(manifest, config)[0] or ()
+    )

@@ -30,8 +30,16 @@ class Report:
     A path is the keys and indexes that lead to a value, from the top.
     """
 
-    def __init__(self, root: yamltree.Node, shown: str, problems: Iterable[Problem] = ()) -> None:
+    def __init__(
+        self,
+        root: yamltree.Node,
+        shown: str,
+        problems: Iterable[Problem] = (),
+        *,
+        strict: bool = False,
+    ) -> None:
         self._root = root
+        self._strict = strict
         self._shown = shown
         self._problems = list(problems)
 
@@ -70,6 +78,11 @@ class Report:
         place = yamltree.key_place(self._root, path) or (1, 1)
         self._add(path[:-1], message, hint, place, severity)
 
+    def ignored(self, path: Path, hint: str | None) -> None:
+        """The key that ends ``path`` does nothing in Prefect; an error when strict."""
+        severity: Literal["error", "warning"] = "error" if self._strict else "warning"
+        self.key(path, f"Prefect ignores this key: {quoted(str(path[-1]))}", hint, severity)
+
     def invalid(self, path: Path, detail: ErrorDetails) -> None:
         """What a model says about the value at ``path``."""
         full: Path = (*path, *detail["loc"])
@@ -77,6 +90,8 @@ class Report:
             name = str(full[-1])
             hint = _SCHEDULE_KEYS.get(name) or did_you_mean(name, _words_beside(full))
             self.key(full, f"unknown key {quoted(name)}", hint)
+        elif detail["type"] == "missing":
+            self.error(full[:-1], f"{quoted(str(full[-1]))} is missing")
         elif detail["type"] == "invalid_key" or "[key]" in full:
             full = tuple(part for part in full if part != "[key]")
             # The loc spells a key as text or number; the document may hold another type.

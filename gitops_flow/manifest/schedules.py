@@ -126,6 +126,7 @@ def to_model(section: ScheduleSection) -> Schedule:
         active=flag(section.active),
         parameters=section.parameters,
         slug=section.slug or None,
+        replaces=section.replaces or None,
     )
 
 

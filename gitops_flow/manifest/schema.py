@@ -16,7 +16,10 @@ from pydantic_core import PydanticCustomError
 
 from gitops_flow.errors import GitError
 from gitops_flow.git import url
-from gitops_flow.manifest.wording import described
+from gitops_flow.manifest.wording import described, did_you_mean
+
+# What ``gitflow: {ignore: [...]}`` can leave to the server.
+LEAVABLE = ("paused", "schedules.active")
 
 _BLOCK = re.compile(r"\{\{\s*prefect\.blocks\.[\w.\-\[\]]+\s*\}\}")
 _SIZE = re.compile(r"(?i)\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*")
@@ -110,9 +113,10 @@ def _size(value: Any) -> Any:
     return size
 
 
-def _pinned(value: Any) -> Any:
-    if value == "stock":
-        raise wrong("'stock' is not available in this version yet", "use pinned")
+def _leavable(value: str) -> str:
+    if value not in LEAVABLE:
+        hint = did_you_mean(value, LEAVABLE)
+        raise wrong(f"expected {' or '.join(LEAVABLE)}, got {described(value)}", hint)
     return value
 
 
@@ -199,7 +203,8 @@ class GitflowSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     code_store: CodeStoreSection | None = None
-    checkout: Annotated[Literal["pinned"], BeforeValidator(_pinned)] = "pinned"
+    checkout: Literal["pinned", "stock"] = "pinned"
+    ignore: list[Annotated[str, AfterValidator(_leavable)]] | None = None
     allow_secrets: list[str] | None = None
     max_file_size: Size = None
     max_total_size: Size = None

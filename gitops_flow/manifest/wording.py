@@ -21,12 +21,15 @@ _EXPECTED = {
     "dict": "a mapping",
     "model": "a mapping",
     "list": "a list",
+    "set": "a list",
+    "float": "a number",
     "time_delta": "a duration in seconds, as HH:MM:SS, or ISO 8601",
 }
 _HINTS = {
     "dict": "write 'key: value' lines below it",
     "model": "write 'key: value' lines below it",
     "list": "start each item with '- '",
+    "set": "start each item with '- '",
 }
 
 
@@ -36,9 +39,9 @@ def nearest(word: str, words: Iterable[str], closeness: float = 0.6) -> str | No
     return found[0] if found else None
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str | None:
+def did_you_mean(word: str, words: Iterable[str], closeness: float = 0.6) -> str | None:
     """A hint that names the nearest valid word, or None."""
-    found = nearest(word, words)
+    found = nearest(word, words, closeness)
     return f"did you mean {found!r}?" if found else None
 
 

@@ -1,0 +1,103 @@
+"""What placeholders are filled in from, and which of it the server has to be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_flow.manifest import sections
+from gitops_flow.manifest.template import lookup, placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gitops_flow.manifest.config import DeploymentConfig, Manifest
+    from gitops_flow.manifest.template import Placeholder
+    from gitops_flow.model import Json
+
+_BLOCK, _VARIABLE = "prefect.blocks.", "prefect.variables."
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """All that placeholders may be filled in from; not shown, for it holds secrets.
+
+    ``blocks`` holds the data of block documents by ``slug/name``, as the API's
+    ``.data``; ``variables`` values by name. ``outputs`` holds what the build and
+    push steps of a deployment gave, by :attr:`DeploymentConfig.index`: their
+    outputs merged, and each step's once more under its id. None when the steps
+    have not run.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    blocks: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    outputs: Mapping[int, Mapping[str, Json]] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """What has to be read from the server: blocks as (slug, name), variables by name."""
+
+    blocks: tuple[tuple[str, str], ...] = ()
+    variables: tuple[str, ...] = ()
+
+
+def lookups(manifest: Manifest, chosen: Sequence[DeploymentConfig] | None = None) -> Lookups:
+    """What :func:`resolve` and :func:`fill_step` need of the server for these deployments.
+
+    Without what workers fill in themselves: in job variables and pull steps.
+    """
+    blocks: dict[tuple[str, str], None] = {}
+    variables: dict[str, None] = {}
+    for config in manifest.deployments if chosen is None else chosen:
+        for value in _values(manifest, config):
+            for mark in placeholders(value):
+                if mark.kind == "variable":
+                    variables[variable_name(mark)] = None
+                elif mark.kind == "block" and (parts := block_parts(mark)):
+                    blocks[parts[0], parts[1]] = None
+    return Lookups(tuple(blocks), tuple(variables))
+
+
+def _values(manifest: Manifest, config: DeploymentConfig) -> Iterator[Json]:
+    """All values of a deployment that are filled in before it is written."""
+    spec = config.spec
+    yield from (spec.name, spec.entrypoint, spec.version, spec.version_type, spec.tags)
+    yield from (spec.description, spec.parameters)
+    if spec.work_pool is not None:
+        yield from (spec.work_pool.name, spec.work_pool.work_queue_name)
+    for schedule in [spec.schedule, *(spec.schedules or [])]:
+        if schedule is not None:
+            yield schedule.model_dump(exclude_unset=True)
+    for trigger in spec.triggers or []:
+        yield {key: value for key, value in trigger.items() if key != "job_variables"}
+    for step in sections.steps(manifest, config).all:
+        yield sections.inputs_to_fill(step)
+
+
+def variable_name(mark: Placeholder) -> str:
+    """The name of the variable in a ``{{ prefect.variables.name }}``."""
+    return mark.name.removeprefix(_VARIABLE)
+
+
+def block_parts(mark: Placeholder) -> tuple[str, str, str] | None:
+    """Slug, name and path in a ``{{ prefect.blocks.slug.name.path }}``; None when incomplete."""
+    slug, _, rest = mark.name.removeprefix(_BLOCK).partition(".")
+    name, _, path = rest.partition(".")
+    return (slug, name, path) if slug and name else None
+
+
+def block_value(data: Json, path: str) -> Json:
+    """The part of a block's ``data`` that ``path`` names, :data:`MISSING` if none.
+
+    Data whose only key is ``value`` stands for that value.
+    """
+    if (
+        isinstance(data, Mapping)
+        and list(data) == ["value"]
+        and not (path == "value" or path.startswith(("value.", "value[")))
+    ):
+        data = data["value"]
+    return lookup(data, path) if path else data

@@ -1,0 +1,252 @@
+"""One deployment of a manifest, as the server should have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from gitops_flow.errors import FlowError
+from gitops_flow.manifest import checks, image, pull, schedules, sections, stepfilling, triggers
+from gitops_flow.manifest.filling import Filling
+from gitops_flow.manifest.template import placeholders
+from gitops_flow.manifest.wording import explain, quoted
+from gitops_flow.model import MARK_PREFIX, Automation, Deployment, Entrypoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from gitops_flow.manifest.schema import ConcurrencySection, ScheduleSection
+    from gitops_flow.model import FlowInfo, Json, Schedule
+
+    Path = tuple[Hashable, ...]
+    Step = dict[str, Json]
+
+_PUSH_CODE = "gitops_flow.steps.push_code"
+
+
+@dataclass(slots=True)
+class Desired:
+    """Makes one deployment; ``run_steps`` says that its build and push steps are run."""
+
+    filling: Filling
+    mark: str
+    default_version: str | None
+    flows: Mapping[str, FlowInfo | FlowError]
+    run_steps: bool = False
+
+    def deployment(
+        self,
+        pull_steps: Sequence[Step],
+        default_work_pool: str | None,
+        is_own_repository: Callable[[str], bool],
+    ) -> Deployment | None:
+        """The deployment, or None when it has an error."""
+        fill_in, config = self.filling, self.filling.config
+        spec = config.spec
+        self._steps()
+        name = fill_in.text(config.name, "name") or ""
+        flow = self._flow()
+        pool = spec.work_pool
+        if "{{" in config.name and (bad := checks.bad_name(name)):
+            fill_in.error(("name",), bad)
+        version = fill_in.text(spec.version, "version")
+        default_version = self._default_version(flow)
+        limit = spec.concurrency_limit
+        result = Deployment(
+            flow_name=flow.name if flow else "",
+            name=name,
+            entrypoint=fill_in.early(config.entrypoint, "entrypoint") or "",
+            description=fill_in.text(spec.description, "description")
+            or (flow.description if flow else None),
+            version=version or default_version or (flow.version if flow else None),
+            version_is_ours=not version and bool(default_version),
+            tags=self._tags(),
+            parameters=fill_in.value(spec.parameters, "parameters"),
+            parameter_schema=flow.parameter_schema if flow else None,
+            enforce_parameter_schema=spec.enforce_parameter_schema is not False,
+            work_pool=self._work_pool(default_work_pool),
+            work_queue=fill_in.text(pool.work_queue_name, "work_pool", "work_queue_name")
+            if pool
+            else None,
+            job_variables=fill_in.job_variables(pool.job_variables, "work_pool", "job_variables")
+            if pool
+            else {},
+            schedules=self._schedules(),
+            paused=spec.paused,
+            concurrency_limit=limit.limit if limit else None,
+            concurrency_options=_options(limit) if limit else None,
+            pull_steps=self._pull(pull_steps, is_own_repository),
+            automations=self._automations(name),
+            ignored=fill_in.manifest.gitflow.ignore,
+            unknown=tuple(fill_in.unknown),
+            where=config.where,
+        )
+        return None if fill_in.failed else result
+
+    def _flow(self) -> FlowInfo | None:
+        of = self.filling
+        probe = Filling(of.manifest, of.config, of.answers, of.allow_missing)
+        entrypoint = probe.early(of.config.entrypoint, "entrypoint") or ""
+        if probe.failed:
+            return None  # told where the entrypoint itself is filled in
+        try:
+            Entrypoint.parse(entrypoint)
+        except ValueError as error:
+            of.error(("entrypoint",), f"{quoted(entrypoint)} {error}")
+            return None
+        flow = self.flows.get(entrypoint) or self.flows.get(of.config.entrypoint)
+        if isinstance(flow, FlowError):
+            told = f"{flow.where}: {flow.message}" if flow.where else flow.message
+            of.error(("entrypoint",), told, flow.hint)
+            return None
+        if flow is None:
+            of.error(("entrypoint",), f"no flow was found for {quoted(entrypoint)}")
+            return None
+        for note in flow.notes:
+            of.warning(("entrypoint",), note)
+        return flow
+
+    def _default_version(self, flow: FlowInfo | None) -> str | None:
+        """The source's version, unless the flow has one and nothing is to be asked of git."""
+        simple = self.filling.text(self.filling.config.spec.version_type, "version_type")
+        if simple == "prefect:simple" and flow is not None and flow.version:
+            return None
+        return self.default_version
+
+    def _work_pool(self, default: str | None) -> str | None:
+        pool = self.filling.config.spec.work_pool
+        name = self.filling.early(pool.name, "work_pool", "name") if pool else None
+        if not name and not default:
+            hint = "write work_pool: {name: ...}, or set PREFECT_DEFAULT_WORK_POOL_NAME"
+            self.filling.error((), "no work pool", hint)
+        return name or default
+
+    def _tags(self) -> tuple[str, ...]:
+        tags = self.filling.config.spec.tags
+        filled = self.filling.value([tags] if isinstance(tags, str) else tags or [], "tags")
+        if isinstance(tags, str) and filled and isinstance(filled[0], list):
+            filled = filled[0]
+        own = [str(tag) for tag in filled if str(tag).strip()]
+        for number, tag in enumerate(own):
+            if tag.startswith(MARK_PREFIX):
+                message = f"{quoted(tag)} is a mark of ownership, not a tag"
+                self.filling.error(("tags", number), message)
+        return (*own, self.mark)
+
+    def _schedules(self) -> tuple[Schedule, ...]:
+        spec = self.filling.config.spec
+        if spec.schedule is not None:
+            entries: list[tuple[Path, ScheduleSection]] = [(("schedule",), spec.schedule)]
+        else:
+            entries = [(("schedules", n), each) for n, each in enumerate(spec.schedules or [])]
+        found = []
+        for path, section in entries:
+            filled = self._schedule(section, path)
+            if filled is not None:
+                found.append(schedules.to_model(filled))
+        return tuple(found)
+
+    def _schedule(self, section: ScheduleSection, path: Path) -> ScheduleSection | None:
+        values = {name: getattr(section, name) for name in section.model_fields_set}
+        before = len(self.filling.problems)
+        filled = self.filling.value(values, *path)
+        if filled == values:
+            return section
+        if any(problem.severity == "error" for problem in self.filling.problems[before:]):
+            return None
+        try:
+            result = type(section).model_validate(filled)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                self.filling.error((*path, *detail["loc"]), *explain(detail))
+            return None
+        complaints = [
+            each for each in schedules.check(result) if not placeholders(filled.get(each[0]))
+        ]
+        for name, message, hint in complaints:
+            self.filling.error((*path, name) if name else path, message, hint)
+        return None if complaints else result
+
+    def _automations(self, name: str) -> tuple[Automation, ...]:
+        found = []
+        for number, raw in enumerate(self.filling.config.spec.triggers or []):
+            automation = self._automation(raw, ("triggers", number), name)
+            if automation is not None:
+                found.append(automation)
+        return tuple(found)
+
+    def _automation(self, raw: dict[str, Json], path: Path, name: str) -> Automation | None:
+        """One trigger; its parameters are left to the server, which fills them in from the event."""
+        fill_in = self.filling
+        before = len(fill_in.problems)
+        ways = {
+            "parameters": fill_in.trigger_parameters,
+            "job_variables": fill_in.job_variables,
+        }
+        filled = {
+            key: value
+            for key, old in raw.items()
+            for value in [ways.get(key, fill_in.value)(old, *path, key)]
+            if value is not None or old is None
+        }
+        for where, detail, hint in triggers.check(filled, path):
+            if isinstance(detail, str):
+                fill_in.error(where, detail, hint)
+            else:
+                fill_in.error((*where, *detail["loc"]), *explain(detail))
+        if any(problem.severity == "error" for problem in fill_in.problems[before:]):
+            return None
+        return triggers.to_model(filled, name, int(str(path[-1])) + 1)
+
+    def _pull(
+        self, pull_steps: Sequence[Step], is_own_repository: Callable[[str], bool]
+    ) -> tuple[Step, ...]:
+        fill_in = self.filling
+        section, own = pull.section_of(fill_in.manifest, fill_in.config)
+        if section is None:
+            baked = image.pull_steps(fill_in.manifest, fill_in.config)
+            if baked is not None:
+                fill_in.note((), "no pull steps: the code is left to the image that is built")
+                return baked
+        path: Path = ("pull",) if own else ("", "pull")
+        filled = None if section is None else stepfilling.pull_steps(fill_in, section, path)
+        pinned = pull.pin(filled, pull_steps, is_own_repository, raw=section)
+        tell: dict[Literal["error", "warning", "note"], Callable[..., None]] = {
+            "error": fill_in.error,
+            "warning": fill_in.warning,
+            "note": lambda where, message, _hint: fill_in.note(where, message),
+        }
+        for remark in pinned.remarks:
+            whole: Path = () if section is None else path
+            where = whole if remark.at is None else (*path, remark.at)
+            tell[remark.severity](where, remark.message, remark.hint)
+        stepfilling.check_pull(fill_in, pinned.steps, filled or (), path)
+        return pinned.steps
+
+    def _steps(self) -> None:
+        """Report what can be known to be wrong with build and push steps before they run."""
+        fill_in = self.filling
+        if self.run_steps:
+            if fill_in.outputs is None:
+                stepfilling.check(fill_in)
+            return
+        for section, number, step in sections.steps(fill_in.manifest, fill_in.config).numbered():
+            path = sections.place(fill_in.config, section, number)
+            called = sections.name_of(step)
+            if called == _PUSH_CODE:
+                note = f"{called} is skipped: the snapshot is published anyway"
+                fill_in.warning(path, note)
+            elif called:
+                hint = "remove it, or use prefect deploy for this deployment"
+                fill_in.error(path, f"{called} is not run by this version yet", hint)
+
+
+def _options(limit: ConcurrencySection) -> dict[str, Json] | None:
+    if limit.collision_strategy is None and limit.grace_period_seconds is None:
+        return None
+    options: dict[str, Json] = {"collision_strategy": limit.collision_strategy or "ENQUEUE"}
+    if limit.grace_period_seconds is not None:
+        options["grace_period_seconds"] = limit.grace_period_seconds
+    return options

@@ -1,0 +1,77 @@
+"""Which build and push steps a deployment consists of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from gitops_flow.manifest.config import DeploymentConfig, Manifest
+    from gitops_flow.model import Json
+
+    Step = dict[str, Json]
+
+Section = Literal["build", "push"]
+# Inputs that say how a step is run; Prefect takes them as they are written.
+RESERVED = ("id", "requires")
+
+
+@dataclass(frozen=True, slots=True)
+class StepSections:
+    """The steps of one deployment in the order in which they run, with their placeholders.
+
+    A step is one name with its inputs, ``{"package.function": {input: value}}``;
+    an empty mapping does nothing.
+    """
+
+    build: tuple[dict[str, Json], ...] = ()
+    push: tuple[dict[str, Json], ...] = ()
+
+    @property
+    def all(self) -> tuple[dict[str, Json], ...]:
+        """Build steps, then push steps."""
+        return (*self.build, *self.push)
+
+    def numbered(self) -> Iterator[tuple[Section, int, dict[str, Json]]]:
+        """Each step with its section and its number in that, from 0."""
+        for number, step in enumerate(self.build):
+            yield "build", number, step
+        for number, step in enumerate(self.push):
+            yield "push", number, step
+
+
+def steps(manifest: Manifest, config: DeploymentConfig) -> StepSections:
+    """The build and push steps of one deployment.
+
+    Its own section takes the place of the file's. As in Prefect, an empty or
+    null ``build:`` does without the file's build steps, while an empty or null
+    ``push:`` does not do without its push steps.
+    """
+    spec = config.spec
+    build = spec.build if "build" in spec.model_fields_set else manifest.build
+    return StepSections(tuple(build or ()), tuple(spec.push or manifest.push or ()))
+
+
+def place(config: DeploymentConfig, section: Section, number: int) -> tuple[Hashable, ...]:
+    """Where a step is written: below the deployment, or after "" below the file."""
+    spec = config.spec
+    own = "build" in spec.model_fields_set if section == "build" else bool(spec.push)
+    return (section, number) if own else ("", section, number)
+
+
+def name_of(step: Step) -> str:
+    """The dotted name of a step's function, "" for an empty step."""
+    return str(next(iter(step), ""))
+
+
+def inputs_of(step: Step) -> dict[str, Json]:
+    """A step's inputs, empty when there are none."""
+    inputs = next(iter(step.values()), None)
+    return inputs if isinstance(inputs, dict) else {}
+
+
+def inputs_to_fill(step: Step) -> dict[str, Json]:
+    """Those of a step's inputs in which placeholders are filled in."""
+    return {key: value for key, value in inputs_of(step).items() if key not in RESERVED}

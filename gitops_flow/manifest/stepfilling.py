@@ -1,0 +1,146 @@
+"""Filling in the placeholders of steps: some here, some when the steps before have run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_flow.errors import ManifestError
+from gitops_flow.manifest import sections
+from gitops_flow.manifest.filling import USE_A_BLOCK, Filling, is_secret
+from gitops_flow.manifest.template import KEEP, MISSING, fill, lookup, names, placeholders
+from gitops_flow.manifest.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+    from gitops_flow.manifest.answers import Answers
+    from gitops_flow.manifest.config import DeploymentConfig, Manifest
+    from gitops_flow.manifest.template import Keep, Placeholder, Remove
+    from gitops_flow.model import Json
+
+    Path = tuple[Hashable, ...]
+    Step = dict[str, Json]
+
+
+def fill_step(
+    manifest: Manifest,
+    config: DeploymentConfig,
+    section: sections.Section,
+    number: int,
+    step: Step,
+    answers: Answers,
+    outputs: Mapping[str, Json],
+    *,
+    allow_missing: bool = False,
+) -> Step:
+    """A build or push step as it is to be run, right before it is.
+
+    Args:
+        manifest: from :func:`gitops_flow.manifest.load`.
+        config: the deployment.
+        section: ``build`` or ``push``.
+        number: the step's place in it, from 0.
+        step: from :func:`gitops_flow.manifest.steps`; its ``id`` and
+            ``requires`` stay as they are.
+        answers: its ``outputs`` are not looked at.
+        outputs: what the steps before gave, merged, and each once more under its id.
+        allow_missing: fill in nothing where nothing is known, as Prefect does.
+
+    Raises:
+        ManifestError: a placeholder that nothing fills in.
+    """
+    filling = Filling(manifest, config, answers, allow_missing)
+    filled = build_step(filling, step, sections.place(config, section, number), outputs)
+    if filling.failed:
+        count = len(filling.problems)
+        raise ManifestError(
+            f"{sections.name_of(step)} cannot be run: {count} placeholder{'s' * (count != 1)} "
+            "cannot be filled in",
+            tuple(str(problem) for problem in filling.problems),
+        )
+    return filled
+
+
+def build_step(
+    filling: Filling, step: Step, path: Path, outputs: Mapping[str, Json] | None
+) -> Step:
+    """A build or push step filled in; ``outputs`` None when the steps before have not run."""
+    inputs, name = sections.inputs_of(step), sections.name_of(step)
+
+    def answer(mark: Placeholder) -> Json | Keep | Remove:
+        if mark.kind not in ("output", "context"):
+            return filling.answer(mark, (*path, name), stored=False)
+        if outputs is None:
+            return KEEP
+        found = lookup(outputs, mark.name)
+        if found is MISSING:
+            return filling.nothing(mark, (*path, name, *mark.path), names(outputs))
+        return found
+
+    filled = fill(sections.inputs_to_fill(step), answer)
+    reserved = {key: inputs[key] for key in sections.RESERVED if key in inputs}
+    return {name: {**reserved, **filled}} if step else {}
+
+
+def check(filling: Filling) -> None:
+    """Report what can be known to be missing before the first build or push step runs."""
+    first = True
+    for section, number, step in sections.steps(filling.manifest, filling.config).numbered():
+        path = sections.place(filling.config, section, number)
+        build_step(filling, step, path, {} if first else None)
+        first = first and not step
+
+
+def pull_steps(filling: Filling, steps: Sequence[Step], path: Path) -> list[Step]:
+    """Pull steps: what is not set here may be set on the worker, where they run."""
+    return [_pull_step(filling, step, (*path, number)) for number, step in enumerate(steps)]
+
+
+def _pull_step(filling: Filling, step: Step, path: Path) -> Step:
+    environ, outputs = filling.answers.environ, filling.outputs
+
+    def answer(mark: Placeholder) -> Json | Keep | Remove:
+        where = (*path, *mark.path)
+        if mark.kind == "output" and outputs is not None:
+            found = lookup(outputs, mark.name)
+            if found is not MISSING and is_secret(mark):
+                message = f"the value of {mark.text} will be stored on the server in clear"
+                filling.warning(where, message, USE_A_BLOCK)
+            return KEEP if found is MISSING else found
+        if mark.kind != "env" or mark.name not in environ:
+            return KEEP
+        if is_secret(mark):
+            message = f"{mark.text} is left for the worker's environment to fill in"
+            filling.warning(where, message, USE_A_BLOCK)
+            return KEEP
+        return environ[mark.name]
+
+    filled: Step = fill(step, answer)
+    return filled
+
+
+def check_pull(
+    filling: Filling, steps: Sequence[Step], section: Sequence[Step], path: Path
+) -> None:
+    """Tell what no step of a pull can fill in, or wait for the steps that have not run yet.
+
+    ``steps`` are those to be stored; those that are the same objects in
+    ``section`` are at ``path`` in the manifest.
+    """
+    numbers = {id(step): number for number, step in enumerate(section)}
+    before: list[Hashable] = []
+    for step in steps:
+        for mark in placeholders(step):
+            first = mark.name.replace("[", ".").partition(".")[0]
+            # Any step before may give a bare {{ key }}, only the one of that id an {{ id.key }}.
+            bare = bool(before) and first == mark.name
+            if mark.kind != "output" or first in before:
+                continue
+            if filling.outputs is None:
+                filling.unknown["pull_steps"] = None
+            elif not bare and id(step) in numbers:
+                ids = [str(each) for each in before if each is not None]
+                hint = did_you_mean(first, ids) or "give an earlier step this id"
+                where = (*path, numbers[id(step)], *mark.path)
+                filling.warning(where, f"nothing will fill in {mark.text} on the worker", hint)
+        before.append(sections.inputs_of(step).get("id"))
