@@ -64,6 +64,7 @@ def make(
     former_mark: str | None = None,
     prune: bool = False,
     spared: Collection[tuple[str, str]] = (),
+    automations: Mapping[str, tuple[Automation, ...]] | None = None,
     variables: Mapping[str, Json] | None = None,
 ) -> Plan:
     """Pair what is desired with what is there.
@@ -71,23 +72,32 @@ def make(
     Args:
         desired: the manifest's deployments; ``source_mark`` is added to their
             tags where it is missing.
-        live: the server's deployments of these names, and of this source, with
-            the automations that run them (:func:`attach`).
+        live: the server's deployments of these names, and of this source.
         source_mark: the ownership tag of the source that is deployed.
         adopt: take over deployments that carry another source's mark.
         former_mark: a mark that this source had before; it owns those too.
         prune: delete what this source owns and nothing desires any more.
         spared: ``(flow, deployment)`` names of the manifest that are not being
             deployed now: neither orphans nor deleted.
+        automations: those that run the live deployments, by their ids; None
+            when they were not read: then they are left alone.
         variables: values of :func:`workspace_variables`.
     """
     marks = (source_mark, former_mark) if former_mark else (source_mark,)
-    there = {(item.flow_name, item.name): item for item in live}
+    known = list(live) if automations is None else attach(live, automations)
+    there = {(item.flow_name, item.name): item for item in known}
     owned = sum(_marks.owned(item.tags, marks) for item in there.values())
     actions: list[Action] = []
     for item in desired:
         found = there.pop((item.flow_name, item.name), None)
-        actions.append(_action(_marked(item, source_mark), found, marks, adopt, variables or {}))
+        wanted = _marked(item, source_mark)
+        if found is None:
+            actions.append(Create(wanted, mark=source_mark))
+            continue
+        action = _compared(wanted, found, marks, adopt, variables or {})
+        if automations is not None and not isinstance(action, Conflict):
+            action = _with_automations(action, marks)
+        actions.append(action)
     left = [
         item
         for name, item in there.items()
@@ -99,15 +109,13 @@ def make(
     return Plan(actions=tuple(actions), orphans=tuple(left), owned=owned)
 
 
-def _action(
+def _compared(
     desired: Deployment,
-    live: Deployment | None,
+    live: Deployment,
     marks: Sequence[str],
     adopt: bool,
     variables: Mapping[str, Json],
-) -> Action:
-    if live is None:
-        return Create(desired, mark=marks[0])
+) -> Update | Unchanged | Conflict:
     owned = _marks.owned(live.tags, marks)
     if live.marks and not owned and not adopt:
         return Conflict(
@@ -120,26 +128,27 @@ def _action(
     if "schedules" not in desired.unknown:
         off = "schedules.active" in desired.ignored
         schedules = compare(desired.schedules, live.schedules, ignore_active=off)
-    triggers = AutomationDiff()
-    if "automations" not in desired.unknown:
-        triggers = _automations.compare(
-            desired.automations,
-            live.automations,
-            mark=marks[0],
-            own_marks=marks,
-            adopts=not owned,
-        )
-    if not changes and not schedules and not triggers:
+    if not changes and not schedules:
         return Unchanged(desired, live)
-    return Update(
-        desired,
-        live,
-        changes,
-        schedules,
-        adopts=not owned,
-        automations=triggers,
+    return Update(desired, live, changes, schedules, adopts=not owned, mark=marks[0])
+
+
+def _with_automations(action: Update | Unchanged, marks: Sequence[str]) -> Update | Unchanged:
+    desired, live = action.desired, action.live
+    if "automations" in desired.unknown:
+        return action
+    found = _automations.compare(
+        desired.automations,
+        live.automations,
         mark=marks[0],
+        own_marks=marks,
+        adopts=not _marks.owned(live.tags, marks),
     )
+    if not found:
+        return action
+    if isinstance(action, Update):
+        return replace(action, automations=found)
+    return Update(desired, live, (), ScheduleDiff(), automations=found, mark=marks[0])
 
 
 def _marked(item: Deployment, mark: str) -> Deployment:

@@ -82,12 +82,13 @@ def compare(
     others = [item for item in live if item not in ours]
     if adopts and others:
         # Those that we made before go as well: the deployment owns them too.
-        wanted = tuple(_as_enabled_as(item, live) for item in desired)
-        return AutomationDiff(add=wanted, replaces_owned=True, suspects=tuple(others))
+        left = list(desired)
+        known = [_as_enabled_as(one, other) for one, other in pair(left, list(live))]
+        return AutomationDiff(add=(*known, *left), replaces_owned=True, suspects=tuple(others))
     wanted_left, there = list(desired), ours
     pairs = pair(wanted_left, there)
     changes = (
-        AutomationChange(_as_enabled_as(one, [other]), other)
+        AutomationChange(_as_enabled_as(one, other), other)
         for one, other in pairs
         if mark not in other.tags or not equal(one, other)
     )
@@ -135,13 +136,8 @@ def normal(trigger: Mapping[str, Json]) -> dict[str, Json]:
     return full
 
 
-def _as_enabled_as(desired: Automation, live: Sequence[Automation]) -> Automation:
-    """``desired``, off where the manifest does not say and the one of its name is off."""
+def _as_enabled_as(desired: Automation, live: Automation) -> Automation:
+    """``desired``, off where the manifest does not say and its counterpart is off."""
     if desired.enabled is not None:
         return desired
-    off = any(item.enabled is False and _counterparts(desired, item) for item in live)
-    return replace(desired, enabled=not off)
-
-
-def _counterparts(one: Automation, other: Automation) -> bool:
-    return one.name == other.name or same(normal(one.trigger), normal(other.trigger))
+    return replace(desired, enabled=live.enabled is not False)

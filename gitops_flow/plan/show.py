@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.model import PULL_STEP
 from gitops_flow.plan.actions import Create, Delete, Update
+from gitops_flow.plan.values import same
 from gitops_flow.plan.wording import (
     automation_text,
     masked_value,
@@ -64,7 +65,7 @@ def _reduced(one: dict[str, Json], other: dict[str, Json]) -> tuple[Json, Json]:
     left, right = {}, {}
     for key in sorted({*one, *other}, key=str):
         a, b = one.get(key, _MISSING), other.get(key, _MISSING)
-        if a == b and type(a) is type(b):
+        if same(a, b):
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             a, b = _reduced(a, b)
@@ -144,7 +145,7 @@ def _tree(path: str, before: Json, after: Json, *, secret: bool) -> Iterator[Lin
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}, key=str):
             one, other = before.get(key, _MISSING), after.get(key, _MISSING)
-            if one == other and type(one) is type(other):
+            if same(one, other):
                 continue
             hidden = secret or is_secret_key(str(key))
             yield from _tree(f"{path}.{value_text(str(key))}", one, other, secret=hidden)

@@ -1,0 +1,202 @@
+"""A plan as lines that a person reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gitops_flow import plan
+from gitops_flow.model import PULL_STEP, Automation, Deployment, Schedule
+
+MARK = "gitflow:etl-0123abcd"
+Rows = list[tuple[str, str | None, str | None]]
+
+
+def desired(**changes: Any) -> Deployment:
+    return replace(Deployment("etl", "prod", "a.py:f", tags=(MARK,)), **changes)
+
+
+def shown(want: dict[str, Any], have: dict[str, Any]) -> Rows:
+    live = desired(**{"paused": False, "id": "d", "flow_id": "f", **have})
+    found = live.automations
+    (action,) = plan.make(
+        [desired(**want)], [live], source_mark=MARK, adopt=False, automations={"d": found}
+    ).actions
+    return [(line.path, line.before, line.after) for line in plan.lines(action)]
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "rows"),
+    [
+        ({"description": "two"}, {"description": "one"}, [("description", "one", "two")]),
+        ({"description": ""}, {}, [("description", None, '""')]),
+        ({"paused": True}, {}, [("paused", "false", "true")]),
+        ({"tags": (MARK, "b")}, {"tags": (MARK, "a")}, [("tags", "a", "b")]),
+        ({"tags": (MARK,)}, {"tags": (MARK, "a")}, [("tags", "a", None)]),
+        (
+            {"job_variables": {"env": {"A": "1", "B": "2"}, "cpu": 1}},
+            {"job_variables": {"env": {"A": "1", "B": "3"}, "cpu": 1}},
+            [("job_variables.env.B", "3", "2")],
+        ),
+        (
+            {"parameters": {"new": None, "deep": {"x": [1]}}},
+            {"parameters": {"old": True}},
+            [
+                ("parameters.deep.x", None, "[1]"),
+                ("parameters.new", None, "null"),
+                ("parameters.old", "true", None),
+            ],
+        ),
+        ({"parameters": {"a": 1}}, {"parameters": {"a": True}}, [("parameters.a", "true", "1")]),
+        (
+            {"job_variables": {"env": {"X": "a"}}, "unknown": ("job_variables",)},
+            {},
+            [("job_variables", "{}", "known after build")],
+        ),
+    ],
+)
+def test_only_the_parts_that_differ_are_shown(
+    want: dict[str, Any], have: dict[str, Any], rows: Rows
+) -> None:
+    assert shown(want, have) == rows
+
+
+def step(commit: str, **more: Any) -> dict[str, Any]:
+    return {PULL_STEP: {"repository": "r", "commit": commit, **more}}
+
+
+def test_other_code_is_shown_as_the_two_commits() -> None:
+    rows = shown(
+        {"pull_steps": (step("b" * 40, source={"commit": "2"}),)},
+        {"pull_steps": (step("a" * 40, source={"commit": "1"}),)},
+    )
+    assert rows == [(f"pull_steps[0] {PULL_STEP}.commit", "a" * 40, "b" * 40)]
+
+
+def test_steps_that_come_and_go_are_shown_whole() -> None:
+    stock = {"prefect.deployments.steps.git_clone": {"access_token": "abcdef", "branch": "x"}}
+    rows = shown({"pull_steps": (step("b" * 40),)}, {"pull_steps": (stock, step("a" * 40))})
+    assert rows == [
+        (
+            "pull_steps[0]",
+            'prefect.deployments.steps.git_clone {"access_token": "****", "branch": "x"}',
+            f"{PULL_STEP} commit {'b' * 12}",
+        ),
+        ("pull_steps[1]", f"{PULL_STEP} commit {'a' * 12}", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"cron": "0 6 * * *"}, 'cron "0 6 * * *" UTC'),
+        ({"cron": "@daily", "day_or": False}, 'cron "@daily" day_or=false UTC'),
+        ({"interval": 3600.0}, "interval 1h UTC"),
+        ({"interval": 90, "timezone": "Asia/Tokyo"}, "interval 90s Asia/Tokyo"),
+        ({"rrule": "FREQ=DAILY\nCOUNT=1"}, 'rrule "FREQ=DAILY\\nCOUNT=1" UTC'),
+    ],
+)
+def test_schedules_are_shown_in_words(spec: dict[str, Any], text: str) -> None:
+    assert shown({"schedules": (Schedule(spec),)}, {}) == [("schedules", None, text)]
+
+
+def test_a_changed_schedule_is_shown_before_and_after() -> None:
+    have = Schedule({"cron": "0 6 * * *"}, active=False, slug="s", id="1")
+    want = Schedule({"cron": "0 7 * * *"}, slug="s", parameters={"token": "abcdef"})
+    assert shown({"schedules": (want,)}, {"schedules": (have,)}) == [
+        (
+            "schedules[s]",
+            'cron "0 6 * * *" UTC (off)',
+            'cron "0 7 * * *" UTC parameters {"token": "****"} (off)',
+        )
+    ]
+
+
+def test_triggers_are_shown_in_words() -> None:
+    event = {"type": "event", "expect": ["b", "a"]}
+    have = Automation("old", {**event, "expect": ["c"]}, enabled=True, tags=(MARK,), id="1")
+    rows = shown(
+        {"automations": (Automation("new", event, schedule_after=60.0),)}, {"automations": (have,)}
+    )
+    assert rows == [
+        ("triggers[new]", None, "event a b after 1m"),
+        ("triggers[old]", "event c", None),
+    ]
+
+
+def test_adopting_says_which_automations_may_go() -> None:
+    event = {"type": "event", "expect": ["a"]}
+    have = Automation("theirs", event, enabled=True, id="1")
+    rows = shown({}, {"tags": (), "automations": (have,)})
+    assert ("triggers[theirs]", "event a", "deleted if prefect deploy made it") in rows
+
+
+SECRETS = {
+    "job_variables": {
+        "env": {"API_TOKEN": "hunter22", "URL": "https://u:hunter22@host/x"},
+        "credentials": {"user": "hunter22", "list": ["hunter22", {"deep": "hunter22"}]},
+        "password": "hunter22",
+        "api_key": 22222222,
+    }
+}
+
+
+@pytest.mark.parametrize("have", [{}, {"job_variables": {"password": "hunter2222"}}])
+def test_no_secret_is_in_a_line_or_a_masked_change(have: dict[str, Any]) -> None:
+    rows = shown(SECRETS, have)
+    live = desired(paused=False, id="d", flow_id="f", **have)
+    (action,) = plan.make([desired(**SECRETS)], [live], source_mark=MARK, adopt=False).actions
+    assert isinstance(action, plan.Update)
+    masked = plan.masked(action.changes[0])
+    for text in (json.dumps(rows), json.dumps([masked.before, masked.after])):
+        assert "hunter2" not in text
+        assert "22222222" not in text
+        assert "****" in text
+
+
+def test_a_placeholder_for_a_secret_is_shown() -> None:
+    place = "{{ prefect.blocks.secret.t }}"
+    assert shown({"job_variables": {"token": place}}, {}) == [("job_variables.token", None, place)]
+
+
+def test_control_characters_and_long_values_do_not_reach_the_terminal() -> None:
+    ((_, _, text),) = shown({"description": "a\x1b[31m\n\x9b" + "é" * 500}, {})
+    assert text is not None
+    assert text.startswith("a\\x1b[31m\\n\\x9bé")
+    assert text.isprintable()
+    assert len(text) <= 203
+
+
+def test_creations_and_deletions_show_what_tells_them_apart() -> None:
+    item = desired(
+        work_pool="p",
+        work_queue="q",
+        pull_steps=(step("a" * 40),),
+        schedules=(Schedule({"cron": "@daily"}),),
+        automations=(Automation("one", {"type": "event", "expect": ["a"]}),),
+        paused=True,
+    )
+    (create,) = plan.make([item], [], source_mark=MARK, adopt=False).actions
+    outline = [(line.path, line.after) for line in plan.lines(create)]
+    assert outline == [
+        ("entrypoint", "a.py:f"),
+        ("work_pool", "p/q"),
+        ("pull_steps[0]", f"{PULL_STEP} commit {'a' * 12}"),
+        ("schedules", 'cron "@daily" UTC'),
+        ("triggers[one]", "event a"),
+        ("paused", "true"),
+    ]
+    deleted = plan.lines(plan.Delete(replace(item, id="d")))
+    assert [(line.path, line.before) for line in deleted] == outline
+    assert all(line.after is None for line in deleted)
+
+
+def test_a_masked_change_keeps_only_the_keys_that_differ() -> None:
+    change = plan.FieldChange(
+        "parameters", {"a": 1, "b": {"c": 1, "d": 2}}, {"a": 1, "b": {"c": 2}}
+    )
+    found = plan.masked(change)
+    assert (found.before, found.after) == ({"b": {"c": 1, "d": 2}}, {"b": {"c": 2}})
