@@ -93,8 +93,8 @@ def test_json_says_what_is_wrong(project: Path, line: str, code: int, message: s
 
 def test_json_says_where_a_bug_was_logged(project: Path, tmp_path: Path) -> None:
     (project / "gitops_flow_bug.py").write_text(
-        "import sys\nfrom gitops_flow.cli import boundary, deploy\n"
-        "deploy.size = None\nsys.exit(boundary.run(sys.argv[1:]))\n"
+        "import sys\nfrom gitops_flow.cli import boundary, options\n"
+        "options.size = None\nsys.exit(boundary.run(sys.argv[1:]))\n"
     )
     program = shlex.join([sys.executable, "gitops_flow_bug.py", "deploy", "--json"])
     answer = gitflow(project, program, GITFLOW_CACHE_DIR=str(tmp_path / "cache"))
@@ -106,9 +106,9 @@ def test_json_says_where_a_bug_was_logged(project: Path, tmp_path: Path) -> None
 
 def test_json_says_that_it_was_interrupted(project: Path) -> None:
     (project / "interrupted.py").write_text(
-        "import sys\nfrom gitops_flow.cli import boundary, deploy\n"
+        "import sys\nfrom gitops_flow.cli import boundary, options\n"
         "def stop(*_):\n    raise KeyboardInterrupt\n"
-        "deploy.size = stop\nsys.exit(boundary.run(sys.argv[1:]))\n"
+        "options.size = stop\nsys.exit(boundary.run(sys.argv[1:]))\n"
     )
     answer = gitflow(project, shlex.join([sys.executable, "interrupted.py", "deploy", "--json"]))
     assert answer.returncode == 130

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gitops_flow import __version__
-from gitops_flow.cli import streams
+from gitops_flow.cli import options, streams
 from gitops_flow.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitops_flow.deploy import DeployRequest
+    from gitops_flow.model import CodeStoreSettings
 
 app = typer.Typer(
     name="gitflow",
@@ -57,88 +61,229 @@ def _root(
 
 @app.command()
 def deploy(
-    names: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-        typer.Argument(
-            metavar="[NAME]...", help="Deployments: a name, flow/name, or a glob of either."
-        ),
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Deploy all deployments of the manifest.")
-    ] = False,
-    file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--file", "-f", metavar="PATH", help="The manifest (default: prefect.yaml)."),
-    ] = None,
-    clean: Annotated[
-        bool, typer.Option("--clean", help="Deploy HEAD and leave uncommitted work out.")
-    ] = False,
-    create_pools: Annotated[
-        bool, typer.Option("--create-pools", help="Make missing work pools (type process).")
-    ] = False,
-    adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take over deployments that another source owns.")
-    ] = False,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first deployment that fails.")
-    ] = False,
-    submodules: Annotated[
-        Optional[bool],  # noqa: UP045
-        typer.Option("--submodules/--no-submodules", help="Include the files of submodules."),
-    ] = None,
-    allow_secret: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="GLOB", help="Let a file through that looks like a secret."),
-    ] = None,
-    max_file_size: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="SIZE", help="Limit for one uncommitted file (default: 50MB)."),
-    ] = None,
-    max_total_size: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="SIZE", help="Limit for all uncommitted files (default: 500MB)."),
-    ] = None,
-    remote: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="REMOTE", help="The code store: a remote's name, a URL or a path."),
-    ] = None,
-    branch: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="NAME", help="The code store's branch (default: code-store)."),
-    ] = None,
-    pull_url: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="URL", help="The code store's address as workers see it."),
-    ] = None,
-    profile: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="NAME", help="The Prefect profile to use."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on standard output.")
+    names: options.Names = None,
+    everything: options.Everything = False,
+    tag: options.Tags = None,
+    changed: options.Changed = False,
+    file: options.File = None,
+    clean: options.Clean = False,
+    create_pools: options.CreatePools = False,
+    adopt: options.Adopt = False,
+    prune: options.Prune = False,
+    force_prune: options.ForcePrune = False,
+    strict: options.Strict = False,
+    allow_missing: options.AllowMissing = False,
+    import_flows: options.ImportFlows = False,
+    python: options.Python = None,
+    submodules: options.Submodules = None,
+    allow_secret: options.AllowSecret = None,
+    max_file_size: options.MaxFileSize = None,
+    max_total_size: options.MaxTotalSize = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    fail_fast: options.FailFast = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done, as gitflow plan.")
     ] = False,
 ) -> int:
     """Ship the code on disk and make the server's deployments equal to the manifest."""
+    request = _request(
+        names=names,
+        everything=everything,
+        tag=tag,
+        changed=changed,
+        file=file,
+        clean=clean,
+        create_pools=create_pools,
+        adopt=adopt,
+        prune=prune,
+        force_prune=force_prune,
+        strict=strict,
+        allow_missing=allow_missing,
+        import_flows=import_flows,
+        python=python,
+        submodules=submodules,
+        allow_secret=allow_secret,
+        max_file_size=max_file_size,
+        max_total_size=max_total_size,
+        fail_fast=fail_fast,
+    )
+    store = _store(remote, branch, pull_url)
+    if dry_run:
+        from gitops_flow.cli import plan as preview
+
+        return preview.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
     from gitops_flow.cli import deploy as verb
-    from gitops_flow.deploy import DeployRequest
+
+    return verb.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
+
+
+@app.command()
+def plan(
+    names: options.Names = None,
+    everything: options.Everything = False,
+    tag: options.Tags = None,
+    changed: options.Changed = False,
+    file: options.File = None,
+    clean: options.Clean = False,
+    create_pools: options.CreatePools = False,
+    adopt: options.Adopt = False,
+    prune: options.Prune = False,
+    force_prune: options.ForcePrune = False,
+    strict: options.Strict = False,
+    allow_missing: options.AllowMissing = False,
+    import_flows: options.ImportFlows = False,
+    python: options.Python = None,
+    submodules: options.Submodules = None,
+    allow_secret: options.AllowSecret = None,
+    max_file_size: options.MaxFileSize = None,
+    max_total_size: options.MaxTotalSize = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    markdown: options.Markdown = False,
+    exit_code: options.ExitCode = False,
+) -> int:
+    """Show what a deploy would do, value by value; change nothing."""
+    from gitops_flow.cli import plan as verb
+
+    if as_json and markdown:
+        raise UsageError("--json and --markdown exclude each other")
+    request = _request(
+        names=names,
+        everything=everything or not (names or tag),
+        tag=tag,
+        changed=changed,
+        file=file,
+        clean=clean,
+        create_pools=create_pools,
+        adopt=adopt,
+        prune=prune,
+        force_prune=force_prune,
+        strict=strict,
+        allow_missing=allow_missing,
+        import_flows=import_flows,
+        python=python,
+        submodules=submodules,
+        allow_secret=allow_secret,
+        max_file_size=max_file_size,
+        max_total_size=max_total_size,
+    )
+    return verb.run(
+        request,
+        os.environ,
+        profile=profile,
+        code_store=_store(remote, branch, pull_url),
+        as_json=as_json,
+        markdown=markdown,
+        exit_code=exit_code,
+    )
+
+
+@app.command()
+def diff(
+    names: options.Names = None,
+    everything: options.Everything = False,
+    tag: options.Tags = None,
+    file: options.File = None,
+    clean: options.Clean = False,
+    adopt: options.Adopt = False,
+    strict: options.Strict = False,
+    allow_missing: options.AllowMissing = False,
+    import_flows: options.ImportFlows = False,
+    python: options.Python = None,
+    submodules: options.Submodules = None,
+    allow_secret: options.AllowSecret = None,
+    max_file_size: options.MaxFileSize = None,
+    max_total_size: options.MaxTotalSize = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    exit_code: options.ExitCode = False,
+) -> int:
+    """Show who differs from the manifest on the server, and what was switched there by hand."""
+    from gitops_flow.cli import diff as verb
+
+    request = _request(
+        names=names,
+        everything=everything or not (names or tag),
+        tag=tag,
+        file=file,
+        clean=clean,
+        adopt=adopt,
+        strict=strict,
+        allow_missing=allow_missing,
+        import_flows=import_flows,
+        python=python,
+        submodules=submodules,
+        allow_secret=allow_secret,
+        max_file_size=max_file_size,
+        max_total_size=max_total_size,
+        create_pools=True,
+    )
+    return verb.run(
+        request,
+        os.environ,
+        profile=profile,
+        code_store=_store(remote, branch, pull_url),
+        as_json=as_json,
+        exit_code=exit_code,
+    )
+
+
+@app.command()
+def destroy(
+    file: options.File = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Delete every deployment of this source from the server; the code store stays."""
+    from gitops_flow.cli import destroy as verb
+
+    return verb.run(_request(file=file), os.environ, profile=profile, yes=yes, as_json=as_json)
+
+
+def _store(remote: str | None, branch: str | None, pull_url: str | None) -> CodeStoreSettings:
     from gitops_flow.model import CodeStoreSettings
 
-    request = DeployRequest(
+    return CodeStoreSettings(remote=remote, branch=branch, pull_url=pull_url)
+
+
+def _request(
+    *,
+    file: Path | None,
+    names: list[str] | None = None,
+    tag: list[str] | None = None,
+    allow_secret: list[str] | None = None,
+    max_file_size: str | None = None,
+    max_total_size: str | None = None,
+    force_prune: bool = False,
+    prune: bool = False,
+    **rest: Any,
+) -> DeployRequest:
+    """The options of a command as the request they stand for."""
+    from gitops_flow.deploy import DeployRequest
+
+    return DeployRequest(
         directory=_here(),
         manifest=file,
         names=tuple(names or ()),
-        everything=everything,
-        clean=clean,
-        submodules=submodules,
-        adopt=adopt,
-        create_pools=create_pools,
-        fail_fast=fail_fast,
+        tags=tuple(tag or ()),
         allow_secrets=tuple(allow_secret or ()),
-        max_file_size=verb.size("--max-file-size", max_file_size),
-        max_total_size=verb.size("--max-total-size", max_total_size),
+        max_file_size=options.size("--max-file-size", max_file_size),
+        max_total_size=options.size("--max-total-size", max_total_size),
+        prune=prune or force_prune,
+        force_prune=force_prune,
+        **rest,
     )
-    store = CodeStoreSettings(remote=remote, branch=branch, pull_url=pull_url)
-    return verb.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
 
 
 @app.command()

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from gitops_flow.deploy.request import DeployRequest, Published, Report
+from gitops_flow.deploy.destroy import destroy
+from gitops_flow.deploy.preview import preview
+from gitops_flow.deploy.request import DeployRequest, Destroyed, Preview, Published, Report
 from gitops_flow.deploy.run import run
 
-__all__ = ["DeployRequest", "Published", "Report", "run"]
+__all__ = [
+    "DeployRequest",
+    "Destroyed",
+    "Preview",
+    "Published",
+    "Report",
+    "destroy",
+    "preview",
+    "run",
+]

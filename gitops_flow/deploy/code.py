@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.manifest import Answers
     from gitops_flow.model import Deployment, FlowInfo, Snapshot
 
 
@@ -34,7 +35,7 @@ class Code:
     directories: Mapping[str, str]
 
 
-def read(prepared: Prepared, environ: Mapping[str, str]) -> Code:
+def read(prepared: Prepared, answers: Answers) -> Code:
     """Take the snapshot and read the chosen deployments' flows in it.
 
     Raises:
@@ -47,12 +48,12 @@ def read(prepared: Prepared, environ: Mapping[str, str]) -> Code:
         store,
         _options(prepared),
         source=prepared.source.name,
-        author=repo.identity(environ),
+        author=repo.identity(answers.environ),
     )
     files = sources.SnapshotFiles(store.objects(), snap.tree)
     directories: dict[str, str] = {}
     infos: dict[str, FlowInfo | FlowError] = {}
-    entrypoints = manifest.entrypoints(prepared.manifest, environ)
+    entrypoints = manifest.entrypoints(prepared.manifest, answers)
     for item in prepared.chosen:
         entrypoint = entrypoints[item.index]
         if entrypoint is None or entrypoint in infos:
@@ -75,7 +76,10 @@ def _options(prepared: Prepared) -> snapshot.Options:
         file_limit=request.max_file_size or said.max_file_size or guard.DEFAULT_FILE_LIMIT,
         total_limit=request.max_total_size or said.max_total_size or guard.DEFAULT_TOTAL_LIMIT,
     )
-    submodules = said.submodules if request.submodules is None else request.submodules
+    submodules = request.submodules
+    if submodules is None:
+        wanted = manifest.wants_submodules(prepared.manifest, prepared.chosen)
+        submodules = said.submodules or wanted
     return snapshot.Options(allow=allow, clean=request.clean, submodules=submodules)
 
 

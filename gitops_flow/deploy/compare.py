@@ -2,106 +2,141 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import apply, plan, prefect
+from gitops_flow import plan
 from gitops_flow.deploy.desire import desire
 from gitops_flow.errors import ManifestError
 from gitops_flow.model import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from gitops_flow.deploy.code import Code
-    from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.session import Session
+    from gitops_flow.manifest import Answers
     from gitops_flow.model import Deployment
-    from gitops_flow.prefect import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reason not to carry a plan out: in a few words, in detail, and what to do."""
+
+    message: str
+    details: tuple[str, ...]
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """A plan with what it was made from. Nothing has been written so far."""
 
-    request: DeployRequest
     desired: tuple[Deployment, ...]
     plan: plan.Plan
     missing_pools: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
     warnings: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
 
     def refuse(self) -> None:
         """Raise when the plan must not be carried out.
 
         Raises:
-            ManifestError: deployments of another source, or missing work pools.
+            ManifestError: with every reason at once.
         """
-        _refuse_conflicts(self.plan)
-        _refuse_pools(self.missing_pools, self.desired, self.request)
+        if self.refusals:
+            raise ManifestError(
+                "; ".join(each.message for each in self.refusals) + "; nothing was changed",
+                tuple(detail for each in self.refusals for detail in each.details),
+                hint="; ".join(each.hint for each in self.refusals if each.hint) or None,
+            )
 
 
-def compare(
-    prepared: Prepared,
-    code: Code,
-    client: Client,
-    owned: Callable[[], list[Deployment]],
-    environ: Mapping[str, str],
-) -> Compared:
+def compare(session: Session, code: Code, answers: Answers) -> Compared:
     """Make the plan.
 
     Args:
-        prepared, code: what to deploy.
-        client: the server.
-        owned: waits for and returns the live deployments of this source.
-        environ: for ``{{ $NAME }}`` in the manifest.
+        session: the server.
+        code: what to deploy.
+        answers: what placeholders are filled in from.
 
     Raises:
         GitflowError: the manifest has problems, or the server does not answer.
     """
-    desired, warnings = desire(prepared, code, environ)
-    live = owned()
-    have = _names(live)
-    if missing := [name for name in _names(desired) if name not in have]:
-        live += prefect.live(client, names=missing, mark=None)
+    prepared, request = session.prepared, session.prepared.request
+    desired, said = desire(prepared, code, answers)
+    names = [(item.flow_name, item.name) for item in desired]
+    live = session.live(names)
+    variables = session.variables(plan.workspace_variables(desired))
     planned = plan.make(
         desired,
-        live,
+        plan.attach(live, session.automations(names)),
         source_mark=prepared.source.mark,
         former_mark=prepared.source.former_mark,
-        adopt=prepared.request.adopt,
+        adopt=request.adopt,
+        prune=request.prune,
+        variables=variables,
     )
-    pools = apply.missing_pools(client, desired)
-    return Compared(prepared.request, tuple(desired), planned, tuple(pools), tuple(warnings))
+    if not request.everything:
+        # What was not chosen is no orphan.
+        planned = replace(planned, orphans=())
+    if request.changed:
+        kept = [each for each in planned.actions if not isinstance(each, plan.Unchanged)]
+        planned = replace(planned, actions=tuple(kept))
+    pools = {item.work_pool for item in desired if item.work_pool}
+    templates = session.templates(pools)
+    missing = tuple(sorted(pools - templates.keys()))
+    checked = plan.check(planned.actions, templates, variables=variables)
+    said += [problem for problem in checked if problem.severity != "error"]
+    errors = [problem for problem in checked if problem.severity == "error"]
+    return Compared(
+        desired=tuple(desired),
+        plan=planned,
+        missing_pools=missing,
+        refusals=tuple(_refusals(request, planned, missing, desired, errors)),
+        warnings=tuple(problem for problem in said if problem.severity == "warning"),
+        notes=tuple(problem for problem in said if problem.severity == "note"),
+    )
 
 
-def _names(deployments: Sequence[Deployment]) -> dict[tuple[str, str], None]:
-    return dict.fromkeys((item.flow_name, item.name) for item in deployments)
-
-
-def _refuse_conflicts(planned: plan.Plan) -> None:
+def _refusals(
+    request: DeployRequest,
+    planned: plan.Plan,
+    pools: Sequence[str],
+    desired: Sequence[Deployment],
+    errors: Sequence[Problem],
+) -> list[Refusal]:
+    found = []
     if planned.conflicts:
-        raise ManifestError(
-            "deployments of another source are in the way; nothing was changed",
-            tuple(
-                str(Problem(action.reason, action.desired.where)) for action in planned.conflicts
-            ),
-            hint="take them over with --adopt, or give these another name",
+        details = [Problem(each.reason, each.desired.where) for each in planned.conflicts]
+        found.append(
+            Refusal(
+                "deployments of another source are in the way",
+                tuple(map(str, details)),
+                "take them over with --adopt, or give these another name",
+            )
         )
-
-
-def _refuse_pools(
-    pools: Sequence[str], desired: Sequence[Deployment], request: DeployRequest
-) -> None:
-    if not pools or request.create_pools:
-        return
-    problems = [
-        str(Problem(f"there is no work pool {item.work_pool!r} on the server", item.where))
-        for item in desired
-        if item.work_pool in pools
-    ]
-    commands = "; ".join(f"prefect work-pool create '{pool}' --type process" for pool in pools)
-    raise ManifestError(
-        f"missing work pool{'' if len(pools) == 1 else 's'}; nothing was changed",
-        tuple(problems),
-        hint=f"{commands}; or let gitflow make process pools: --create-pools",
-    )
+    if pools and not request.create_pools:
+        details = [
+            Problem(f"there is no work pool {item.work_pool!r} on the server", item.where)
+            for item in desired
+            if item.work_pool in pools
+        ]
+        commands = "; ".join(f"prefect work-pool create '{pool}' --type process" for pool in pools)
+        found.append(
+            Refusal(
+                f"missing work pool{'' if len(pools) == 1 else 's'}",
+                tuple(map(str, details)),
+                f"{commands}; or let gitflow make process pools: --create-pools",
+            )
+        )
+    if errors:
+        count = f"{len(errors)} value{'' if len(errors) == 1 else 's'}"
+        found.append(Refusal(f"the server would refuse {count}", tuple(map(str, errors))))
+    if not request.force_prune and (reason := plan.prune_refusal(planned)):
+        details = [Problem(f"{each.full_name} would be deleted") for each in planned.deletes]
+        hint = "if that is what you want, add --force-prune"
+        found.append(Refusal(reason, tuple(map(str, details)), hint))
+    return found

@@ -12,18 +12,21 @@ from gitops_flow.git import url
 from gitops_flow.model import PULL_STEP, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gitops_flow.codestore.address import CodeStore
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.manifest import Answers
     from gitops_flow.model import Deployment, Json, Snapshot
+
+_GIT_CLONE = "prefect.deployments.steps.git_clone"
 
 
 def desire(
-    prepared: Prepared, code: Code, environ: Mapping[str, str]
+    prepared: Prepared, code: Code, answers: Answers
 ) -> tuple[list[Deployment], list[Problem]]:
-    """The chosen deployments as they should be, and what there is to warn of.
+    """The chosen deployments as they should be, and what there is to say of the manifest.
 
     Raises:
         ManifestError: with every problem at once.
@@ -31,13 +34,16 @@ def desire(
     desired, problems = manifest.resolve(
         prepared.manifest,
         mark=prepared.source.mark,
-        pull_step=_pull_step(prepared.target, code.snapshot),
+        pull_step=_pull_step(prepared, code.snapshot),
         default_version=_version(code.snapshot),
         flows=code.flows,
-        environ=environ,
+        answers=answers,
         default_work_pool=prepared.settings.default_work_pool,
         chosen=prepared.chosen,
         is_own_repository=_is_own(prepared),
+        allow_missing=prepared.request.allow_missing,
+        run_steps=True,
+        notes=True,
     )
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
@@ -46,7 +52,15 @@ def desire(
             "nothing was changed",
             tuple(str(problem) for problem in sorted(errors, key=_place)),
         )
-    desired = [_in_directory(item, code.directories) for item in desired]
+    desired = [
+        replace(
+            item,
+            pull_steps=manifest.in_directory(
+                item.pull_steps, code.directories.get(item.entrypoint or "", "")
+            ),
+        )
+        for item in desired
+    ]
     return desired, [*prepared.manifest.problems, *problems]
 
 
@@ -61,7 +75,10 @@ def _is_own(prepared: Prepared) -> Callable[[str], bool]:
     return lambda address_: url.normalise(address_) in own
 
 
-def _pull_step(target: CodeStore, snap: Snapshot) -> dict[str, Json]:
+def _pull_step(prepared: Prepared, snap: Snapshot) -> dict[str, Json]:
+    target = prepared.target
+    if prepared.manifest.gitflow.checkout == "stock":
+        return _stock_step(target, snap)
     inputs: dict[str, Json] = {
         "requires": "gitops-flow",
         "repository": target.pull_url,
@@ -73,21 +90,30 @@ def _pull_step(target: CodeStore, snap: Snapshot) -> dict[str, Json]:
     return {PULL_STEP: inputs}
 
 
+def _stock_step(target: CodeStore, snap: Snapshot) -> dict[str, Json]:
+    """Prefect's own step, for workers where nothing can be installed.
+
+    It takes any directory that is there for the right commit, so the name of
+    the directory has to carry it.
+    """
+    inputs: dict[str, Json] = {
+        "repository": target.pull_url,
+        "commit_sha": snap.commit,
+        "clone_directory_name": f"{url.name_of(target.pull_url)}-{snap.commit[:12]}",
+    }
+    given = target.credentials
+    if isinstance(given, dict):
+        inputs |= given
+    elif given is not None:
+        # A secret block or a variable is a token; any other block is credentials.
+        whole = "prefect.blocks." in given and "prefect.blocks.secret." not in given
+        inputs["credentials" if whole else "access_token"] = given
+    return {_GIT_CLONE: inputs}
+
+
 def _version(snap: Snapshot) -> str:
     """The source commit as Prefect shortens it; for uncommitted work, the snapshot as well."""
     origin = snap.provenance
     if origin.commit is None:
         return f"snapshot-{snap.commit[:8]}"
     return f"{origin.commit[:8]}-dirty-{snap.commit[:8]}" if origin.dirty else origin.commit[:8]
-
-
-def _in_directory(item: Deployment, directories: Mapping[str, str]) -> Deployment:
-    """Tell our pull step to hand over a subdirectory, when the entrypoint is relative to one."""
-    directory = directories.get(item.entrypoint or "", "")
-    if not directory or item.pull_steps is None:
-        return item
-    steps = tuple(
-        {PULL_STEP: {**step[PULL_STEP], "directory": directory}} if PULL_STEP in step else step
-        for step in item.pull_steps
-    )
-    return replace(item, pull_steps=steps)

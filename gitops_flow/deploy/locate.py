@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.manifest import DeploymentConfig, Manifest
 
 NAME = "prefect.yaml"
@@ -66,40 +67,58 @@ def inside(root: Path, manifest: Path) -> Path:
     return manifest.relative_to(root)
 
 
-def choose(manifest: Manifest, names: Iterable[str], everything: bool) -> list[DeploymentConfig]:
-    """The deployments that ``names`` mean, in the manifest's order.
+def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]:
+    """The deployments that are asked for, in the manifest's order.
 
-    A name is a deployment's, ``flow/deployment``, or a glob of either.
+    A name is a deployment's, ``flow/deployment``, or a glob of either; a tag is
+    one of the manifest's, as it is written.
 
     Raises:
-        UsageError: a name that matches nothing, or no choice among several.
+        UsageError: a name or tag that matches nothing, or no choice among several.
     """
-    known = {item.index: _names(item) for item in manifest.deployments}
-    wanted = list(names)
-    if not manifest.deployments:
+    listed = manifest.deployments
+    if not listed:
         raise UsageError("the manifest has no deployments", where=manifest.shown)
-    if everything or (not wanted and len(known) == 1):
-        return list(manifest.deployments)
-    if not wanted:
-        listed = ", ".join(item.name for item in manifest.deployments[:10])
+    if not (request.names or request.tags or request.everything or len(listed) == 1):
+        some = ", ".join(item.name for item in listed[:10])
         raise UsageError(
-            f"which deployment? The manifest has {len(known)}: {listed}"
-            + (", ..." if len(known) > 10 else ""),
+            f"which deployment? The manifest has {len(listed)}: {some}"
+            + (", ..." if len(listed) > 10 else ""),
             where=manifest.shown,
-            hint="name some, or deploy all with --all",
+            hint="name some, or take all with --all",
         )
+    known = {item.index: _names(item) for item in listed}
+    tagged = {item.index: _tags(item) for item in listed}
+    found = [
+        _matching(known, request.names, manifest, "is called"),
+        _matching(tagged, request.tags, manifest, "has the tag"),
+    ]
+    return [item for item in listed if all(hits is None or item.index in hits for hits in found)]
+
+
+def _matching(
+    known: Mapping[int, Sequence[str]], wanted: Sequence[str], manifest: Manifest, relation: str
+) -> set[int] | None:
+    """The deployments that any of ``wanted`` matches; None when nothing is asked for."""
+    if not wanted:
+        return None
     chosen: set[int] = set()
     for name in wanted:
         hits = {i for i, own in known.items() if any(fnmatch.fnmatchcase(o, name) for o in own)}
         if not hits:
             near = difflib.get_close_matches(name, [o for own in known.values() for o in own], 1)
             raise UsageError(
-                f"no deployment of the manifest is called {name!r}",
+                f"no deployment of the manifest {relation} {name!r}",
                 where=manifest.shown,
                 hint=f"did you mean {near[0]!r}?" if near else None,
             )
         chosen |= hits
-    return [item for item in manifest.deployments if item.index in chosen]
+    return chosen
+
+
+def _tags(item: DeploymentConfig) -> list[str]:
+    tags = item.spec.tags
+    return [str(tag) for tag in ([tags] if isinstance(tags, str) else tags or [])]
 
 
 def _names(item: DeploymentConfig) -> list[str]:

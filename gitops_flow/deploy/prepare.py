@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import manifest
 from gitops_flow.codestore import address
 from gitops_flow.deploy import locate
+from gitops_flow.errors import UsageError
 from gitops_flow.git import repository, url
 from gitops_flow.model import Source
 
@@ -46,9 +47,14 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
     Raises:
         GitflowError: the manifest, the choice, the repository or the code store.
     """
+    if request.prune and not request.everything:
+        raise UsageError(
+            "--prune needs --all: only the whole manifest says what is no longer in it",
+            hint="add --all, or leave --prune out",
+        )
     path = locate.manifest_path(request.directory, request.manifest)
-    document = manifest.load(path, _shown(path, request.directory))
-    chosen = locate.choose(document, request.names, request.everything)
+    document = manifest.load(path, _shown(path, request.directory), strict=request.strict)
+    chosen = locate.choose(document, request)
     repo = repository.discover(path.parent)
     relative = locate.inside(repo.root.resolve(), path)
     name = document.name or url.name_of(str(repo.root))

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.apply import Result
+    from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.model import Problem, Snapshot, Source
+    from gitops_flow.plan import FieldChange, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,20 @@ class DeployRequest:
         directory: where to look for the manifest and the repository.
         manifest: the manifest, when it is named; relative to ``directory``.
         names: which deployments (``name``, ``flow/name`` or a glob); empty with ``everything``.
+        tags: only deployments that have one of these tags in the manifest.
         everything: all deployments of the manifest.
+        changed: tell only of deployments that differ.
         clean: HEAD instead of the working tree.
         submodules: include their files; None leaves it to the manifest.
         adopt: take over deployments that another source owns.
+        prune: delete what this source owns and the manifest no longer has.
+        force_prune: also when that is more than a third of it.
         create_pools: make missing work pools, of type process.
         fail_fast: stop at the first write that fails.
+        strict: keys that Prefect ignores are errors.
+        allow_missing: placeholders that nothing fills in are left out, as Prefect does.
+        import_flows: ask the user's Python about flows whose source does not say it all.
+        python: the user's Python; None finds it.
         allow_secrets: globs of files that may look like secrets.
         max_file_size, max_total_size: bytes; None leaves them to the manifest.
     """
@@ -33,12 +43,20 @@ class DeployRequest:
     directory: Path
     manifest: Path | None = None
     names: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     everything: bool = False
+    changed: bool = False
     clean: bool = False
     submodules: bool | None = None
     adopt: bool = False
+    prune: bool = False
+    force_prune: bool = False
     create_pools: bool = False
     fail_fast: bool = False
+    strict: bool = False
+    allow_missing: bool = False
+    import_flows: bool = False
+    python: str | None = None
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
@@ -57,7 +75,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a deploy did. ``notes`` are remarks that ask for nothing."""
+    """What a deploy did."""
 
     source: Source
     snapshot: Snapshot
@@ -70,3 +88,50 @@ class Report:
     def ok(self) -> bool:
         """Whether every deployment is as the manifest says."""
         return all(result.error is None for result in self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a deploy would do.
+
+    ``code`` compares what is pinned with the snapshot, once for each snapshot
+    that is pinned now; ``lost`` are pins whose snapshot the code store no
+    longer gives out. ``steps`` says that build or push steps would run first,
+    ``blocked`` why the deploy would be refused, ``drift`` what differs on the
+    server and is left alone, by full name.
+    """
+
+    source: Source
+    snapshot: Snapshot
+    url: str
+    branch: str
+    plan: Plan
+    missing_pools: tuple[str, ...]
+    steps: int
+    code: tuple[CodeChange, ...]
+    lost: tuple[str, ...]
+    blocked: tuple[str, ...]
+    drift: dict[str, tuple[FieldChange, ...]]
+    warnings: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self.plan.writes or self.plan.conflicts or self.missing_pools)
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What was to be deleted, and what came of it; no results when it was not confirmed."""
+
+    source: Source
+    plan: Plan
+    results: tuple[Result, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of it is gone."""
+        return len(self.results) == len(self.plan.actions) and all(
+            result.error is None for result in self.results
+        )

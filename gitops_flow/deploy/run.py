@@ -1,17 +1,19 @@
-"""The way of a deploy: check everything, snapshot, compare, publish, apply; in that order."""
+"""The way of a deploy: check everything, snapshot, compare, build, publish, apply; in that order."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import prefect
-from gitops_flow.deploy.prepare import prepare
 from gitops_flow.deploy.request import Report
+from gitops_flow.deploy.session import Session, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.compare import Compared
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.settings import Settings
 
@@ -20,45 +22,62 @@ def run(
     request: DeployRequest,
     settings: Settings,
     environ: Mapping[str, str],
+    *,
     tell: Callable[[str], None] = lambda _: None,
+    out: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Deploy.
 
     Args:
         request: what to deploy.
         settings: where Prefect, the cache and the code store are.
-        environ: for ``{{ $NAME }}`` in the manifest.
+        environ: for ``{{ $NAME }}`` in the manifest, and for its steps.
         tell: is told what is being done, in a few words each time.
+        out: is given what build and push steps print, line by line.
 
     Raises:
         GitflowError: something is wrong that was found before the first
             deployment was written. A write that fails is in the report instead.
     """
-    connection = settings.require_prefect()
-    prepared = prepare(request, settings)
-    with prefect.Client(connection) as client, ThreadPoolExecutor(1) as side:
-        # The server's listing is the slowest part of a deploy that changes nothing:
-        # it is asked for before the modules that do the rest are even loaded.
-        owned = side.submit(prefect.live, client, names=None, mark=prepared.source.mark)
+    with opened(request, settings, environ) as session:
         from gitops_flow import apply
-        from gitops_flow.deploy import code, compare
+        from gitops_flow.deploy import code
 
-        tell("taking the snapshot")
-        found = code.read(prepared, environ)
-        tell("comparing with the server")
-        compared = compare.compare(prepared, found, client, owned.result, environ)
-        compared.refuse()
+        found, compared = _checked(session, tell, out)
         tell("publishing the snapshot")
-        published = code.release(prepared, found, compared.desired)
+        published = code.release(session.prepared, found, compared.desired)
         for pool in compared.missing_pools:
-            prefect.create_work_pool(client, pool)
+            prefect.create_work_pool(session.client, pool)
         tell("applying")
-        results = apply.execute(client, compared.plan, fail_fast=request.fail_fast)
+        results = apply.execute(session.client, compared.plan, fail_fast=request.fail_fast)
     return Report(
-        source=prepared.source,
+        source=session.prepared.source,
         snapshot=found.snapshot,
         published=published,
         results=tuple(results),
         warnings=compared.warnings,
         pools_created=compared.missing_pools,
     )
+
+
+def _checked(
+    session: Session, tell: Callable[[str], None], out: Callable[[str], None]
+) -> tuple[Code, Compared]:
+    """A plan that may be carried out, with the outputs of build and push steps in it."""
+    from gitops_flow.deploy import building, code, compare
+
+    prepared, answers = session.prepared, session.answers()
+    tell("taking the snapshot")
+    found = code.read(prepared, answers)
+    tell("comparing with the server")
+    compared = compare.compare(session, found, answers)
+    compared.refuse()
+    if todo := building.jobs(prepared):
+        tell("running build steps")
+        outputs = building.run(prepared, todo, answers, out)
+        answers = replace(answers, outputs=outputs)
+        # They may have written files.
+        found = code.read(prepared, answers)
+        compared = compare.compare(session, found, answers)
+        compared.refuse()
+    return found, compared

@@ -1,0 +1,71 @@
+"""``gitflow diff``: who differs from the manifest on the server, and in what."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow import deploy, plan, settings
+from gitops_flow.cli import streams
+from gitops_flow.cli.boundary import printable
+from gitops_flow.cli.parts import Talk, count
+from gitops_flow.cli.plan import PENDING, action_lines, document, left_alone_lines
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_flow.deploy import DeployRequest, Preview
+    from gitops_flow.model import CodeStoreSettings
+
+_WORDS = {plan.Create: "missing", plan.Update: "differs", plan.Conflict: "another source's"}
+
+
+def run(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None,
+    code_store: CodeStoreSettings,
+    as_json: bool = False,
+    exit_code: bool = False,
+) -> int:
+    """Print the differences; the exit code is 4 when there are some and ``exit_code`` asks."""
+    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    with Talk(quiet=as_json) as talk:
+        preview = deploy.preview(request, found, environ, tell=talk.say)
+    if as_json:
+        streams.out(json.dumps(_document(preview)) + "\n")
+    else:
+        streams.out("\n".join(text(preview)) + "\n")
+    return PENDING if exit_code and (preview.pending or preview.plan.orphans) else 0
+
+
+def _document(preview: Preview) -> dict[str, Any]:
+    whole = document(preview)
+    return {
+        "ok": True,
+        "differences": [each for each in whole["actions"] if each["action"] != "unchanged"],
+        "orphans": whole["orphans"],
+        "left_alone": whole["left_alone"],
+        "warnings": whole["warnings"],
+    }
+
+
+def text(preview: Preview) -> list[str]:
+    """The differences for people, a block for each deployment."""
+    lines = [f"warning: {redact(str(problem))}" for problem in preview.warnings]
+    same = 0
+    for action in preview.plan.actions:
+        word = _WORDS.get(type(action))
+        if word is None:
+            same += 1
+            continue
+        if isinstance(action, plan.Update) and action.maybe:
+            word = "may differ: known after build"
+        lines += [f"{action.full_name}: {word}", *action_lines(action)[1:]]
+    lines += [f"{item.full_name}: not in the manifest any more" for item in preview.plan.orphans]
+    lines += left_alone_lines(preview)
+    total = len(preview.plan.actions)
+    lines.append(f"{count(total, 'deployment')}: {same} as the manifest says, {total - same} not")
+    return [printable(line) for line in lines]

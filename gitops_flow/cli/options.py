@@ -1,0 +1,116 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from gitops_flow.errors import UsageError
+
+_UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+
+# typer reads these at run time, and knows no "X | None" in all versions that work.
+Names = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(
+        metavar="[NAME]...", help="Deployments: a name, flow/name, or a glob of either."
+    ),
+]
+Everything = Annotated[bool, typer.Option("--all", help="All deployments of the manifest.")]
+Tags = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--tag", metavar="TAG", help="Only deployments with this tag; may be repeated."),
+]
+Changed = Annotated[bool, typer.Option("--changed", help="Only deployments that differ.")]
+File = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--file", "-f", metavar="PATH", help="The manifest (default: prefect.yaml)."),
+]
+Clean = Annotated[bool, typer.Option("--clean", help="Take HEAD and leave uncommitted work out.")]
+CreatePools = Annotated[
+    bool, typer.Option("--create-pools", help="Make missing work pools (type process).")
+]
+Adopt = Annotated[
+    bool, typer.Option("--adopt", help="Take over deployments that another source owns.")
+]
+Prune = Annotated[
+    bool,
+    typer.Option("--prune", help="Delete what this source owns and the manifest has no more."),
+]
+ForcePrune = Annotated[
+    bool, typer.Option("--force-prune", help="--prune, even of more than a third of the source.")
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first deployment that fails.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Keys that Prefect would ignore are errors.")
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing", help="Leave out what no placeholder's value is found for, as Prefect."
+    ),
+]
+ImportFlows = Annotated[
+    bool,
+    typer.Option(
+        "--import-flows", help="Import flows in your Python where their source does not say it all."
+    ),
+]
+Python = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="PATH", help="Your Python, for steps and --import-flows."),
+]
+Submodules = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--submodules/--no-submodules", help="Include the files of submodules."),
+]
+AllowSecret = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(metavar="GLOB", help="Let a file through that looks like a secret."),
+]
+MaxFileSize = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="SIZE", help="Limit for one uncommitted file (default: 50MB)."),
+]
+MaxTotalSize = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="SIZE", help="Limit for all uncommitted files (default: 500MB)."),
+]
+Remote = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="REMOTE", help="The code store: a remote's name, a URL or a path."),
+]
+Branch = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="NAME", help="The code store's branch (default: code-store)."),
+]
+PullUrl = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="URL", help="The code store's address as workers see it."),
+]
+Profile = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="NAME", help="The Prefect profile to use."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Markdown = Annotated[
+    bool, typer.Option("--markdown", help="Print Markdown, for a pull request's comment.")
+]
+ExitCode = Annotated[
+    bool, typer.Option("--exit-code", help="End with 4 when there is something to do.")
+]
+
+
+def size(option: str, value: str | None) -> int | None:
+    """Bytes from ``50MB``, ``1.5 GB`` or a plain number."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kb|mb|gb|)", value.strip().lower())
+    if not found or float(found[1]) == 0:
+        raise UsageError(f"{option}: {value!r} is not a size", hint="write 50MB, 2GB or bytes")
+    return int(float(found[1]) * _UNITS[found[2]])

@@ -1,0 +1,107 @@
+"""Parts that the reports of several commands share."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow.cli.boundary import printable
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gitops_flow.model import FileChange, LeftOut, Snapshot, Source
+
+_SHOWN = 8
+
+
+class Talk:
+    """What is being done, as one live line on a terminal; nothing elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._live = not quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write("")
+
+    def say(self, what: str) -> None:
+        """Show ``what`` is being done."""
+        self._write(f"{what} ...")
+
+    def line(self, text: str) -> None:
+        """Pass on a line that a step printed; always on standard error."""
+        self._write("")
+        sys.stderr.write(f"  | {printable(redact(text))}\n")
+        sys.stderr.flush()
+
+    def _write(self, shown: str) -> None:
+        if self._live:
+            sys.stderr.write(f"\r\x1b[K{shown}")
+            sys.stderr.flush()
+
+
+def source_document(source: Source, snapshot: Snapshot) -> dict[str, Any]:
+    """Where the code comes from, as ``--json`` prints it."""
+    origin = snapshot.provenance
+    return {
+        "name": source.name,
+        "manifest": safe(source.manifest),
+        "mark": source.mark,
+        "commit": origin.commit,
+        "ref": origin.ref,
+        "dirty": origin.dirty,
+        "author": safe(origin.author),
+    }
+
+
+def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
+    """What is shipped, as ``--json`` prints it."""
+    return {
+        "commit": snapshot.commit,
+        "tree": snapshot.tree,
+        "changes": [{"path": safe(c.path), "kind": c.kind} for c in snapshot.changes],
+        "left_out": [{"path": safe(o.path), "reason": o.reason} for o in snapshot.left_out],
+    }
+
+
+def snapshot_text(snapshot: Snapshot) -> str:
+    """``snapshot 1a2b3c4d5e6f (0123456789ab + 2 uncommitted files)``."""
+    origin = snapshot.provenance
+    state = origin.commit[:12] if origin.commit else "no commit"
+    if origin.dirty:
+        state += f" + {count(len(snapshot.changes), 'uncommitted file')}"
+    return f"snapshot {snapshot.commit[:12]} ({state})"
+
+
+def change_lines(changes: Sequence[FileChange]) -> list[str]:
+    """The first files that differ, one a line."""
+    lines = [f"  {change.kind[0].upper()} {change.path}" for change in changes[:_SHOWN]]
+    more = len(changes) - _SHOWN
+    return [*lines, f"  and {more} more (--json lists all)"] if more > 0 else lines
+
+
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
+    """What is not in the snapshot, by reason; things that are hardly a surprise only counted."""
+    by_reason: dict[str, list[str]] = {}
+    for item in left_out:
+        by_reason.setdefault(item.reason, []).append(item.path)
+    lines = []
+    for reason, paths in by_reason.items():
+        shown = ", ".join(paths[:_SHOWN])
+        more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+        lines.append(f"left out, {reason}: {shown}{more}")
+    return lines
+
+
+def count(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def safe(value: str) -> str:
+    """A path or name as JSON can carry it: bytes that are not UTF-8 are escaped."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,249 @@
+"""``gitflow plan``: what a deploy would do, as text, JSON or Markdown."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow import deploy, plan, settings
+from gitops_flow.cli import streams
+from gitops_flow.cli.boundary import printable
+from gitops_flow.cli.parts import (
+    Talk,
+    change_lines,
+    count,
+    left_out_lines,
+    safe,
+    snapshot_document,
+    snapshot_text,
+    source_document,
+)
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gitops_flow.codestore.changes import CodeChange
+    from gitops_flow.deploy import DeployRequest, Preview
+    from gitops_flow.model import CodeStoreSettings
+
+PENDING = 4
+_SIGNS = {"create": "+", "update": "~", "delete": "-", "refuse": "!", "unchanged": " "}
+
+
+def run(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None,
+    code_store: CodeStoreSettings,
+    as_json: bool = False,
+    markdown: bool = False,
+    exit_code: bool = False,
+) -> int:
+    """Print the plan; nothing is changed.
+
+    The exit code is 4 when there is something to do and ``exit_code`` asks for
+    it, 1 when the deploy would be refused.
+    """
+    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    with Talk(quiet=as_json or markdown) as talk:
+        preview = deploy.preview(request, found, environ, tell=talk.say)
+    if as_json:
+        streams.out(json.dumps(document(preview)) + "\n")
+    else:
+        shown = markdown_text(preview) if markdown else text(preview)
+        streams.out("\n".join(shown) + "\n")
+    if preview.blocked:
+        return 1
+    return PENDING if exit_code and preview.pending else 0
+
+
+def kind(action: plan.Action) -> str:
+    """``create``, ``update``, ``delete``, ``refuse`` or ``unchanged``."""
+    names = {
+        plan.Create: "create",
+        plan.Update: "update",
+        plan.Delete: "delete",
+        plan.Conflict: "refuse",
+    }
+    return names.get(type(action), "unchanged")
+
+
+def document(preview: Preview) -> dict[str, Any]:
+    """The plan as ``--json`` prints it."""
+    return {
+        "ok": not preview.blocked,
+        "pending": preview.pending,
+        "source": source_document(preview.source, preview.snapshot),
+        "snapshot": snapshot_document(preview.snapshot),
+        "code_store": {"url": redact(preview.url), "branch": preview.branch},
+        "code": [_code_document(change) for change in preview.code],
+        "code_unavailable": list(preview.lost),
+        "deployments_with_steps": preview.steps,
+        "missing_work_pools": list(preview.missing_pools),
+        "actions": [_action_document(action) for action in preview.plan.actions],
+        "orphans": [item.full_name for item in preview.plan.orphans],
+        "left_alone": {
+            name: [{"path": c.field, "live": c.before, "manifest": c.after} for c in changes]
+            for name, changes in preview.drift.items()
+        },
+        "blocked": [redact(line) for line in preview.blocked],
+        "warnings": [redact(str(problem)) for problem in preview.warnings],
+        "notes": [redact(str(problem)) for problem in preview.notes],
+    }
+
+
+def _code_document(change: CodeChange) -> dict[str, Any]:
+    return {
+        "before": change.before,
+        "after": change.after,
+        "files": [{"path": safe(file.path), "kind": file.kind} for file in change.files],
+        "insertions": change.insertions,
+        "deletions": change.deletions,
+    }
+
+
+def _action_document(action: plan.Action) -> dict[str, Any]:
+    return {
+        "name": action.full_name,
+        "action": kind(action),
+        "adopted": isinstance(action, plan.Update) and action.adopts,
+        "known_after_build": isinstance(action, plan.Update) and action.maybe,
+        "fields": list(action.fields) if isinstance(action, plan.Update) else [],
+        "changes": [
+            {"path": line.path, "before": line.before, "after": line.after}
+            for line in plan.lines(action)
+        ],
+        "reason": action.reason if isinstance(action, plan.Conflict) else None,
+    }
+
+
+def text(preview: Preview) -> list[str]:
+    """The plan for people."""
+    snap = preview.snapshot
+    lines = [f"warning: {redact(str(problem))}" for problem in preview.warnings]
+    lines += [f"note: {redact(str(problem))}" for problem in preview.notes]
+    lines.append(snapshot_text(snap))
+    lines += left_out_lines(snap.left_out)
+    for change in preview.code:
+        lines.append(code_text(change))
+        lines += change_lines(change.files)
+    lines += [f"code: {pin[:12]} is not in the code store any more" for pin in preview.lost]
+    if preview.steps:
+        steps = count(preview.steps, "deployment")
+        lines.append(f"build and push steps of {steps} run first; their outputs are not known yet")
+    lines += [f"+ work pool {pool} (type process)" for pool in preview.missing_pools]
+    for action in preview.plan.actions:
+        lines += action_lines(action)
+    lines += left_alone_lines(preview)
+    lines += [f"not in the manifest any more: {o.full_name}" for o in preview.plan.orphans]
+    lines += [f"refused: {redact(line)}" for line in preview.blocked]
+    lines.append(summary(preview))
+    lines.append(_next(preview))
+    return [printable(line) for line in lines if line]
+
+
+def code_text(change: CodeChange) -> str:
+    """``code: 1a2b3c4d5e6f -> 6f5e4d3c2b1a, 2 files, 10 lines added, 3 removed``."""
+    return (
+        f"code: {change.before[:12]} -> {change.after[:12]}, "
+        f"{count(len(change.files), 'file')}, "
+        f"{count(change.insertions, 'line')} added, {change.deletions} removed"
+    )
+
+
+def action_lines(action: plan.Action) -> list[str]:
+    """One action: its name, and every value that it changes; nothing for what stays."""
+    if isinstance(action, plan.Unchanged):
+        return []
+    told = kind(action)
+    more = ""
+    if isinstance(action, plan.Update):
+        more = " (perhaps: known after build)" if action.maybe else ""
+        more += " (adopted)" if action.adopts else ""
+    lines = [f"{_SIGNS[told]} {told} {action.full_name}{more}"]
+    if isinstance(action, plan.Conflict):
+        return [*lines, f"    {action.reason}"]
+    return lines + [f"    {line}" for line in value_lines(action)]
+
+
+def value_lines(action: plan.Action) -> Iterator[str]:
+    """``path: before -> after`` for each value."""
+    for line in plan.lines(action):
+        if line.before is None:
+            yield f"{line.path}: {line.after}"
+        elif line.after is None:
+            yield f"{line.path}: {line.before} -> removed"
+        else:
+            yield f"{line.path}: {line.before} -> {line.after}"
+
+
+def left_alone_lines(preview: Preview) -> list[str]:
+    """What differs on the server and is left to those who switched it there."""
+    return [
+        f"left alone: {name}: {change.field} is {_word(change.before)} on the server"
+        for name, changes in preview.drift.items()
+        for change in changes
+    ]
+
+
+def _word(value: Any) -> str:
+    return {True: "true", False: "false", None: "not set"}.get(value, str(value))
+
+
+def summary(preview: Preview) -> str:
+    """``1 to create, 2 to update, 97 unchanged; nothing was changed``."""
+    counts: dict[str, int] = {}
+    for action in preview.plan.actions:
+        counts[kind(action)] = counts.get(kind(action), 0) + 1
+    words = [
+        f"{number} unchanged" if told == "unchanged" else f"{number} to {told}"
+        for told, number in counts.items()
+    ]
+    return f"{', '.join(words) or 'nothing to do'}; nothing was changed"
+
+
+def _next(preview: Preview) -> str:
+    if preview.blocked:
+        return "next: mend what is refused"
+    if preview.plan.orphans:
+        return "next: gitflow deploy --all --prune deletes what is not in the manifest any more"
+    return "next: gitflow deploy does it" if preview.pending else ""
+
+
+def markdown_text(preview: Preview) -> list[str]:
+    """The plan as a comment on a pull request."""
+    lines = [f"### gitflow plan: {_cell(preview.source.name)}", "", f"`{_plain(summary(preview))}`"]
+    lines += ["", f"- {_plain(snapshot_text(preview.snapshot))}"]
+    lines += [f"- {_plain(code_text(change))}" for change in preview.code]
+    lines += [f"- **refused**: {_cell(redact(line))}" for line in preview.blocked]
+    lines += [f"- warning: {_cell(redact(str(each)))}" for each in preview.warnings]
+    shown = [each for each in preview.plan.actions if not isinstance(each, plan.Unchanged)]
+    if shown:
+        lines += ["", "| | deployment | changes |", "|---|---|---|"]
+        lines += [_row(action) for action in shown]
+    for change in preview.code:
+        lines += ["", "<details><summary>files</summary>", "", "```"]
+        lines += [_plain(f"{file.kind[0].upper()} {file.path}") for file in change.files[:200]]
+        more = len(change.files) - 200
+        lines += [f"and {more} more"] if more > 0 else []
+        lines += ["```", "", "</details>"]
+    return lines
+
+
+def _row(action: plan.Action) -> str:
+    told = [_cell(line) for line in value_lines(action)]
+    if isinstance(action, plan.Conflict):
+        told = [_cell(action.reason)]
+    return f"| {kind(action)} | {_cell(action.full_name)} | {'<br>'.join(told)} |"
+
+
+def _plain(text: str) -> str:
+    """Text inside a code span or block: no backtick ends it."""
+    return printable(text).replace("`", "'")
+
+
+def _cell(text: str) -> str:
+    """Text in a table: a code span, in which a bar would still end the cell."""
+    return "`" + _plain(text).replace("|", "\\|") + "`"

@@ -1,0 +1,109 @@
+"""Build and push steps of the chosen deployments: the first effects of a deploy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_flow import buildsteps, manifest
+from gitops_flow.codestore import address
+from gitops_flow.deploy import code
+from gitops_flow.redact import is_secret_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.manifest import Answers
+    from gitops_flow.model import Json
+
+_PUSH_CODE = "gitops_flow.steps.push_code"
+
+
+def jobs(prepared: Prepared) -> tuple[buildsteps.Job, ...]:
+    """The steps of each chosen deployment, one job each, in order; empty when nobody has any."""
+    found = []
+    for config in prepared.chosen:
+        steps = manifest.steps(prepared.manifest, config)
+        found.append(buildsteps.Job(config.label, steps.build, steps.push))
+    return tuple(found) if any(job.build or job.push for job in found) else ()
+
+
+def run(
+    prepared: Prepared,
+    todo: tuple[buildsteps.Job, ...],
+    answers: Answers,
+    out: Callable[[str], None],
+) -> dict[int, Mapping[str, Json]]:
+    """Run the steps of ``todo``; the outputs by the deployment's index in the manifest.
+
+    Args:
+        prepared: what is deployed.
+        todo: from :func:`jobs`.
+        answers: what their placeholders are filled in from.
+        out: is given each line that they print.
+
+    Raises:
+        GitflowError: a step failed, or one of its placeholders cannot be filled in.
+    """
+
+    def fill(
+        job: int,
+        section: buildsteps.Section,
+        number: int,
+        step: buildsteps.Step,
+        outputs: Mapping[str, Json],
+    ) -> buildsteps.Step:
+        return manifest.fill_step(
+            prepared.manifest,
+            prepared.chosen[job],
+            section,
+            number,
+            dict(step),
+            answers,
+            outputs,
+            allow_missing=prepared.request.allow_missing,
+        )
+
+    def push_code(_: Mapping[str, Json]) -> dict[str, Json]:
+        # What the deploy publishes anyway, as it is at this moment.
+        snap = code.read(prepared, answers).snapshot
+        target = prepared.target
+        return {
+            "commit": snap.commit,
+            "repository": target.pull_url,
+            "branch": target.branch,
+            "source": address.origin_inputs(snap.provenance),
+        }
+
+    outputs = buildsteps.run(
+        todo,
+        fill,
+        cwd=prepared.repository.root / prepared.base,
+        environ=answers.environ,
+        out=out,
+        python=prepared.request.python,
+        known={_PUSH_CODE: push_code},
+        hidden=list(_secrets(answers)),
+    )
+    indexes = (config.index for config in prepared.chosen)
+    return dict(zip(indexes, outputs, strict=True))
+
+
+def _secrets(answers: Answers) -> Iterator[str]:
+    """Texts that must not be printed: whatever blocks hold, and variables named like secrets."""
+    for data in answers.blocks.values():
+        yield from _texts(data)
+    for name, value in answers.environ.items():
+        if is_secret_key(name):
+            yield value
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

@@ -1,0 +1,104 @@
+"""What a deploy would do. Nothing is written but the cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_flow.deploy.request import Preview
+from gitops_flow.deploy.session import opened
+from gitops_flow.model import PULL_STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gitops_flow.codestore.changes import CodeChange
+    from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.session import Session
+    from gitops_flow.model import Deployment
+    from gitops_flow.plan import FieldChange, Plan
+    from gitops_flow.settings import Settings
+
+# Snapshots that the new one is compared with, the most often pinned first.
+_MOST_PINS = 3
+
+
+def preview(
+    request: DeployRequest,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Preview:
+    """Compare without doing anything; the arguments are those of :func:`gitops_flow.deploy.run`.
+
+    Raises:
+        GitflowError: the manifest has problems, or the server does not answer.
+    """
+    with opened(request, settings, environ) as session:
+        from gitops_flow.deploy import building, code, compare
+
+        prepared, answers = session.prepared, session.answers()
+        tell("taking the snapshot")
+        found = code.read(prepared, answers)
+        tell("comparing with the server")
+        compared = compare.compare(session, found, answers)
+        changes, lost = _code_changes(session, found, compared.plan)
+        return Preview(
+            source=prepared.source,
+            snapshot=found.snapshot,
+            url=prepared.target.url,
+            branch=prepared.target.branch,
+            plan=compared.plan,
+            missing_pools=compared.missing_pools,
+            steps=sum(bool(job.build or job.push) for job in building.jobs(prepared)),
+            code=changes,
+            lost=lost,
+            blocked=tuple(
+                line for each in compared.refusals for line in (each.message, *each.details)
+            ),
+            drift=dict(_drift(compared.plan)),
+            warnings=compared.warnings,
+            notes=compared.notes,
+        )
+
+
+def _code_changes(
+    session: Session, code: Code, planned: Plan
+) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
+    from gitops_flow.codestore import changes
+    from gitops_flow.plan import Update
+
+    pins: dict[str, int] = {}
+    for action in planned.actions:
+        if isinstance(action, Update) and (pin := pinned(action.live)):
+            pins[pin] = pins.get(pin, 0) + 1
+    pins.pop(code.snapshot.commit, None)
+    found, lost = [], []
+    for pin in sorted(pins, key=lambda each: -pins[each])[:_MOST_PINS]:
+        change = changes.between(code.store, session.prepared.target, pin, code.snapshot.commit)
+        if change is None:
+            lost.append(pin)
+        else:
+            found.append(change)
+    return tuple(found), tuple(lost)
+
+
+def pinned(deployment: Deployment) -> str | None:
+    """The snapshot that a deployment's pull steps name, ours or Prefect's own."""
+    for step in deployment.pull_steps or ():
+        for name, inputs in step.items():
+            if not isinstance(inputs, dict):
+                continue
+            if name == PULL_STEP or name.endswith(".git_clone"):
+                commit = inputs.get("commit") or inputs.get("commit_sha")
+                return str(commit) if commit else None
+    return None
+
+
+def _drift(planned: Plan) -> Iterator[tuple[str, tuple[FieldChange, ...]]]:
+    from gitops_flow.plan import Unchanged, Update, drift
+
+    for action in planned.actions:
+        if isinstance(action, Update | Unchanged) and (found := drift(action.desired, action.live)):
+            yield action.full_name, found

@@ -1,0 +1,118 @@
+"""One deploy's talk with the server: asked early, and for nothing twice."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from gitops_flow import manifest, prefect
+from gitops_flow.deploy.prepare import Prepared, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from concurrent.futures import Future
+
+    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.manifest import Answers
+    from gitops_flow.model import Automation, Deployment, Json
+    from gitops_flow.settings import Settings
+
+    Name = tuple[str, str]
+
+
+class Session:
+    """What the server says, for one manifest; see :func:`opened`."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        client: prefect.Client,
+        owned: Future[list[Deployment]],
+        environ: Mapping[str, str],
+    ) -> None:
+        self.prepared = prepared
+        self.client = client
+        self.environ = environ
+        self._owned = owned
+        self._live: dict[Name, Deployment] = {}
+        self._absent: set[Name] = set()
+        self._automations: dict[str, tuple[Automation, ...]] | None = None
+        self._templates: dict[str, dict[str, Json]] = {}
+        self._variables: dict[str, Json] = {}
+
+    def answers(self) -> Answers:
+        """The environment, and the blocks and variables that the manifest names."""
+        wanted = manifest.lookups(self.prepared.manifest, self.prepared.chosen)
+        return manifest.Answers(
+            environ=self.environ,
+            blocks=prefect.blocks(self.client, wanted.blocks) if wanted.blocks else {},
+            variables=self.variables(wanted.variables),
+        )
+
+    def live(self, desired: Iterable[Name]) -> list[Deployment]:
+        """The deployments of this source, and those called ``(flow, deployment)``."""
+        if self._automations is None:
+            self._live = {_name(item): item for item in self._owned.result()}
+        wanted = set(desired)
+        if missing := sorted(wanted - self._live.keys() - self._absent):
+            found = prefect.live(self.client, names=missing, mark=None)
+            self._live |= {_name(item): item for item in found}
+            self._absent |= set(missing) - self._live.keys()
+        return list(self._live.values())
+
+    def automations(self, desired: Iterable[Name]) -> dict[str, tuple[Automation, ...]]:
+        """The automations of this source, and of what it would take over, by deployment id."""
+        if self._automations is None:
+            mark, wanted = self.prepared.source.mark, set(desired)
+            strangers = [
+                item.id or ""
+                for name, item in self._live.items()
+                if name in wanted and mark not in item.tags
+            ]
+            self._automations = prefect.live_automations(self.client, mark, unmarked=strangers)
+        return self._automations
+
+    def templates(self, pools: Iterable[str]) -> dict[str, dict[str, Json]]:
+        """The schema of the job variables of each of these work pools that exists."""
+        if missing := sorted(set(pools) - self._templates.keys()):
+            self._templates |= prefect.pool_variables(self.client, missing)
+        return self._templates
+
+    def variables(self, names: Iterable[str]) -> dict[str, Json]:
+        """The values of those of these Prefect variables that exist."""
+        if missing := sorted(set(names) - self._variables.keys()):
+            self._variables |= prefect.variables(self.client, missing)
+        return self._variables
+
+
+@contextlib.contextmanager
+def opened(
+    request: DeployRequest, settings: Settings, environ: Mapping[str, str]
+) -> Iterator[Session]:
+    """Read the manifest and have the server list what this source owns meanwhile.
+
+    The listing is the slowest part of a deploy that changes nothing: it is
+    asked for before the modules that do the rest are even loaded.
+
+    Raises:
+        GitflowError: the settings, the manifest or the repository.
+    """
+    connection = settings.require_prefect()
+    prepared = prepare(request, settings)
+    with prefect.Client(connection) as client, ThreadPoolExecutor(1) as side:
+        owned = side.submit(_owned, client, prepared)
+        yield Session(prepared, client, owned, environ)
+
+
+def _owned(client: prefect.Client, prepared: Prepared) -> list[Deployment]:
+    """What carries the source's mark; where something may be deleted, its former one as well."""
+    source = prepared.source
+    found = prefect.live(client, names=None, mark=source.mark)
+    if prepared.request.prune and source.former_mark:
+        found += prefect.live(client, names=None, mark=source.former_mark)
+    return found
+
+
+def _name(item: Deployment) -> Name:
+    return item.flow_name, item.name
