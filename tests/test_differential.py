@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.differences import ONLY_WE_REFUSE, REDEPLOYED, STORED, explained
-from tests.support.differential import State, read
+from tests.support.differential import State, differences, read
 from tests.support.prefect import SharedServer
 from tests.support.repo import Repo
 
@@ -386,28 +387,28 @@ class Side:
         origin = self.repo.git("remote", "get-url", "origin")
         self.repo.write(name, text.replace(WORD, self.namespace).replace("ORIGIN", origin))
 
-    def deploy(self) -> int:
+    def deploy(self, *args: str) -> int:
         """Run the command for the whole manifest; its exit code."""
         done = subprocess.run(
-            [sys.executable, "-m", *self.command, "deploy", "--all"],
+            [sys.executable, "-m", *self.command, "deploy", "--all", *args],
             cwd=self.repo.path,
             env={**os.environ, **self.environ, "PREFECT_API_URL": self.server.api_url},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
             timeout=200,
             check=False,
         )
-        self.told.append(done.stdout)
+        self.told.append(done.stdout if args else done.stdout + done.stderr)
         return done.returncode
 
     def state(self) -> State:
         """What the server has in this namespace."""
         words = {
             self.namespace: WORD,
-            str(self.repo.path.resolve()): "DIRECTORY",
             self.repo.git("remote", "get-url", "origin"): "ORIGIN",
+            str(self.repo.path.resolve()): "DIRECTORY",
+            self.repo.head: "HEAD",
             self.repo.head[:8]: "COMMIT",
         }
         return read(self.server.call, self.namespace, words)
@@ -501,12 +502,18 @@ def _remove(server: SharedServer, namespace: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def first(make_sides: Any) -> tuple[State, State]:
-    """What each made of the big manifest."""
+def big(make_sides: Any) -> tuple[Sides, tuple[State, State]]:
+    """Both sides, and what each made of the big manifest."""
     sides: Sides = make_sides("first")
     sides.write("prefect.yaml", FIRST)
     sides.commit()
-    return sides.deploy()
+    return sides, sides.deploy()
+
+
+@pytest.fixture(scope="module")
+def first(big: tuple[Sides, tuple[State, State]]) -> tuple[State, State]:
+    """What each made of the big manifest."""
+    return big[1]
 
 
 @pytest.fixture(scope="module")
@@ -558,6 +565,33 @@ def test_no_documented_difference_is_imaginary(
     known = (*REDEPLOYED, *STORED)
     used = {reason for states in (first, second) for reason in explained(*states, known)[0]}
     assert used == {item.id for item in known}
+
+
+def test_a_second_deploy_of_the_same_manifest_writes_nothing(
+    big: tuple[Sides, tuple[State, State]], first: tuple[State, State]
+) -> None:
+    ours = big[0].gitflow
+    assert ours.deploy("--json") == 0, ours.told[-1]
+    report = json.loads(ours.told[-1])
+    changed = {item["name"]: item["fields"] for item in report["deployments"] if item["fields"]}
+    assert changed == {}
+    assert ours.state() == first[1]
+
+
+def test_what_prefect_deployed_is_the_same_as_ours_once_we_have_adopted_it(
+    big: tuple[Sides, tuple[State, State]], first: tuple[State, State]
+) -> None:
+    adopting = replace(big[0].prefect, command=big[0].gitflow.command)
+    assert adopting.deploy() == 0, adopting.told[-1]
+    left = differences(_without_digests(adopting.state()), _without_digests(first[1]))
+    assert [str(item) for item in left] == []
+
+
+def _without_digests(state: State) -> State:
+    """Two namespaces have other file contents, so their snapshots and marks have other digests."""
+    text = re.sub(r"\b[0-9a-f]{40}\b", "SNAPSHOT", json.dumps(state))
+    result: State = json.loads(re.sub(r"(gitflow:\w+)-[0-9a-f]{8}", r"\1", text))
+    return result
 
 
 def test_prefect_deploys_what_only_we_refuse(make_sides: Any) -> None:
