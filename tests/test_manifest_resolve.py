@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,53 +9,22 @@ from hypothesis import strategies as st
 from gitops_flow import manifest
 from gitops_flow.errors import FlowError
 from gitops_flow.manifest import template
-from gitops_flow.model import Deployment, FlowInfo, Schedule
-
-MARK = "gitflow:shop-0123abcd"
-OURS = {"gitops_flow.steps.pull_code": {"repository": "/store", "commit": "c" * 40}}
-SCHEMA = {"title": "Parameters", "type": "object", "properties": {}}
-FLOW = FlowInfo("etl", "from the flow", "9", SCHEMA)
-OWN = "https://example.com/own.git"
-BASE = "deployments:\n- name: daily\n  entrypoint: f.py:g\n"
-CLONE = "prefect.deployments.steps.git_clone"
-GO_TO = "prefect.deployments.steps.set_working_directory"
-PIP = "prefect.deployments.steps.pip_install_requirements"
-
-
-def resolve(
-    text: str, *, env: dict[str, str] | None = None, **given: Any
-) -> tuple[list[Deployment], list[str]]:
-    read = manifest.parse(text.encode(), "p.yaml")
-    arguments: dict[str, Any] = {
-        "mark": MARK,
-        "pull_step": OURS,
-        "default_version": None,
-        "flows": {"f.py:g": FLOW},
-        "environ": env or {},
-        "default_work_pool": "pool",
-        "is_own_repository": lambda address: address == OWN,
-        **given,
-    }
-    deployments, problems = manifest.resolve(read, **arguments)
-    return deployments, [f"{problem.severity}: {problem}" for problem in problems]
-
-
-def one(*lines: str, **given: Any) -> Deployment:
-    deployments, problems = resolve(BASE + "".join(f"  {line}\n" for line in lines), **given)
-    assert problems == []
-    [deployment] = deployments
-    return deployment
-
-
-def problems_of(*lines: str, **given: Any) -> list[str]:
-    deployments, problems = resolve(BASE + "".join(f"  {line}\n" for line in lines), **given)
-    assert not [each for each in problems if each.startswith("error")] or deployments == []
-    return problems
-
-
-def pulled(text: str, **given: Any) -> tuple[tuple[dict[str, Any], ...] | None, list[str]]:
-    [deployment], problems = resolve(text + BASE, **given)
-    return deployment.pull_steps, problems
+from gitops_flow.model import FlowInfo, Schedule
+from tests.support.manifests import (
+    BASE,
+    CLONE,
+    FLOW,
+    GO_TO,
+    MARK,
+    OURS,
+    OWN,
+    PIP,
+    SCHEMA,
+    one,
+    problems_of,
+    pulled,
+    resolve,
+)
 
 
 def test_least_manifest_takes_all_else_from_the_flow() -> None:

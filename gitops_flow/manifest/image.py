@@ -25,11 +25,12 @@ def pull_steps(manifest: Manifest, config: DeploymentConfig) -> tuple[Step, ...]
     """
     spec = config.spec
     for step in spec.build or manifest.build or ():
-        last = name_of(step).rpartition(".")[2]
+        name = name_of(step)
+        last = name.rpartition(".")[2]
         if last.endswith("build_docker_image"):
             if inputs_of(step).get("dockerfile") != "auto":
                 return ()
             return ({GO_TO: {"directory": f"{_HOME}/{manifest.directory}"}},)
-        if "buildpack" in last or "build_image" in last:
+        if "buildpack" in name or "build_image" in last:
             return ({GO_TO: {"directory": _HOME}},)
     return None
