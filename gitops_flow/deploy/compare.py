@@ -85,7 +85,8 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
     if request.changed:
         kept = [each for each in planned.actions if not isinstance(each, plan.Unchanged)]
         planned = replace(planned, actions=tuple(kept))
-    pools = {item.work_pool for item in desired if item.work_pool}
+    # Where nothing differs the pool is there.
+    pools = {pool for each in planned.writes if (pool := _pool(each))}
     templates = session.templates(pools)
     missing = tuple(sorted(pools - templates.keys()))
     checked = plan.check(planned.actions, templates, variables=variables)
@@ -99,6 +100,10 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         warnings=tuple(problem for problem in said if problem.severity == "warning"),
         notes=tuple(problem for problem in said if problem.severity == "note"),
     )
+
+
+def _pool(action: plan.Create | plan.Update | plan.Delete) -> str | None:
+    return None if isinstance(action, plan.Delete) else action.desired.work_pool
 
 
 def _refusals(
