@@ -9,11 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
+    from gitops_flow.errors import FlowError
+    from gitops_flow.flows.cache import Cache
     from gitops_flow.model import FlowInfo
 
-__all__ = ["read"]
+__all__ = ["Cache", "ask", "read", "read_cached"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Cache":
+        from gitops_flow.flows.cache import Cache
+
+        return Cache
+    raise AttributeError(name)
 
 
 def read(
@@ -35,3 +46,57 @@ def read(
     from gitops_flow.flows import reading
 
     return reading.read(read_file, entrypoint, flow_name=flow_name)
+
+
+def read_cached(
+    cache: Cache,
+    read_file: Callable[[str], bytes | None],
+    blob_id: Callable[[str], str | None],
+    entrypoint: str,
+    *,
+    flow_name: str | None = None,
+) -> FlowInfo:
+    """As :func:`read`, but what is known already is not read again.
+
+    Args:
+        cache: where results are kept.
+        read_file: as for :func:`read`; not called when the result is known.
+        blob_id: a cheap id of a file's content, the same for the same content
+            everywhere; None if there is no such file.
+        entrypoint: as for :func:`read`.
+        flow_name: as for :func:`read`.
+
+    Raises:
+        FlowError: as :func:`read` does.
+    """
+    from gitops_flow.flows import cache as caching
+
+    return caching.read(cache, read_file, blob_id, entrypoint, flow_name)
+
+
+def ask(
+    python: str,
+    root: Path,
+    entrypoints: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout: float,
+) -> dict[str, FlowInfo | FlowError]:
+    """Have flows imported, and say what Prefect makes of each.
+
+    One process runs ``python`` in ``root``; it is killed with all that it
+    started when it is done or the time is over.
+
+    Args:
+        python: the Python that has Prefect and what the flows need.
+        root: the directory that entrypoints are relative to.
+        entrypoints: in the forms that Prefect takes.
+        environ: the process's whole environment.
+        timeout: for all of them together, in seconds.
+
+    Returns:
+        for each entrypoint what the flow says, or why it could not be imported.
+    """
+    from gitops_flow.flows import asking
+
+    return asking.ask(python, root, entrypoints, environ=environ, timeout=timeout)

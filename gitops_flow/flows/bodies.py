@@ -13,6 +13,7 @@ import pydantic
 
 from gitops_flow.flows.evaluate import unknown_value
 from gitops_flow.flows.libraries import Ignored, Unknown
+from gitops_flow.flows.scope import module_name
 
 if TYPE_CHECKING:
     from gitops_flow.flows.evaluate import Evaluator
@@ -56,7 +57,7 @@ def fields(node: ast.ClassDef, evaluator: Evaluator, kind: Kind) -> Body:
         Unknown: when the body does more than declare them.
     """
     body = Body()
-    reader = _Fields(body, evaluator, kind)
+    reader = _Fields(body, evaluator, kind, node.name)
     evaluator.locals.append(body.written)
     try:
         previous = None
@@ -74,7 +75,8 @@ def fields(node: ast.ClassDef, evaluator: Evaluator, kind: Kind) -> Body:
 
 
 class _Fields:
-    def __init__(self, body: Body, evaluator: Evaluator, kind: Kind) -> None:
+    def __init__(self, body: Body, evaluator: Evaluator, kind: Kind, owner: str) -> None:
+        self._owner = owner
         self._body = body
         self._evaluator = evaluator
         self._kind = kind
@@ -105,6 +107,9 @@ class _Fields:
             # Pydantic's former way to configure a model.
             settings = dict(map(_assigned, _statements(node)))
             values = {name: self._evaluator.value(each) for name, each in settings.items()}
+            # Pydantic tells it from a field by where it says it was written.
+            values["__module__"] = module_name(self._evaluator.module)
+            values["__qualname__"] = f"{self._owner}.Config"
             self._body.values[node.name] = type("Config", (), values)
         else:
             self._body.written[node.name] = self._evaluator.scope.class_of(

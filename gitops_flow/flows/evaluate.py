@@ -218,7 +218,7 @@ class Evaluator:
 
     def _subscript(self, node: ast.Subscript, annotation: bool) -> Any:
         base = self.guarded(node.value, annotation=annotation)
-        if isinstance(base, dict | list | tuple):
+        if isinstance(base, (dict, list, tuple, enum.EnumType)):
             return base[self.value(node.slice)]
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if base in _LITERAL:

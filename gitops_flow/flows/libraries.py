@@ -52,7 +52,10 @@ class Ignored:
 
 BUILTINS: dict[str, Any] = {
     each.__name__: each
-    for each in (bool, bytes, dict, float, frozenset, int, list, object, set, str, tuple)
+    for each in (
+        *(bool, bytes, bytearray, complex, dict, float, frozenset, int, list),
+        *(object, set, str, tuple, type),
+    )
 }
 # Their first arguments are types, in which no text may be.
 TYPE_TAKERS: dict[Any, slice] = {

@@ -1,0 +1,145 @@
+"""What Prefect itself says of flows, asked of the user's Python in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow.errors import FlowError
+from gitops_flow.model import FlowInfo
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SCRIPT = Path(__file__).with_name("importer.py")
+_LONGEST_MESSAGE = 500
+
+
+def ask(
+    python: str,
+    root: Path,
+    entrypoints: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout: float,
+) -> dict[str, FlowInfo | FlowError]:
+    """Have flows imported, and say what Prefect makes of each.
+
+    Args:
+        python: the Python that has Prefect and what the flows need.
+        root: the directory that entrypoints are relative to; the process runs there.
+        entrypoints: in the forms that Prefect takes.
+        environ: the process's whole environment.
+        timeout: for all of them together, in seconds.
+
+    Returns:
+        for each entrypoint what the flow says, or why it could not be imported.
+    """
+    process = _Process(python, root, environ)
+    answers: dict[str, FlowInfo | FlowError] = {}
+    for line in process.run(list(dict.fromkeys(entrypoints)), timeout):
+        # Python's own start may have printed something there.
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            entrypoint, answer = json.loads(line)
+            answers[entrypoint] = _result(python, entrypoint, answer)
+    reason = process.reason
+    for entrypoint in entrypoints:
+        if entrypoint not in answers:
+            answers[entrypoint] = FlowError(
+                reason, where=entrypoint, hint=process.hint or None, retry=process.late
+            )
+            if process.started:
+                # Only the first one can be where it ended.
+                reason = f"not imported: another flow came first, and {process.reason}"
+    return {each: answers[each] for each in entrypoints}
+
+
+class _Process:
+    """One run of the script; ``reason`` and ``hint`` say why answers are missing, if any are."""
+
+    def __init__(self, python: str, root: Path, environ: Mapping[str, str]) -> None:
+        self._python = python
+        self._root = root
+        self._environ = environ
+        self.started = True
+        self.late = False
+        self.reason = "the process that imports it ended without an answer"
+        self.hint = ""
+
+    def run(self, entrypoints: list[str], timeout: float) -> list[bytes]:
+        """The lines that it answered with."""
+        try:
+            process = subprocess.Popen(
+                [self._python, str(_SCRIPT)],
+                cwd=self._root,
+                env=dict(self._environ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.started = False
+            self.reason = f"{self._python} cannot be started: {error.strerror}"
+            self.hint = "name the Python that your flows run with"
+            return []
+        try:
+            out, _ = process.communicate(json.dumps(entrypoints).encode(), timeout)
+        except subprocess.TimeoutExpired as error:
+            self.late = True
+            self.reason = f"importing it did not end within {timeout:g} seconds"
+            self.hint = "look at what the file does when it is imported, or allow more time"
+            out = error.output or b""
+        else:
+            self._say_exit(process.returncode)
+        finally:
+            # The whole group: what the user's code started would outlive it.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        return out.splitlines()
+
+    def _say_exit(self, code: int) -> None:
+        how = f"exit code {code}"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                how = signal.Signals(-code).name
+        self.reason = f"the process that imports it ended with {how}"
+        self.hint = "import the file with that Python to see what it does"
+
+
+def _result(python: str, entrypoint: str, answer: dict[str, Any]) -> FlowInfo | FlowError:
+    if "error" not in answer:
+        return FlowInfo(
+            name=answer["name"],
+            description=answer["description"],
+            version=answer["version"],
+            parameter_schema=_without_infinity(answer["parameter_schema"]),
+        )
+    if answer["no_prefect"]:
+        hint = "name the Python that your flows run with"
+        return FlowError(f"{python} has no prefect", where=entrypoint, hint=hint)
+    message = redact(" ".join(str(answer["message"]).split()))[:_LONGEST_MESSAGE]
+    why = f"{answer['error']}: {message}" if message else str(answer["error"])
+    advice = None
+    if answer["error"] in ("ModuleNotFoundError", "ImportError"):
+        advice = f"install what it needs where {python} finds it, or deploy without --import-flows"
+    return FlowError(
+        f"importing the flow failed: {why}", where=answer["where"] or entrypoint, hint=advice
+    )
+
+
+def _without_infinity(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without defaults that no server takes: JSON has no infinity."""
+    for described in schema.get("properties", {}).values():
+        try:
+            json.dumps(described.get("default"), allow_nan=False)
+        except ValueError:
+            del described["default"]
+    return schema

@@ -1,0 +1,113 @@
+"""Imports flows and says what Prefect makes of them. A script, run by the user's Python.
+
+Nothing of gitops-flow may be imported here: that Python need not have it.
+Standard input holds a JSON list of entrypoints; a line of JSON for each goes to
+what was standard output at the start, which the user's code does not get to see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+
+def main() -> None:
+    """Answer for every entrypoint, in order."""
+    entrypoints = json.load(sys.stdin)
+    answers = os.dup(1)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.close(silence)
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as light as can be
+    if sys.path and os.path.abspath(sys.path[0] or ".") == here:  # noqa: PTH100
+        del sys.path[0]  # the modules beside this script are not the user's
+    sys.argv = [""]
+    with os.fdopen(answers, "w", encoding="utf-8") as out:
+        out.write("\n")
+        for entrypoint in entrypoints:
+            answer = _answer(entrypoint)
+            out.write(json.dumps([entrypoint, answer]) + "\n")
+            out.flush()
+    # Threads of the user's would keep the process.
+    os._exit(0)
+
+
+def _answer(entrypoint: str) -> dict[str, Any]:
+    before = set(sys.modules)
+    try:
+        return _described(entrypoint)
+    except BaseException as error:  # noqa: BLE001 - sys.exit() at import is the user's mistake too
+        return _failure(error)
+    finally:
+        _forget(before)
+
+
+def _described(entrypoint: str) -> dict[str, Any]:
+    # By name, so that nothing that reads imports takes this for one of gitops-flow's own.
+    flows = importlib.import_module("prefect.flows")
+    callables = importlib.import_module("prefect.utilities.callables")
+    load = flows.load_flow_from_entrypoint
+    options = {}
+    if "use_placeholder_flow" in inspect.signature(load).parameters:
+        options["use_placeholder_flow"] = False
+    flow = load(entrypoint, **options)
+    schema = callables.parameter_schema(flow).model_dump(exclude_unset=True)
+    version = flow.version
+    if version and version == _digest(flow):
+        version = None
+    return {
+        "name": flow.name,
+        "description": flow.description,
+        "version": version,
+        "parameter_schema": schema,
+    }
+
+
+def _digest(flow: Any) -> str:
+    """What Prefect takes for a version when none is given."""
+    try:
+        with open(inspect.getsourcefile(flow.fn) or "", "rb") as file:  # noqa: PTH123
+            return hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+    except (OSError, TypeError):
+        return ""
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    # Prefect wraps what a script raises.
+    error = getattr(error, "user_exc", None) or error
+    root = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118
+    where = None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith("<"):
+            continue  # Python's own import system
+        path = os.path.abspath(frame.filename)  # noqa: PTH100
+        if path.startswith(root) and "site-packages" not in path:
+            where = f"{path[len(root) :]}:{frame.lineno}"
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f"{os.path.relpath(error.filename, root)}:{error.lineno}"
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - the user's exception, with the user's __str__
+        message = ""
+    kind = type(error).__name__
+    missing = isinstance(error, ModuleNotFoundError) and error.name == "prefect" and where is None
+    return {"error": kind, "message": message, "where": where, "no_prefect": missing}
+
+
+def _forget(before: set[str]) -> None:
+    """Let the next flow import its own ``models``, not that of another directory."""
+    root = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and file.startswith(root) and "site-packages" not in file:
+            del sys.modules[name]
+
+
+if __name__ == "__main__":
+    main()

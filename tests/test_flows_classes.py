@@ -1,0 +1,347 @@
+"""Classes, types and defaults as sources write them, against the schema that Prefect computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.flows import ours, prefects, read, write
+
+IMPORTS = """
+import datetime as dt
+import enum, logging, math
+from abc import ABC
+from dataclasses import dataclass, field, KW_ONLY
+from functools import cached_property
+from pathlib import Path
+from typing import *
+from uuid import UUID
+import annotated_types as at
+import typing_extensions as te
+from pydantic import *
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as checked
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from prefect import flow
+T = TypeVar("T")
+"""
+
+# Each: the classes, and the parameters that use them.
+CLASSES: dict[str, tuple[str, str]] = {
+    "forbid": (
+        "class M(BaseModel):\n  model_config = ConfigDict(extra='forbid')\n  x: int",
+        "a: M",
+    ),
+    "allow": ("class M(BaseModel):\n  model_config = {'extra': 'allow'}\n  x: int", "a: M"),
+    "title": ("class M(BaseModel):\n  model_config = ConfigDict(title='T')\n  x: int", "a: M"),
+    "config by keyword": ("class M(BaseModel, extra='forbid', title='T'):\n  x: int", "a: M"),
+    "config class": (
+        "class M(BaseModel):\n  class Config:\n    title = 'T'\n    extra = 'forbid'\n  x: int",
+        "a: M",
+    ),
+    "schema extra": (
+        "class M(BaseModel):\n  model_config = ConfigDict(json_schema_extra={'examples': [{'x': 1}]})\n  x: int",
+        "a: M",
+    ),
+    "alias": (
+        "class M(BaseModel):\n  x: int = Field(alias='X')\n  y: int = Field(1, validation_alias='Y')",
+        "a: M",
+    ),
+    "alias choices": (
+        "class M(BaseModel):\n  x: int = Field(validation_alias=AliasChoices('p', 'q'))",
+        "a: M",
+    ),
+    "alias generator": (
+        "class M(BaseModel):\n  model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)\n  some_name: int",
+        "a: M",
+    ),
+    "serialization alias": (
+        "class M(BaseModel):\n  x: int = Field(serialization_alias='X')",
+        "a: M",
+    ),
+    "field options": (
+        "class M(BaseModel):\n  x: int = Field(3, ge=1, lt=9, multiple_of=3, title='Ex', description='d', examples=[3])\n  y: str = Field(min_length=1, max_length=3, pattern='^a')",
+        "a: M",
+    ),
+    "deprecated field": ("class M(BaseModel):\n  x: int = Field(3, deprecated=True)", "a: M"),
+    "excluded field": ("class M(BaseModel):\n  x: int = Field(3, exclude=True)", "a: M"),
+    "frozen": (
+        "class M(BaseModel):\n  model_config = ConfigDict(frozen=True)\n  x: int = Field(frozen=True)",
+        "a: M",
+    ),
+    "texts below fields": (
+        "class M(BaseModel):\n  model_config = ConfigDict(use_attribute_docstrings=True)\n  x: int\n  '''the ex'''\n  y: int = Field(1, description='own')\n  '''not this'''\n  z: str = 'z'\n  '''the\n  zed'''",
+        "a: M",
+    ),
+    "texts below fields, inherited": (
+        "class B(BaseModel):\n  model_config = ConfigDict(use_attribute_docstrings=True)\n  x: int\n  '''the ex'''\nclass M(B):\n  y: int\n  '''the why'''",
+        "a: M",
+    ),
+    "texts that are not asked for": ("class M(BaseModel):\n  x: int\n  '''the ex'''", "a: M"),
+    "nested models": (
+        "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  a: A\n  many: dict[str, list[A]] = {}\nclass M(BaseModel):\n  b: B | None = None",
+        "a: M",
+    ),
+    "class in a class": (
+        "class M(BaseModel):\n  class Kind(enum.Enum):\n    A = 'a'\n  kind: Kind = Kind.A",
+        "a: M, b: M.Kind = M.Kind.A",
+    ),
+    "field of a field": ("class M(BaseModel):\n  x: int = 3\n  y: int = x", "a: M"),
+    "names in a class are its own": (
+        "x = 7\nclass M(BaseModel):\n  y: int = x\n  x: int = 1",
+        "a: M",
+    ),
+    "refers to itself": (
+        "class M(BaseModel):\n  x: int\n  below: list['M'] = []\n  above: Optional['M'] = None",
+        "a: M",
+    ),
+    "refer to each other": (
+        "class A(BaseModel):\n  b: Optional['B'] = None\nclass B(BaseModel):\n  a: Optional[A] = None",
+        "a: A, b: B",
+    ),
+    "refer to each other, three": (
+        "class A(BaseModel):\n  b: list['B'] = []\nclass B(BaseModel):\n  c: 'C'\nclass C(BaseModel):\n  a: Optional['A'] = None\n  b: Optional['B'] = None",
+        "a: C",
+    ),
+    "dataclass refers to itself": (
+        "@dataclass\nclass D:\n  below: list['D'] = field(default_factory=list)",
+        "a: D",
+    ),
+    "later class": ("class A(BaseModel):\n  b: 'B'\nclass B(BaseModel):\n  x: int", "a: A"),
+    "inherited": (
+        "class A(BaseModel):\n  x: int\n  y: int = 1\nclass M(A):\n  y: str = 'y'\n  z: bool = True",
+        "a: M",
+    ),
+    "inherited twice": (
+        "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  y: int\nclass M(A, B):\n  z: int",
+        "a: M",
+    ),
+    "abstract": ("class A(BaseModel, ABC):\n  x: int\nclass M(A):\n  y: int", "a: M"),
+    "mixin": ("class Mixin:\n  def m(self): ...\nclass M(Mixin, BaseModel):\n  x: int", "a: M"),
+    "class variable": ("class M(BaseModel):\n  K: ClassVar[int] = 3\n  x: int = K", "a: M"),
+    "private": ("class M(BaseModel):\n  _x: int = PrivateAttr(1)\n  _y = 3\n  z: int", "a: M"),
+    "methods": (
+        "class M(BaseModel):\n  x: int\n  @property\n  def p(self): ...\n  @cached_property\n  def c(self): ...\n  @classmethod\n  def make(cls): ...\n  def __str__(self): return ''",
+        "a: M = M(x=1)",
+    ),
+    "validators": (
+        "class M(BaseModel):\n  x: int\n  @field_validator('x')\n  @classmethod\n  def v(cls, v): return v\n  @model_validator(mode='before')\n  @classmethod\n  def w(cls, v): return v\n  @model_validator(mode='after')\n  def u(self): return self",
+        "a: M",
+    ),
+    "computed field": (
+        "class M(BaseModel):\n  x: int\n  @computed_field\n  @property\n  def y(self) -> int: return 1",
+        "a: M",
+    ),
+    "serializer": (
+        "class M(BaseModel):\n  x: int\n  @field_serializer('x')\n  def s(self, x): return str(x)",
+        "a: M",
+    ),
+    "root model": ("class Tags(RootModel[list[str]]): ...", "a: Tags"),
+    "root model, field": ("class Tags(RootModel):\n  root: dict[str, int] = {}", "a: Tags"),
+    "generic": (
+        "class Box(BaseModel, Generic[T]):\n  x: T\n  y: list[T] = []",
+        "a: Box[int], b: Box[str], c: Box",
+    ),
+    "generic, inherited": (
+        "class Box(BaseModel, Generic[T]):\n  x: T\nclass Ints(Box[int]):\n  y: int",
+        "a: Ints",
+    ),
+    "generic of two": (
+        "K = TypeVar('K')\nclass P(BaseModel, Generic[K, T]):\n  k: K\n  v: Optional[T] = None",
+        "a: P[str, int]",
+    ),
+    "bound variable": (
+        "N = TypeVar('N', bound=int)\nclass Box(BaseModel, Generic[N]):\n  x: N",
+        "a: Box",
+    ),
+    "discriminated": (
+        "class Cat(BaseModel):\n  kind: Literal['cat']\nclass Dog(BaseModel):\n  kind: Literal['dog'] = 'dog'\nclass M(BaseModel):\n  pet: Union[Cat, Dog] = Field(discriminator='kind')",
+        "a: M, b: Annotated[Cat | Dog, Field(discriminator='kind')]",
+    ),
+    "factory by lambda": (
+        "class M(BaseModel):\n  x: list[int] = Field(default_factory=lambda: [1])",
+        "a: M",
+    ),
+    "factory by function": (
+        "def make(): ...\nclass M(BaseModel):\n  x: dt.datetime = Field(default_factory=dt.datetime.now)\n  y: int = Field(default_factory=make)",
+        "a: M",
+    ),
+    "annotated field": (
+        "Name = Annotated[str, StringConstraints(min_length=1)]\nclass M(BaseModel):\n  x: Annotated[int, Field(gt=0)] = 1\n  y: Name\n  z: Annotated[int, at.Ge(1), at.Le(4)]",
+        "a: M",
+    ),
+    "annotated default": ("class M(BaseModel):\n  x: Annotated[int, Field(default=3)]", "a: M"),
+    "annotated validators": (
+        "def check(v): return v\nclass M(BaseModel):\n  x: Annotated[int, AfterValidator(check)]\n  y: Annotated[str, BeforeValidator(str.strip)] = 'y'",
+        "a: M, b: Annotated[int, AfterValidator(check)] = 1",
+    ),
+    "with a schema": (
+        "Money = Annotated[str, WithJsonSchema({'type': 'string', 'format': 'money'})]",
+        "a: Money",
+    ),
+    "constrained": (
+        "",
+        "b: constr(pattern='x'), c: conlist(int, min_length=1), d: conset(str, max_length=2), a: conint(ge=1) = 1",
+    ),
+    "special types": (
+        "",
+        "a: PositiveInt, b: NonNegativeFloat = 0.5, c: FilePath = None, d: HttpUrl = None, e: Json = None, f: ByteSize = 1, g: AwareDatetime = None",
+    ),
+    "strict types": (
+        "",
+        "a: StrictInt, b: StrictStr = 'x', c: FiniteFloat = 1.0, d: UUID4 = None, e: ImportString = None",
+    ),
+    "url default": (
+        "",
+        "a: HttpUrl = HttpUrl('https://example.com/x'), b: AnyUrl = AnyUrl('s3://bucket/key')",
+    ),
+    "secret default": ("", "a: SecretStr = SecretStr('x')"),
+    "settings": ("class S(BaseSettings):\n  x: int = 1\n  y: str", "a: S"),
+    "settings with a prefix": (
+        "class S(BaseSettings):\n  model_config = SettingsConfigDict(extra='ignore')\n  x: int = 1",
+        "a: S",
+    ),
+    "checked dataclass": (
+        "@checked\nclass D:\n  x: int\n  y: int = Field(1, ge=0, description='d')",
+        "a: D",
+    ),
+    "checked dataclass with options": (
+        "@checked(config=ConfigDict(title='T'), frozen=True)\nclass D:\n  x: int",
+        "a: D, b: D = D(x=1)",
+    ),
+    "dataclass options": (
+        "@dataclass(frozen=True, slots=True, kw_only=True)\nclass D:\n  x: int = 0\n  y: str",
+        "a: D, b: D = D(y='z')",
+    ),
+    "dataclass keywords": ("@dataclass\nclass D:\n  x: int\n  _: KW_ONLY\n  y: int = 1", "a: D"),
+    "dataclass inherited": (
+        "@dataclass\nclass A:\n  x: int\n@dataclass\nclass D(A):\n  y: int = 2",
+        "a: D = D(1)",
+    ),
+    "dataclass with underscore": ("@dataclass\nclass D:\n  x: int\n  _y: int = 1", "a: D"),
+    "dataclass of models": (
+        "class M(BaseModel):\n  x: int\n@dataclass\nclass D:\n  m: M\n  n: Optional[M] = None",
+        "a: D",
+    ),
+    "dataclass field options": (
+        "@dataclass\nclass D:\n  x: int = field(default=3, repr=False)\n  y: list[int] = field(default_factory=lambda: [1])\n  z: int = field(init=False, default=1)",
+        "a: D",
+    ),
+    "dataclass docstring": ("@dataclass\nclass D:\n  '''What it is.'''\n  x: int", "a: D"),
+    "typed dictionary": (
+        "class D(te.TypedDict):\n  '''What.'''\n  x: int\n  y: te.NotRequired[str]",
+        "a: D",
+    ),
+    "typed dictionary, optional": (
+        "class D(te.TypedDict, total=False):\n  x: te.Required[int]\n  y: str",
+        "a: D = {'x': 1}",
+    ),
+    "typed dictionary, inherited": (
+        "class A(te.TypedDict):\n  x: int\nclass D(A):\n  y: str",
+        "a: D",
+    ),
+    "named tuple": ("class P(NamedTuple):\n  x: int\n  y: str = 'y'", "a: P, b: P = P(1, 'z')"),
+    "enum with methods": (
+        "class E(enum.Enum):\n  '''What.'''\n  A = 1\n  B = 'b'\n  def m(self): ...\n  @property\n  def p(self): ...",
+        "a: E, b: E = E.B, c: E = E('b'), d: E = E['A']",
+    ),
+    "enum of tuples": ("class E(enum.Enum):\n  A = (1, 2)\n  B = (3, 4)", "a: E = E.A"),
+    "enum with an alias": ("class E(enum.Enum):\n  A = 1\n  B = 1\n  C = A", "a: E = E.C"),
+    "enum with annotations": ("class E(str, enum.Enum):\n  x: str\n  A: str = 'a'", "a: E = E.A"),
+    "string enum": (
+        "class E(enum.StrEnum):\n  A = enum.auto()\n  BIG = enum.auto()",
+        "a: E = E.BIG, b: list[E] = [E.A], c: dict[E, int] = {}",
+    ),
+    "flag": ("class P(enum.Flag):\n  R = enum.auto()\n  W = enum.auto()", "a: P = P.R"),
+    "int flag": ("class P(enum.IntFlag):\n  R = 1\n  W = 2", "a: P = P.W"),
+    "enum by a call": (
+        "E = enum.Enum('E', 'A B')\nF = enum.Enum('F', {'X': 'x', 'Y': 'y'})\nG = enum.IntEnum('G', ['P', 'Q'])",
+        "a: E = E.A, b: F = F.Y, c: E = E.B, d: G = G.Q",
+    ),
+    "enum name": (
+        "class E(enum.Enum):\n  A = 'a'",
+        "a: str = E.A.name, b: str = E.A.value, c: Literal[E.A] = E.A",
+    ),
+    "unique enum": ("@enum.unique\nclass E(enum.Enum):\n  A = 'a'", "a: E"),
+    "list of an enum": ("class E(enum.Enum):\n  A = 'a'\n  B = 'b'", "a: list[E] = list(E)"),
+    "new type": (
+        "U = NewType('U', int)\nV = NewType('V', list[U])",
+        "a: U, b: V = [1], c: dict[str, U] = {}",
+    ),
+    "type alias type": ("U = te.TypeAliasType('U', list[int])", "a: U, b: dict[str, U] = {}"),
+    "type alias": ("A: TypeAlias = 'int'\nB: te.TypeAlias = dict[str, int]", "b: B"),
+    "plain class": (
+        "class C:\n  x: int = 1\n  def m(self): ...",
+        "a: C, b: list[C] = [], c: Optional[C] = None",
+    ),
+    "model beside plain": (
+        "class C: ...\nclass M(BaseModel):\n  model_config = ConfigDict(arbitrary_types_allowed=True)\n  c: C\n  n: int",
+        "a: int, m: M = None",
+    ),
+    "default instances": (
+        "class A(BaseModel):\n  x: int = 1\nclass M(BaseModel):\n  a: A = A(x=2)\n  b: A = Field(default=A())\n  at: dt.timedelta = dt.timedelta(hours=1)\n  p: Path = Path('x')",
+        "a: M = M(), b: list[M] = [M(a=A(x=3))], c: Optional[A] = A()",
+    ),
+    "numbers": (
+        "",
+        "a: int = 10**6, b: int = 2**10, c: int = 1 << 4, d: float = 1e-3, e: int = +1, f: int = 7 % 4, g: int = 0xff, h: int = 1_000, i: float = -math.pi, j: bool = not True",
+    ),
+    "durations": (
+        "WEEK = dt.timedelta(weeks=1)",
+        "a: dt.timedelta = 2 * WEEK, b: dt.timedelta = -WEEK, c: dt.date = dt.date(2024, 1, 1) + dt.timedelta(days=3)",
+    ),
+    "collections": (
+        "A = {'x': 1}\nB = ['p']",
+        "a: dict = {**A, 'y': 2}, b: list = [*B, 'q'], c: list = B + ['r'], d: tuple = (1,) + (2,), e=A['x'], f=B[0], g: dict = A | {'z': 3}",
+    ),
+    "makers": (
+        "",
+        "a: list = list(), b: dict = dict(x=1), c: set = set(), d: tuple = tuple([1]), e: float = float('1.5'), f: str = str(3)",
+    ),
+    "log level": ("", "a: int = logging.INFO"),
+    "nested literals": (
+        "L = Literal['a', 'b']\nM = Literal[L, 'c']",
+        "a: M = 'c', b: list[L] = ['a'], c: Optional[L] = None, d: Literal[True, 1, None] = None",
+    ),
+    "nested text": (
+        "class M(BaseModel):\n  x: int",
+        "a: Optional['M'] = None, b: list['int'] = [], c: 'list[M]' = None, d: 'Optional[M]' = None",
+    ),
+    "special forms": (
+        "",
+        "a: type = int, b: Type[int] = int, c: Callable = None, d: Iterable[int] = (), e: Deque[int] = None, f: DefaultDict[str, int] = None, g: Hashable = None, h: AnyStr = 'x', i: NoReturn = None",
+    ),
+    "more forms": (
+        "",
+        "a: Final[int] = 1, b: Iterator[int] = None, c: Pattern = None, d: FrozenSet[str] = frozenset({'x'}), e: tuple[()] = (), f: Tuple = (), g: Collection[int] = []",
+    ),
+    "required and optional fields": (
+        "class M(BaseModel):\n  a: Optional[int]\n  b: int | None = None\n  c: Any\n  d: Any = None\n  e: object = 1",
+        "a: M",
+    ),
+    "protected names": (
+        "class M(BaseModel):\n  model_name: str = 'x'\n  schema_: int = 1",
+        "a: M , dict: bool = True",
+    ),
+    "unset default": (
+        "class M(BaseModel):\n  x: int = ...\n  y: int = Field(...)",
+        "a: M, b: int = ...",
+    ),
+    "lists of unions": (
+        "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  y: int",
+        "a: list[A | B], b: dict[str, A | list[B] | None] = {}, c: tuple[A, B] = None, d: tuple[A, ...] = ()",
+    ),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("case", CLASSES)
+def test_schema_is_what_prefect_computes(case: str, tmp_path: Path) -> None:
+    classes, parameters = CLASSES[case]
+    text = f"{IMPORTS}\n{classes}\n\n@flow\ndef f({parameters}): ...\n"
+    root = write(tmp_path, {"shape.py": text})
+    info = read(root, "shape.py:f")
+    assert ours(info) == prefects(root, "shape.py:f")
+    if case != "nested text":  # which Pydantic cannot resolve where Prefect makes the schema
+        assert info.notes == ()
