@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_flow import plan
-from gitops_flow.model import PULL_STEP, Deployment, Schedule
+from gitops_flow.model import PULL_STEP, Automation, Deployment, Schedule
+from gitops_flow.plan.automations import normal
+from gitops_flow.prefect import automations as automation_shape
 from gitops_flow.prefect import shape
 
 MARK = "gitflow:etl-0123abcd"
@@ -62,6 +64,31 @@ steps = st.builds(
 )
 
 
+events = st.builds(
+    spec,
+    type=st.sampled_from([None, "event"]),
+    expect=st.none() | st.lists(st.sampled_from(["a", "b"]), max_size=3),
+    posture=st.sampled_from(["Reactive", "Proactive"]),
+    within=st.sampled_from([None, 20, 20.0]),
+    threshold=st.sampled_from([None, 2]),
+)
+triggers = events | st.builds(
+    spec,
+    type=st.just("sequence"),
+    triggers=st.lists(events, min_size=1, max_size=2),
+    within=st.sampled_from([None, 60]),
+)
+automations = st.builds(
+    Automation,
+    name=st.sampled_from(["one", "two", "three"]),
+    trigger=triggers,
+    description=st.sampled_from(["", "d"]),
+    enabled=st.sampled_from([None, True, False]),
+    parameters=st.none() | mappings,
+    schedule_after=st.sampled_from([0.0, 60.0]),
+)
+
+
 @st.composite
 def deployments(draw: st.DrawFn) -> Deployment:
     chosen = draw(st.lists(schedules, max_size=3))
@@ -89,6 +116,8 @@ def deployments(draw: st.DrawFn) -> Deployment:
         concurrency_limit=draw(st.sampled_from([None, 1, 2])),
         concurrency_options=draw(st.sampled_from([None, {"collision_strategy": "ENQUEUE"}])),
         pull_steps=draw(st.none() | st.lists(steps, max_size=2).map(tuple)),
+        automations=tuple(draw(st.lists(automations, max_size=3))),
+        ignored=tuple(draw(st.lists(st.sampled_from(["paused", "schedules.active"]), max_size=2))),
     )
 
 
@@ -98,8 +127,10 @@ class Server:
     def __init__(self) -> None:
         self.ids = itertools.count()
         self.data: dict[str, Any] = {}
+        self.automations: dict[str, dict[str, Any]] = {}
 
     def run(self, action: plan.Action) -> None:
+        self._automations(action)
         if isinstance(action, plan.Create):
             body = json.loads(json.dumps(shape.new_deployment(action.desired, "f")))
             schedules = [self._schedule(item) for item in body.pop("schedules")]
@@ -123,6 +154,30 @@ class Server:
 
     def live(self) -> list[Deployment]:
         return [shape.deployment(self.data, "etl")] if self.data else []
+
+    def _automations(self, action: plan.Action) -> None:
+        if isinstance(action, plan.Create):
+            added, changed, removed = action.desired.automations, (), ()
+        elif isinstance(action, plan.Update):
+            diff = action.automations
+            added, changed, removed = diff.add, diff.change, diff.remove
+        else:
+            return
+        for gone in removed:
+            del self.automations[str(gone.id)]
+        named = [(str(next(self.ids)), item) for item in added]
+        named += [(str(pair.live.id), pair.desired) for pair in changed]
+        for key, item in named:
+            body = automation_shape._body(item, "d", [MARK])
+            # The server hands out its sets in any order.
+            trigger = {**normal(body["trigger"]), "id": "t"}
+            if "expect" in trigger:
+                trigger["expect"] = trigger["expect"][::-1]
+            self.automations[key] = {**json.loads(json.dumps(body)), "trigger": trigger, "id": key}
+
+    def read_automations(self) -> dict[str, tuple[Automation, ...]]:
+        found = [automation_shape.automation(item) for item in self.automations.values()]
+        return {"d": tuple(item[1] for item in found if item)}
 
     def _normalise(self, body: dict[str, Any]) -> None:
         if "concurrency_limit" in body:
@@ -154,7 +209,13 @@ class Server:
 
 
 def step_plan(server: Server, want: Deployment) -> plan.Action:
-    return plan.make([want], server.live(), source_mark=MARK, adopt=False).actions[0]
+    return plan.make(
+        [want],
+        server.live(),
+        source_mark=MARK,
+        adopt=False,
+        automations=server.read_automations(),
+    ).actions[0]
 
 
 @settings(max_examples=100, deadline=None)

@@ -93,7 +93,7 @@ def _job_variables(
         return
     validator = schemas.job_variables(item.work_pool or "", schema, strict=strict)
     pool = f"work pool {item.work_pool!r}"
-    yield from _complaints(item, "job_variables", validator, given, pool)
+    yield from _complaints(item, "job_variables", schemas, validator, given, pool)
     known = schema.get("properties")
     if isinstance(known, dict) and known:
         for name in given:
@@ -126,36 +126,17 @@ def _parameters(
         return
     validator = schemas.parameters(item.parameter_schema, processed=processed)
     given = hydrated(item.parameters, variables or {}) if processed else item.parameters
-    yield from _complaints(item, "parameters", validator, given, "the flow")
+    yield from _complaints(item, "parameters", schemas, validator, given, "the flow")
 
 
 def _complaints(
-    item: Deployment, field: str, validator: Any, given: Json, owner: str
+    item: Deployment, field: str, schemas: Schemas, validator: Any, given: Json, owner: str
 ) -> Iterator[Problem]:
-    # Tuples are arrays to the server, and its JSON is what it sees.
-    for error in _errors(validator, given):
+    for error in schemas.errors(validator, given):
         if error.instance is UNKNOWN:
             continue
         message, hint = complaint(error, field, owner)
         yield _problem(item, message, hint)
-
-
-def _errors(validator: Any, given: Json) -> list[Any]:
-    """Every way in which ``given`` breaks the schema; none when the schema itself is broken."""
-    if validator is None:
-        return []
-    try:
-        return list(validator.iter_errors(_plain(given)))
-    except Exception:  # noqa: BLE001 - a schema nobody can follow is the server's to refuse
-        return []
-
-
-def _plain(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _problem(

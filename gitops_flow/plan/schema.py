@@ -19,6 +19,7 @@ class Schemas:
         self._pools: dict[tuple[str, bool], Any] = {}
         self._flows: dict[tuple[str, bool], Any] = {}
         self._texts: dict[int, tuple[Mapping[str, Json], str]] = {}
+        self._passed: set[tuple[int, str]] = set()
 
     def job_variables(self, pool: str, schema: Mapping[str, Json], *, strict: bool) -> Any:
         """For the variables of ``pool``; ``strict`` as an update is checked."""
@@ -34,6 +35,20 @@ class Schemas:
             ready = prepared(schema) if processed else _not_required(schema)
             self._flows[key] = _validator(ready)
         return self._flows[key]
+
+    def errors(self, validator: Any, given: Json) -> list[Any]:
+        """Every way in which ``given`` breaks a schema; none when the schema itself is broken."""
+        key = id(validator), json.dumps(given, default=lambda _: "?")
+        # Deployments of one manifest often have the same job variables.
+        if key in self._passed:
+            return []
+        try:
+            found = list(validator.iter_errors(_plain(given)))
+        except Exception:  # noqa: BLE001 - what nobody can follow is the server's to refuse
+            return []
+        if not found:
+            self._passed.add(key)
+        return found
 
     def _text(self, schema: Mapping[str, Json]) -> str:
         # The schema is kept, so that its id is not given to another.
@@ -55,6 +70,15 @@ def prepared(schema: Mapping[str, Json], *, none_with_default: bool = False) -> 
             definitions[definition.get("title", "")] = {"oneOf": [definition, _BLOCK_REFERENCE]}
     ready: dict[str, Json] = _not_required(mended)
     return ready
+
+
+def _plain(value: Json) -> Json:
+    # Tuples are lists to the server, but not to its validator.
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 _BLOCK_REFERENCE: dict[str, Json] = {
