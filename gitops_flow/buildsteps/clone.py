@@ -115,9 +115,9 @@ def git_clone(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
+    address: str
     url: str
     user: str | None
-    password: str | None
     branch: str | None
     commit: str | None
     directories: tuple[str, ...]
@@ -141,9 +141,9 @@ def _wanted(here: Here, repository: str, branch: Json, commit: Json, directories
     nearby = here.cwd / repository
     if "://" not in repository and nearby.exists():
         repository = str(nearby.resolve())
-    url, user, password = split_userinfo(check_address(repository))
+    url, user, _ = split_userinfo(check_address(repository))
     names = tuple(text("directories", name) for name in chosen)
-    return _Wanted(url, user, password, branch, commit, names)
+    return _Wanted(repository, url, user, branch, commit, names)
 
 
 def _auth(wanted: _Wanted, token: Json, credentials: Json) -> Auth | None:
@@ -151,9 +151,7 @@ def _auth(wanted: _Wanted, token: Json, credentials: Json) -> Auth | None:
         raise Failed("it has both an access_token and credentials", hint="keep one of them")
     if not wanted.url.lower().startswith(("http://", "https://")):
         return None
-    if wanted.password is not None and not (token or credentials):
-        return command.Auth(wanted.url, wanted.password, wanted.user)
-    return given.resolve(token or credentials or None, wanted.url)
+    return given.resolve(token or credentials or None, wanted.address)
 
 
 def _name(url: str, branch: str | None, given_name: Json) -> str:
