@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import http.server
 import threading
 from pathlib import Path
 from typing import Any
@@ -213,26 +213,24 @@ def test_a_private_repository_is_cloned_and_its_password_kept_nowhere(
     assert SECRET.encode() not in kept
 
 
-def test_a_server_that_hangs_up_is_asked_three_times(
+def test_a_server_that_is_overloaded_is_asked_three_times(
     steps: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clone, "_PAUSES", (0.01, 0.01))
-    visits = 0
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    asked: list[str] = []
 
-        def hang_up() -> None:
-            nonlocal visits
-            for _ in range(3):
-                visitor, _ = server.accept()
-                with visitor:
-                    visitor.recv(1000)
-                visits += 1
+    class Overloaded(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(503)
 
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        error = steps.fails(ask(f"git://127.0.0.1:{server.getsockname()[1]}/x.git"))
-        thread.join(10)
-    assert visits == 3
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Overloaded) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        error = steps.fails(ask(f"http://127.0.0.1:{server.server_port}/x.git"))
+        server.shutdown()
+    assert len(asked) == 3
     assert "the connection to the server broke" in error.message
     assert error.retry
     assert list(steps.cwd.iterdir()) == []
