@@ -62,7 +62,12 @@ def test_every_gitflow_command_in_the_documents_exists() -> None:
 
 def test_every_option_in_the_documents_exists() -> None:
     known = set().union(*options().values()) | {"--version", "-V", "--help", "-h"}
-    used = set(re.findall(r"`(--[a-z][a-z-]*)[ `=]", TEXT["docs/deploy.md"] + TEXT["README.md"]))
+    used = set(
+        re.findall(
+            r"`(--[a-z][a-z-]*)[ `=]",
+            TEXT["docs/deploy.md"] + TEXT["docs/plan.md"] + TEXT["README.md"],
+        )
+    )
     assert used
     assert used <= known
 
@@ -70,7 +75,8 @@ def test_every_option_in_the_documents_exists() -> None:
 @pytest.mark.parametrize("name", list(options()))
 def test_every_option_that_exists_is_documented(name: str) -> None:
     long = {flag for flag in options()[name] if flag.startswith("--")}
-    assert {flag for flag in long if flag not in TEXT["docs/deploy.md"]} == set()
+    pages = TEXT["docs/deploy.md"] + TEXT["docs/plan.md"]
+    assert {flag for flag in long if f"`{flag}" not in pages} == set()
 
 
 def test_every_variable_of_ours_is_documented_and_every_documented_one_is_read() -> None:

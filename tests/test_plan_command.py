@@ -1,0 +1,328 @@
+"""``plan``, ``diff``, ``--prune`` and ``destroy`` on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.prefect import SharedServer
+from tests.support.project import Project
+from tests.support.proxy import Proxy
+from tests.support.repo import Repo, fingerprint
+
+pytestmark = pytest.mark.real
+
+FLOW = """\
+from prefect import flow
+
+@flow(name="{name}")
+def hello(who: str = "nobody", times: int = 1):
+    pass
+"""
+ITEM = """\
+  - name: {name}
+    entrypoint: flow.py:hello
+    tags: [{tag}]
+    work_pool: {{name: {pool}}}
+"""
+
+
+def manifest(source: str, *items: str, pool: str, head: str = "") -> str:
+    listed = "".join(ITEM.format(name=name, tag=f"t-{name}", pool=pool) for name in items)
+    return f"name: {source}\n{head}deployments:\n{listed}"
+
+
+@pytest.fixture
+def pool(prefect_server: SharedServer, namespace: str) -> str:
+    template = {
+        "job_configuration": {"env": "{{ env }}", "cpu": "{{ cpu }}"},
+        "variables": {
+            "type": "object",
+            "properties": {"env": {"type": "object"}, "cpu": {"type": "integer"}},
+        },
+    }
+    body = {"name": namespace, "type": "process", "base_job_template": template}
+    prefect_server.call("POST", "/work_pools/", body)
+    return namespace
+
+
+@pytest.fixture
+def project(tmp_path: Path, prefect_server: SharedServer, namespace: str, pool: str) -> Project:
+    made = Project(tmp_path / "project", prefect_server)
+    bare = Repo(tmp_path / "origin.git", bare=True)
+    made.repo.write("prefect.yaml", manifest(namespace, "one", "two", "three", pool=pool))
+    made.repo.write("flow.py", FLOW.format(name=namespace))
+    made.repo.commit()
+    made.repo.git("remote", "add", "origin", str(bare.path))
+    return made
+
+
+def planned(project: Project, *args: str, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(project.gitflow("plan", *args, "--json", code=code).stdout)
+    return found
+
+
+def actions(document: dict[str, Any]) -> dict[str, str]:
+    return {each["name"].split("/")[1]: each["action"] for each in document["actions"]}
+
+
+def test_a_plan_writes_nothing_anywhere(
+    project: Project, namespace: str, prefect_server: SharedServer, tmp_path: Path
+) -> None:
+    project.deploy()
+    refs = Repo(tmp_path / "origin.git", bare=True).git("for-each-ref")
+    project.repo.write("flow.py", FLOW.format(name=namespace) + "\nx = 1\n")
+    before = fingerprint(project.repo.path)
+    with Proxy(prefect_server.api_url) as proxy:
+        project.api_url = proxy.api_url
+        document = planned(project)
+        assert [request for request in proxy.requests if request.writes] == []
+    assert set(actions(document).values()) == {"update"}
+    assert fingerprint(project.repo.path) == before
+    assert Repo(tmp_path / "origin.git", bare=True).git("for-each-ref") == refs
+
+
+def test_a_plan_tells_the_files_and_lines_that_change(project: Project, namespace: str) -> None:
+    project.deploy()
+    project.repo.write("flow.py", FLOW.format(name=namespace) + "\nx = 1\n").write("new.py", "1\n")
+    (change,) = planned(project)["code"]
+    assert change["files"] == [
+        {"path": "flow.py", "kind": "modified"},
+        {"path": "new.py", "kind": "added"},
+    ]
+    assert (change["insertions"], change["deletions"]) == (3, 0)
+
+
+def test_a_plan_shows_each_value_before_and_after_with_secrets_masked(
+    project: Project, namespace: str, pool: str
+) -> None:
+    text = manifest(namespace, "one", pool=pool)
+    project.repo.write("prefect.yaml", text + "    parameters: {who: me}\n    description: first\n")
+    project.deploy()
+    job = "{env: {API_TOKEN: secret-value-1, MODE: fast}}"
+    text = text.replace(f"{{name: {pool}}}", f"{{name: {pool}, job_variables: {job}}}")
+    project.repo.write("prefect.yaml", text + "    parameters: {who: you}\n")
+    shown = project.gitflow("plan").stdout
+    assert "    parameters.who: me -> you\n" in shown
+    assert "    description: first -> removed\n" in shown
+    assert "    job_variables.env.MODE: fast\n" in shown
+    assert "job_variables.env.API_TOKEN" in shown
+    assert "secret-value-1" not in shown
+
+
+def test_the_exit_code_says_that_something_is_to_be_done_only_when_asked(project: Project) -> None:
+    project.gitflow("plan")
+    project.gitflow("plan", "--exit-code", code=4)
+    project.deploy()
+    project.gitflow("plan", "--exit-code")
+    project.gitflow("diff", "--exit-code")
+
+
+def test_a_dry_run_is_the_plan(project: Project) -> None:
+    assert project.gitflow("deploy", "--all", "--dry-run").stdout == project.gitflow("plan").stdout
+
+
+def test_markdown_has_a_row_for_each_deployment_that_changes(project: Project) -> None:
+    shown = project.gitflow("plan", "one", "--markdown").stdout
+    assert "| create | `" in shown
+    assert shown.count("| create |") == 1
+
+
+def test_deployments_are_chosen_by_tag_and_glob(project: Project) -> None:
+    assert set(actions(planned(project, "--tag", "t-two"))) == {"two"}
+    assert set(actions(planned(project, "t*"))) == {"two", "three"}
+    assert set(actions(planned(project, "t*", "--tag", "t-two"))) == {"two"}
+
+
+def test_changed_leaves_out_what_is_the_same(project: Project, namespace: str, pool: str) -> None:
+    project.deploy()
+    text = manifest(namespace, "one", "two", "three", pool=pool).replace("t-two", "other")
+    project.repo.write("prefect.yaml", text)
+    report = project.deploy("--all", "--changed")
+    assert [item["name"].split("/")[1] for item in report["deployments"]] == ["one", "two", "three"]
+    project.repo.write("prefect.yaml", text.replace("other", "again"))
+    project.repo.git("add", "-A")
+    assert "two" in actions(planned(project, "--changed"))
+
+
+def test_a_deployment_that_is_gone_from_the_manifest_is_deleted_only_with_prune(
+    project: Project, namespace: str, pool: str
+) -> None:
+    project.repo.write(
+        "prefect.yaml", manifest(namespace, "one", "two", "three", "four", pool=pool)
+    )
+    project.deploy()
+    project.repo.write("prefect.yaml", manifest(namespace, "one", "two", "three", pool=pool))
+    document = planned(project)
+    assert document["orphans"] == [f"{namespace}/four"]
+    project.deploy()
+    assert project.live(namespace, "four")
+    assert actions(planned(project, "--prune"))["four"] == "delete"
+    report = project.deploy("--all", "--prune")
+    assert {item["name"]: item["status"] for item in report["deployments"]}[
+        f"{namespace}/four"
+    ] == "deleted"
+    names = [item["name"] for item in everything(project, namespace)]
+    assert sorted(names) == ["one", "three", "two"]
+
+
+def everything(project: Project, namespace: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = project.server.call(
+        "POST", "/deployments/filter", {"flows": {"name": {"any_": [namespace]}}, "limit": 50}
+    )
+    return found
+
+
+def test_more_than_a_third_is_not_pruned_without_force(
+    project: Project, namespace: str, pool: str
+) -> None:
+    project.deploy()
+    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool))
+    failed = project.gitflow("deploy", "--all", "--prune", code=1)
+    assert "would delete 2 of the source's 3 deployments" in failed.stderr
+    assert "--force-prune" in failed.stderr
+    assert len(everything(project, namespace)) == 3
+    project.gitflow("deploy", "--all", "--force-prune")
+    assert [item["name"] for item in everything(project, namespace)] == ["one"]
+
+
+def test_prune_wants_the_whole_manifest(project: Project) -> None:
+    assert "--prune needs --all" in project.gitflow("deploy", "one", "--prune", code=2).stderr
+
+
+def test_a_stranger_of_the_same_flow_is_never_pruned_or_destroyed(
+    project: Project, namespace: str
+) -> None:
+    project.deploy()
+    flow = project.live(namespace, "one")["flow_id"]
+    project.server.call("POST", "/deployments/", {"name": "stranger", "flow_id": flow})
+    project.gitflow("deploy", "--all", "--prune")
+    project.gitflow("destroy", "--yes")
+    assert [item["name"] for item in everything(project, namespace)] == ["stranger"]
+
+
+def test_destroy_asks_and_takes_only_the_name_for_a_yes(project: Project, namespace: str) -> None:
+    project.deploy()
+    assert "add --yes" in project.gitflow("destroy", code=2).stderr
+    assert answered(project, "yes\n") == 1
+    assert len(everything(project, namespace)) == 3
+    assert answered(project, f"{namespace}\n") == 0
+    assert everything(project, namespace) == []
+
+
+def answered(project: Project, answer: str) -> int:
+    """The exit code of ``gitflow destroy`` on a terminal where ``answer`` is typed."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gitops_flow", "destroy"],
+        cwd=project.repo.path,
+        env={**os.environ, "PREFECT_API_URL": project.api_url},
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.write(master, answer.encode())
+    process.communicate(timeout=60)
+    os.close(master)
+    os.close(slave)
+    return process.returncode
+
+
+def test_diff_shows_what_was_switched_in_the_ui_and_a_deploy_leaves_it(
+    project: Project, namespace: str, pool: str
+) -> None:
+    text = manifest(namespace, "one", pool=pool) + '    schedules: [{cron: "0 3 * * *"}]\n'
+    project.repo.write("prefect.yaml", text)
+    project.deploy()
+    live = project.live(namespace, "one")
+    schedule = live["schedules"][0]["id"]
+    path = f"/deployments/{live['id']}/schedules/{schedule}"
+    project.server.call("PATCH", path, {"active": False})
+    project.server.call("PATCH", f"/deployments/{live['id']}", {"paused": True, "tags": ["x"]})
+    shown = project.gitflow("diff").stdout
+    assert f"left alone: {namespace}/one: paused is true on the server" in shown
+    assert "].active is false on the server" in shown
+    assert "tags: x -> t-one" in shown
+    project.deploy()
+    live = project.live(namespace, "one")
+    assert (live["paused"], live["schedules"][0]["active"]) == (True, False)
+    assert "t-one" in live["tags"]
+
+
+def test_what_the_manifest_leaves_to_the_ui_is_left_there(
+    project: Project, namespace: str, pool: str
+) -> None:
+    head = "gitflow: {ignore: [paused]}\n"
+    text = manifest(namespace, "one", pool=pool, head=head) + "    paused: false\n"
+    project.repo.write("prefect.yaml", text)
+    project.deploy()
+    live = project.live(namespace, "one")
+    project.server.call("PATCH", f"/deployments/{live['id']}", {"paused": True})
+    assert project.deploy()["deployments"][0]["status"] == "unchanged"
+    assert project.live(namespace, "one")["paused"]
+
+
+def test_what_the_server_would_refuse_is_told_before_a_build_step_runs(
+    project: Project, namespace: str, pool: str
+) -> None:
+    steps = "build: [{prefect.deployments.steps.run_shell_script: {script: touch ran}}]\n"
+    text = manifest(namespace, "one", pool=pool, head=steps)
+    bad = text.replace(f"{{name: {pool}}}", f"{{name: {pool}, job_variables: {{cpu: many}}}}")
+    project.repo.write("prefect.yaml", bad + "    parameters: {times: often}\n")
+    failed = project.gitflow("deploy", "--all", code=1)
+    assert "job_variables.cpu" in failed.stderr
+    assert "parameters.times" in failed.stderr
+    assert not (project.repo.path / "ran").exists()
+    assert everything(project, namespace) == []
+
+
+def test_a_build_step_that_writes_a_file_ships_it_and_its_output_counts(
+    project: Project, namespace: str, pool: str
+) -> None:
+    steps = (
+        "build: [{prefect.deployments.steps.run_shell_script: "
+        "{id: made, script: 'cp flow.py built.py'}},\n"
+        "        {prefect.deployments.steps.run_shell_script: {id: tag, script: echo v7}}]\n"
+    )
+    text = manifest(namespace, "one", "two", pool=pool, head=steps)
+    project.repo.write("prefect.yaml", text + '    version: "{{ tag.stdout }}"\n')
+    report = project.deploy()
+    assert "built.py" in [change["path"] for change in report["snapshot"]["changes"]]
+    assert project.live(namespace, "two")["version"] == "v7"
+    assert project.pin(namespace, "two") == report["snapshot"]["commit"]
+
+
+def test_a_build_step_that_fails_stops_the_deploy_with_its_last_lines(
+    project: Project, namespace: str, pool: str
+) -> None:
+    steps = "build: [{prefect.deployments.steps.run_shell_script: {script: ls nowhere-at-all}}]\n"
+    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool, head=steps))
+    failed = project.gitflow("deploy", "--all", code=1)
+    assert "run_shell_script" in failed.stderr
+    assert "nowhere-at-all" in failed.stderr
+    assert everything(project, namespace) == []
+
+
+def test_checkout_stock_writes_prefects_own_step(
+    project: Project, namespace: str, pool: str, tmp_path: Path
+) -> None:
+    head = "gitflow: {checkout: stock}\n"
+    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool, head=head))
+    commit = project.deploy()["snapshot"]["commit"]
+    (step,) = project.live(namespace, "one")["pull_steps"]
+    assert step == {
+        "prefect.deployments.steps.git_clone": {
+            "repository": str(tmp_path / "origin.git"),
+            "commit_sha": commit,
+            "clone_directory_name": f"origin-{commit[:12]}",
+        }
+    }
+    assert project.deploy()["deployments"][0]["status"] == "unchanged"
