@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,107 @@ def test_a_directory_that_is_not_in_the_commit_is_refused(
     with pytest.raises(CheckoutError, match="has no directory"):
         pull_code(str(repo.path), commit, directory=directory)
     assert list(here.iterdir()) == []
+
+
+@pytest.fixture
+def tree(repo: Repo) -> Repo:
+    for name in (
+        "root.py",
+        "a/one.py",
+        "a/b/two.py",
+        "a/b/c/three.py",
+        "a/b/x/five.py",
+        "a/z/no.py",
+        "d/four.py",
+    ):
+        repo.write(name, name)
+    repo.commit()
+    return repo
+
+
+def pulled(directory: str) -> set[str]:
+    base = Path(directory)
+    return {path.relative_to(base).as_posix() for path in base.rglob("*") if not path.is_dir()}
+
+
+@pytest.mark.parametrize(
+    "directories",
+    [
+        ["a/b"],
+        ["a/b/"],
+        ["/a/b"],
+        ["./a/b"],
+        "a/b",
+        ("a/b",),
+        ["d"],
+        ["d", "a/b/c"],
+        ["a", "a/b"],
+        ["a", "a/b/c"],
+    ],
+)
+def test_only_chosen_directories_are_written_as_git_itself_would(
+    tree: Repo, directories: object, tmp_path: Path
+) -> None:
+    names = [directories] if isinstance(directories, str) else list(directories)  # type: ignore[call-overload]
+    sparse = tree.clone(tmp_path / "sparse", "--sparse")
+    sparse.git("sparse-checkout", "set", *(name.lstrip("/") for name in names))
+    expected = {
+        path.relative_to(sparse.path).as_posix()
+        for path in sparse.path.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+    assert (
+        pulled(pull_code(str(tree.path), tree.head, directories=directories)["directory"])
+        == expected
+    )
+    assert expected < set(tree.files())
+
+
+@pytest.mark.parametrize("directories", [None, [], ["."], ["a", "/"], ["a", ""]])
+def test_without_a_choice_or_with_the_root_everything_is_written(
+    tree: Repo, directories: object
+) -> None:
+    made = pull_code(str(tree.path), tree.head, directories=directories)
+    assert pulled(made["directory"]) == set(tree.files())
+
+
+def test_the_directory_to_hand_over_is_written_beside_the_chosen_ones(tree: Repo) -> None:
+    made = Path(
+        pull_code(str(tree.path), tree.head, directory="a/z", directories=["d"])["directory"]
+    )
+    assert pulled(str(made)) == {"no.py"}
+    assert pulled(str(made.parent.parent)) == {"root.py", "a/one.py", "a/z/no.py", "d/four.py"}
+
+
+@pytest.mark.parametrize(
+    ("directories", "message"),
+    [
+        (["none"], "has no directory 'none'"),
+        (["d", "a/none"], "has no directory 'a/none'"),
+        (["root.py"], "has no directory 'root.py'"),
+        (["d/four.py/x"], "has no directory 'd/four.py/x'"),
+        (["link"], "has no directory 'link'"),
+        (["../x"], "'../x' is not inside"),
+        ([3], "directories is int, not text"),
+        ({"a": 1}, "directories is not a list"),
+        (["{{ dirs }}"], "still holds a placeholder"),
+    ],
+)
+def test_directories_that_cannot_be_chosen_are_refused(
+    tree: Repo, here: Path, directories: object, message: str
+) -> None:
+    commit = tree.symlink("link", "a").commit()
+    with pytest.raises(CheckoutError, match=re.escape(message)):
+        pull_code(str(tree.path), commit, directories=directories)
+    assert list(here.iterdir()) == []
+
+
+def test_what_is_left_out_is_not_read(tree: Repo, tmp_path: Path) -> None:
+    left_out = tree.git("rev-parse", "HEAD:d")
+    (tree.path / ".git/objects" / left_out[:2] / left_out[2:]).unlink()
+    assert pull_code(str(tree.path), tree.head, directories=["a"])
+    with pytest.raises(CheckoutError):
+        pull_code(str(tree.path), tree.head, directories=["d"])
 
 
 def test_an_input_of_a_newer_publisher_is_ignored_with_a_warning(

@@ -47,11 +47,15 @@ def make(
     commit: str,
     parent: Path,
     *,
+    directories: Sequence[str] = (),
     auth: Auth | None = None,
     timeout: float = 600.0,
     pauses: Sequence[float] = PAUSES,
 ) -> Checkout:
     """Fetch ``commit`` alone and make a new directory below ``parent`` of its files.
+
+    ``directories``, if any, limit what is written, not what is fetched; see
+    :func:`tree.read`.
 
     ``timeout`` is in seconds for each talk with the server; ``pauses`` are
     waited between attempts when the failure may pass. There is no ``.git`` in
@@ -73,7 +77,7 @@ def make(
             _fetch(store, repository, commit, auth, timeout, pauses)
         clock.lap("fetch")
         with opened(store, timeout) as source:
-            listing = tree.read(source, commit)
+            listing = tree.read(source, commit, directories)
             write.directories(work.tree, listing)
             write.files(work.tree, listing, source)
             warnings = convert.apply(work.tree, listing, store, timeout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitops_flow.errors import CheckoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from gitops_flow.checkout.objects import Reader
 
 # A few small trees that contain each other many times would expand without end.
@@ -46,13 +50,27 @@ class Listing:
         return len(self.directories) + len(self.files) + len(self.links)
 
 
-def read(source: Reader, commit: str) -> Listing:
+def read(source: Reader, commit: str, directories: Iterable[str] = ()) -> Listing:
     """List the files of ``commit``, verified from its id down.
 
+    With ``directories``, only all that is below them, and the files beside
+    them and at the root: what ``git sparse-checkout`` takes in its cone mode.
+
     Raises:
-        CheckoutError: something in it must not become a file here, or an
-            object is missing or damaged.
+        CheckoutError: something in it must not become a file here, an object
+            is missing or damaged, or one of ``directories`` is not there.
     """
+    named = _named(directories)
+    chosen = {path for path in named if named.isdisjoint(_above(path))}
+    parents = {above for path in chosen for above in _above(path)}
+
+    def enters(path: bytes) -> bool:
+        if not chosen or path in parents or path in chosen:
+            return True
+        # What is below a chosen one: its parent was entered, and not for being on the way.
+        above = path.rpartition(b"/")[0]
+        return above != b"" and (above in chosen or above not in parents)
+
     listing = Listing(commit)
     (text,) = source.whole([commit], "commit", 1 << 20)
     if not (found := re.match(rb"tree ([0-9a-f]{40})\n", text)):
@@ -61,13 +79,38 @@ def read(source: Reader, commit: str) -> Listing:
     while level:
         wanted = list(dict.fromkeys(oid for _, oid in level))
         trees = dict(zip(wanted, source.whole(wanted, "tree", _TREE_LIMIT), strict=True))
-        level = [below for prefix, oid in level for below in _expand(prefix, trees[oid], listing)]
+        level = [
+            below for prefix, oid in level for below in _expand(prefix, trees[oid], listing, enters)
+        ]
     listing.files.sort(key=lambda file: file.path)
+    if missing := sorted(named.difference(listing.directories)):
+        raise CheckoutError(
+            f"the pinned commit has no directory {shown(missing[0])}",
+            hint="check the step's directories, and deploy again if one was moved",
+        )
     return listing
 
 
-def _expand(prefix: bytes, data: bytes, listing: Listing) -> list[tuple[bytes, str]]:
-    """Add a tree's entries to ``listing``; return the trees in it with their prefixes."""
+def _named(directories: Iterable[str]) -> frozenset[bytes]:
+    """The directories' paths; none when the root itself is among them: that is everything."""
+    paths = [posixpath.normpath(name.lstrip("/") or ".") for name in directories]
+    if bad := next((path for path in paths if path.split("/")[0] == ".."), None):
+        raise CheckoutError(f"the directory {bad!a} is not inside the pinned commit")
+    return frozenset() if "." in paths else frozenset(map(os.fsencode, paths))
+
+
+def _above(path: bytes) -> list[bytes]:
+    """The directories that ``path`` is in, without the root."""
+    return [path[: slash.start()] for slash in re.finditer(b"/", path)]
+
+
+def _expand(
+    prefix: bytes, data: bytes, listing: Listing, enters: Callable[[bytes], bool]
+) -> list[tuple[bytes, str]]:
+    """Add a tree's entries to ``listing``; return the trees in it with their prefixes.
+
+    Trees that it does not enter are left out.
+    """
     below: list[tuple[bytes, str]] = []
     names: set[bytes] = set()
     at = 0
@@ -85,8 +128,9 @@ def _expand(prefix: bytes, data: bytes, listing: Listing) -> list[tuple[bytes, s
         if mode == b"100644":
             listing.files.append(File(path, oid, executable=False))
         elif mode in (b"40000", b"040000"):
-            listing.directories.append(path)
-            below.append((path + b"/", oid))
+            if enters(path):
+                listing.directories.append(path)
+                below.append((path + b"/", oid))
         elif mode == b"120000":
             listing.links.append(Link(path, oid))
         elif mode[:3] == b"100" and len(mode) == 6:

@@ -30,6 +30,7 @@ def pull_code(
     credentials: Json = None,
     source: Json = None,
     directory: str | None = None,
+    directories: Json = None,
     **unknown: Json,
 ) -> dict[str, str]:
     """Make a new directory below the current one that holds exactly the files of ``commit``.
@@ -41,6 +42,8 @@ def pull_code(
             one. Without it, the worker's own git and ssh configuration is used.
         source: where the snapshot came from; only shown.
         directory: the subdirectory to hand over; everything is there all the same.
+        directories: write only what is below these (and ``directory``), and the
+            files at the root and beside them.
         unknown: what a newer publisher adds; ignored with a warning.
 
     Returns:
@@ -61,7 +64,14 @@ def pull_code(
             )
         _check_text(repository=repository, commit=commit, directory=directory or "")
         auth = _auth(logger, credentials, repository)
-        made = checkout.make(repository, commit, _here(), auth=auth, timeout=_timeout())
+        made = checkout.make(
+            repository,
+            commit,
+            _here(),
+            directories=_chosen(directories, directory),
+            auth=auth,
+            timeout=_timeout(),
+        )
         for warning in made.warnings:
             logger.warning("%s", warning)
         logger.info("%s", _report(repository, commit, source, made))
@@ -80,6 +90,16 @@ def _check_text(**inputs: str) -> None:
                 f"pull_code: {name} still holds a placeholder that Prefect did not fill in",
                 hint="check that the block, variable or environment variable it names exists",
             )
+
+
+def _chosen(directories: Json, handed_over: str | None) -> list[str]:
+    """What to write, empty for everything."""
+    names = [directories] if isinstance(directories, str) else directories or []
+    if not isinstance(names, list | tuple):
+        raise CheckoutError("pull_code: directories is not a list of directories")
+    for name in names:
+        _check_text(directories=name)
+    return [*names, handed_over] if names and handed_over else list(names)
 
 
 def _auth(
