@@ -72,11 +72,12 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
     variables = session.variables(plan.workspace_variables(desired))
     planned = plan.make(
         desired,
-        plan.attach(live, session.automations(names)),
+        live,
         source_mark=prepared.source.mark,
         former_mark=prepared.source.former_mark,
         adopt=request.adopt,
         prune=request.prune,
+        automations=session.automations(names),
         variables=variables,
     )
     if not request.everything:
