@@ -521,3 +521,135 @@ def test_any_text_is_read_or_refused(source: str) -> None:
         flows.read({"a.py": data}.get, "a.py:f")
     except FlowError:
         return
+
+
+PARTIAL = """
+    from functools import partial
+    from prefect import flow
+    def g(a: int, b: int): ...
+    f = flow(partial(g, 1){})
+    """
+
+
+def test_partial_function_takes_any_parameters_and_needs_a_name() -> None:
+    info = read(PARTIAL.format(", name='n'"))
+    assert info.name == "n"
+    assert info.parameter_schema["properties"]["a"] == {"title": "a", "position": 0}
+    assert "required" not in info.parameter_schema
+    assert "the name of flow 'g' is only known when the code runs" in refused(PARTIAL.format(""))
+
+
+def test_lambda_is_a_flow_that_needs_a_name() -> None:
+    source = "from prefect import flow\nf = flow(lambda a, b=1: a{})"
+    assert read(source.format(", name='n'")).parameter_schema["required"] == ["a"]
+    assert "the flow's name '<lambda>' holds '<'" in refused(source.format(""))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import x\nf = x.make()",
+        "from library import f",
+        "from library import g\nf = g",
+        "import l\nf = l.g.h",
+    ],
+)
+def test_flow_that_only_running_makes_is_taken_under_the_name_given(source: str) -> None:
+    info = read(source, flow_name="given")
+    assert info.name == "given"
+    assert info.parameter_schema == {"title": "Parameters", "type": "object", "properties": {}}
+    assert len(info.notes) == 1
+    assert "set flow_name: in the manifest" in refused(source)
+
+
+def test_instance_with_code_of_its_own_is_not_shown_as_a_default() -> None:
+    source = """
+        from pydantic import BaseModel, field_validator
+        from prefect import flow
+        class M(BaseModel):
+            x: int = 1
+            @field_validator('x')
+            @classmethod
+            def double(cls, x): return 2 * x
+        class Outer(BaseModel):
+            m: M | None = None
+        @flow
+        def f(a: M = M(x=1), b: Outer = Outer(m={'x': 1})): ...
+        """
+    info = read(source)
+    assert "default" not in info.parameter_schema["properties"]["a"]
+    assert "default" not in info.parameter_schema["properties"]["b"]
+    assert info.parameter_schema["properties"]["a"]["$ref"] == "#/definitions/M"
+    assert "required" not in info.parameter_schema
+    assert len(info.notes) == 2
+
+
+def test_default_of_a_field_that_only_running_would_tell_is_left_out_and_noted() -> None:
+    source = """
+        import os
+        from pydantic import BaseModel
+        from prefect import flow
+        class M(BaseModel):
+            home: str = os.environ.get("HOME", "x")
+            n: int = 1
+        @flow
+        def f(a: M): ...
+        """
+    info = read(source)
+    model = info.parameter_schema["definitions"]["M"]
+    assert model["properties"]["home"] == {"title": "Home", "type": "string"}
+    assert "required" not in model
+    assert info.notes == (
+        "flows/etl.py:6: field 'home': its default is only known when the code runs",
+    )
+
+
+def test_name_that_only_a_type_checker_sees_makes_the_others_text_as_in_prefect() -> None:
+    source = """
+        from __future__ import annotations
+        from typing import TYPE_CHECKING, Optional
+        from prefect import flow
+        if TYPE_CHECKING:
+            from library import Frame
+        @flow
+        def f(a: Frame, b: int, c: Optional[int] = None, d: list[str] = []): ...
+        """
+    assert read(source).parameter_schema["properties"] == {
+        "a": {"title": "a", "position": 0},
+        "b": {"title": "b", "position": 1, "type": "integer"},
+        "c": {"title": "c", "position": 2, "default": None},
+        "d": {
+            "title": "d",
+            "position": 3,
+            "default": [],
+            "type": "array",
+            "items": {"type": "string"},
+        },
+    }
+
+
+def test_types_of_a_class_are_seen_by_its_methods() -> None:
+    source = """
+        from typing import Literal
+        from prefect import flow
+        class Jobs:
+            Mode = Literal['a', 'b']
+            LIMIT = 3
+            @flow
+            def run(self, mode: Mode = 'a', n: int = LIMIT): ...
+        """
+    properties = read(source, "Jobs.run").parameter_schema["properties"]
+    assert properties["mode"]["enum"] == ["a", "b"]
+    assert properties["n"]["default"] == 3
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python reads it")
+def test_syntax_of_a_newer_python_is_named() -> None:
+    source = "from prefect import flow\ntype X = int\n@flow\ndef f(a: X): ..."
+    assert "this is syntax of Python 3.12: run gitflow with 3.12 or newer" in refused(source)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="needs the syntax of Python 3.12")
+def test_type_statement_is_read() -> None:
+    source = "from prefect import flow\ntype X = list[int]\n@flow\ndef f(a: X): ..."
+    assert read(source).parameter_schema["definitions"]["X"]["items"] == {"type": "integer"}

@@ -116,12 +116,12 @@ def test_flow_that_does_not_end_is_killed_with_what_it_started_and_the_earlier_a
             ),
         },
     )
-    found = ask(tmp_path, "good.py:f", "slow.py:f", "after.py:f", timeout=20)
+    found = ask(tmp_path, "good.py:f", "slow.py:f", "after.py:f", timeout=15)
     assert isinstance(found["good.py:f"], FlowInfo)
     slow, after = found["slow.py:f"], found["after.py:f"]
     assert isinstance(slow, FlowError)
     assert isinstance(after, FlowError)
-    assert slow.message == "importing it did not end within 20 seconds"
+    assert slow.message == "importing it did not end within 15 seconds"
     assert after.message.startswith("not imported: another flow came first")
     child = int((tmp_path / "child").read_text())
     for _ in range(100):

@@ -304,10 +304,6 @@ CLASSES: dict[str, tuple[str, str]] = {
         "L = Literal['a', 'b']\nM = Literal[L, 'c']",
         "a: M = 'c', b: list[L] = ['a'], c: Optional[L] = None, d: Literal[True, 1, None] = None",
     ),
-    "nested text": (
-        "class M(BaseModel):\n  x: int",
-        "a: Optional['M'] = None, b: list['int'] = [], c: 'list[M]' = None, d: 'Optional[M]' = None",
-    ),
     "special forms": (
         "",
         "a: type = int, b: Type[int] = int, c: Callable = None, d: Iterable[int] = (), e: Deque[int] = None, f: DefaultDict[str, int] = None, g: Hashable = None, h: AnyStr = 'x', i: NoReturn = None",
@@ -343,5 +339,55 @@ def test_schema_is_what_prefect_computes(case: str, tmp_path: Path) -> None:
     root = write(tmp_path, {"shape.py": text})
     info = read(root, "shape.py:f")
     assert ours(info) == prefects(root, "shape.py:f")
-    if case != "nested text":  # which Pydantic cannot resolve where Prefect makes the schema
-        assert info.notes == ()
+    assert info.notes == ()
+
+
+# Where Prefect itself can say no more than "anything" of a parameter.
+VAGUE = {
+    "text inside a type": "class M(BaseModel): ...\n@flow\ndef f(a: Optional['M'] = None, b: list['int'] = []): ...",
+    "text inside a type, of typing": "@flow\ndef f(a: Optional['t.Any'], b: list['typing.Optional[int]']): ...",
+    "name for a type checker": "if TYPE_CHECKING:\n    from library import Frame\n@flow\ndef f(a: 'Frame', b: int, c: 'Optional[int]' = None, d: 'list[str]' = []): ...",
+    "lambda as a default": "@flow\ndef f(a=lambda: 1, b: int = 2): ...",
+    "type as a default": "class M(BaseModel): ...\n@flow\ndef f(a: type = M): ...",
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"], ids=["", "future"])
+@pytest.mark.parametrize("case", VAGUE)
+def test_schema_is_as_vague_as_prefects(case: str, future: str, tmp_path: Path) -> None:
+    root = write(tmp_path, {"shape.py": f"{future}{IMPORTS}\n{VAGUE[case]}\n"})
+    assert ours(read(root, "shape.py:f")) == prefects(root, "shape.py:f")
+
+
+OPTIONS = {
+    "bare": "@flow\ndef some_flow(): ...",
+    "called": "@flow()\ndef some_flow(): ...",
+    "name": "@flow(name='a name: it')\ndef some_flow(): ...",
+    "empty name": "@flow(name='')\ndef some_flow(): ...",
+    "version": "@flow(version='1.2')\ndef some_flow(): ...",
+    "description": "@flow(description='d')\ndef some_flow():\n    'text'",
+    "empty description": "@flow(description='')\ndef some_flow():\n    'text'",
+    "docstring": "@flow\ndef some_flow():\n    '''First.\n\n      Deeper.\n    Last.\n    '''",
+    "tabs in a docstring": "@flow\ndef some_flow():\n    '''First.\n\tSecond.\n\t\tThird.\n    '''",
+    "blank docstring": "@flow\ndef some_flow():\n    '''  '''",
+    "formatted text is no docstring": "@flow\ndef some_flow():\n    f'''text'''",
+    "of an async flow": "@flow(name='n')\nasync def some_flow(a: int):\n    '''Does.'''",
+    "of a generator": "@flow\ndef some_flow(a: int):\n    yield a",
+    "by name": "NAME = 'x'\nOPTIONS = dict(name=NAME)\n@flow(name=f'{NAME}-y', version=NAME + '1')\ndef some_flow(): ...",
+    "made twice": "@flow(name='a')\ndef one(): ...\nsome_flow = one.with_options(name='b').with_options(version='2')",
+    "options kept": "@flow(name='a', version='1', description='d')\ndef one(): ...\nsome_flow = one.with_options(retries=2)",
+    "class of flows": "import prefect\ndef one(): 'text'\nsome_flow = prefect.Flow(one, name='n')",
+    "by keyword": "def one(): ...\nsome_flow = flow(name='n')(one)",
+    "lambda": "some_flow = flow(lambda a, *, b=1: a, name='n')",
+    "another name of the decorator": "import prefect as p\nwith_retries = p.flow(retries=3, name='n')\n@with_retries\ndef some_flow(): ...",
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("case", OPTIONS)
+def test_name_description_and_version_are_the_flows(case: str, tmp_path: Path) -> None:
+    root = write(tmp_path, {"named.py": f"from prefect import flow\n{OPTIONS[case]}\n"})
+    info = read(root, "named.py:some_flow")
+    assert ours(info) == prefects(root, "named.py:some_flow")
+    assert info.notes == ()

@@ -122,9 +122,11 @@ def _tree(data: bytes, path: str) -> ast.Module:
         hint = "correct the file, or deploy with the Python version that it is written for"
         if _NEWER.match(error.text or "") and sys.version_info < (3, 12):
             hint = "this is syntax of Python 3.12: run gitflow with 3.12 or newer"
+        elif re.search(r"encoding|utf-8|codec", error.msg):
+            hint = "save it as UTF-8, or name its encoding in its first line"
         raise FlowError(
             f"not valid Python {version}: {error.msg}",
-            where=f"{path}:{error.lineno or 1}:{error.offset or 1}",
+            where=f"{path}:{max(1, error.lineno or 1)}:{max(1, error.offset or 1)}",
             hint=hint,
         ) from None
     except (ValueError, RecursionError, MemoryError) as error:

@@ -82,7 +82,7 @@ def _describe(found: Found, flow_name: str | None) -> FlowInfo:
     notes += [f"{found.where}: parameter {each!r}: any value is accepted" for each in vague]
     return FlowInfo(
         name=name,
-        description=_text(found, evaluator, "description", notes) or document or None,
+        description=_text(found, evaluator, "description", notes) or document,
         version=_text(found, evaluator, "version", notes),
         parameter_schema=described,
         notes=tuple(dict.fromkeys(notes)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +228,4 @@ def module_name(module: Module) -> str:
 
     Never a module that is loaded here: Pydantic would look for names in it.
     """
-    import sys
-
     return module.name if module.name and module.name not in sys.modules else "<read from source>"
