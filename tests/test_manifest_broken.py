@@ -94,7 +94,19 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "utf-16": (
         b"\xff\xfen\x00a\x00m\x00e\x00:\x00 \x00x\x00\n\x00",
         [
-            "p.yaml:1:1: the file is not UTF-8 (byte 0 is 0xff) (save it with the encoding UTF-8)",
+            "p.yaml:1:1: the file is UTF-16 or UTF-32, not UTF-8 (save it with the encoding UTF-8)",
+        ],
+    ),
+    "utf-32 without a mark": (
+        "name: x".encode("utf-32-le"),
+        [
+            "p.yaml:1:1: the file is UTF-16 or UTF-32, not UTF-8 (save it with the encoding UTF-8)",
+        ],
+    ),
+    "number that json cannot write": (
+        "deployments:\n- name: a\n  entrypoint: f.py:g\n  parameters: {a: 0x" + "f" * 5000 + "}\n",
+        [
+            "p.yaml:4:19: deployments[0] 'a': parameters.a: the number is too large to be sent (write it as text)",
         ],
     ),
     "control character": (

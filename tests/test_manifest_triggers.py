@@ -17,6 +17,8 @@ from gitops_flow.model import Automation, FlowInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.support.prefect import SharedServer
+
 EVENT = {
     "type": "event",
     "match": {},
@@ -104,7 +106,9 @@ def in_prefect() -> Callable[[dict[str, Any]], dict[str, Any] | None]:
     return ask
 
 
-def resolved(text: str, **answers: Any) -> tuple[tuple[Automation, ...], list[str]]:
+def resolved(
+    text: str, *, cloud: bool = True, **answers: Any
+) -> tuple[tuple[Automation, ...], list[str]]:
     read = manifest.parse(text.encode(), "p.yaml")
     deployments, problems = manifest.resolve(
         read,
@@ -114,6 +118,7 @@ def resolved(text: str, **answers: Any) -> tuple[tuple[Automation, ...], list[st
         flows={"f.py:g": FlowInfo("etl", None, None, {})},
         answers=manifest.Answers(**answers),
         default_work_pool="pool",
+        cloud=cloud,
     )
     found = deployments[0].automations if deployments else ()
     return found, [f"{each.severity}: {each}" for each in problems]
@@ -250,3 +255,43 @@ def test_misspelt_key_of_a_trigger_names_the_nearest() -> None:
     text = BASE + "  triggers:\n  - {expects: [x]}\n"
     [found] = manifest.parse(text.encode(), "p.yaml").problems
     assert found.hint == "did you mean 'expect'?"
+
+
+def test_metric_trigger_is_for_prefect_cloud_only() -> None:
+    metric = "{posture: Metric, metric: {name: lateness, threshold: 1, operator: '>'}}"
+    text = f"{BASE}  triggers:\n  - {metric}\n  - triggers: [{{}}, {metric}]\n"
+    assert resolved(text)[1] == []
+    assert resolved(text, cloud=False)[1] == [
+        "error: p.yaml:5:5: deployments[0] 'daily': triggers[0]: a metric trigger works on Prefect Cloud only (remove it)",
+        "error: p.yaml:6:20: deployments[0] 'daily': triggers[1].triggers[1]: a metric trigger works on Prefect Cloud only (remove it)",
+    ]
+
+
+READ_BACK = [
+    "{}",
+    "{posture: Proactive, for_each: [b, a], match: {a: [x]}}",
+    "{triggers: [{expect: [b, a]}, {posture: Proactive, within: PT1M}], require: '2'}",
+    "{triggers: [{match_related: [{a: b}]}, {triggers: [{}], require: any}], within: 60}",
+]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("text", READ_BACK)
+def test_trigger_is_what_the_server_gives_back(text: str, prefect_server: SharedServer) -> None:
+    [automation] = automations(text)
+    body = {
+        "name": automation.name,
+        "trigger": automation.trigger,
+        "actions": [{"type": "do-nothing"}],
+    }
+    made = prefect_server.call("POST", "/automations/", body)
+    try:
+        assert with_sorted_sets(without_ids(made["trigger"])) == automation.trigger
+    finally:
+        prefect_server.call("DELETE", f"/automations/{made['id']}")
+
+
+def without_ids(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_ids(inner) for key, inner in value.items() if key != "id"}
+    return [without_ids(inner) for inner in value] if isinstance(value, list) else value

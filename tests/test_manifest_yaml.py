@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from gitops_flow import manifest
 from gitops_flow.errors import ManifestError
 from gitops_flow.manifest import yamltree
+from gitops_flow.model import FlowInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,6 +131,22 @@ FIELDS = st.sampled_from(
         "credentials",
         "deployments",
         "prefect-version",
+        "version_type",
+        "checkout",
+        "ignore",
+        "type",
+        "match",
+        "match_related",
+        "expect",
+        "posture",
+        "within",
+        "require",
+        "metric",
+        "enabled",
+        "schedule_after",
+        "a.b.git_clone",
+        "repository",
+        "id",
     ]
 )
 SHAPED = st.recursive(
@@ -146,6 +165,80 @@ def test_any_value_under_any_key_is_a_manifest_or_a_manifest_error(
         manifest.parse(yaml.safe_dump(document).encode(), "p.yaml")
     except ManifestError as error:
         assert error.problems  # noqa: PT017
+
+
+TRIGGER = st.dictionaries(
+    st.sampled_from(
+        [
+            "type",
+            "expect",
+            "posture",
+            "within",
+            "require",
+            "triggers",
+            "metric",
+            "parameters",
+            "name",
+        ]
+    ),
+    st.sampled_from(["event", "Proactive", "Metric", "{{ x.y }}", "PT1M", 5, None, "all"])
+    | st.lists(st.just({}), max_size=2),
+)
+STEP = st.dictionaries(
+    st.sampled_from(["a.b", "p.git_clone", "p.set_working_directory", "p.build_docker_image"]),
+    st.none() | st.dictionaries(FIELDS | st.sampled_from(["directory", "access_token"]), SHAPED),
+    min_size=1,
+    max_size=1,
+)
+STEPS = st.none() | STEP | st.lists(STEP, max_size=3)
+DEPLOYMENT = st.fixed_dictionaries(
+    {"name": st.sampled_from(["a", "b", "{{ n.n }}", "{{ $X }}"]), "entrypoint": st.just("f.py:g")},
+    optional={
+        "version": st.sampled_from(["1", "{{ prefect.variables.x }}", "{{ x.y }}"]),
+        "tags": st.lists(st.sampled_from(["a", "{{ x }}"])) | st.just("{{ x }}"),
+        "parameters": st.dictionaries(KEYS, SHAPED, max_size=3),
+        "triggers": st.lists(TRIGGER, max_size=2),
+        "build": STEPS,
+        "push": STEPS,
+        "pull": STEPS,
+        "work_pool": st.fixed_dictionaries({"job_variables": st.dictionaries(FIELDS, SHAPED)}),
+    },
+)
+
+
+@given(
+    st.fixed_dictionaries({}, optional={"build": STEPS, "push": STEPS, "pull": STEPS}),
+    st.lists(DEPLOYMENT, min_size=1, max_size=2),
+    st.booleans(),
+    st.none() | st.just({0: {"x": {"y": [1]}}}),
+)
+def test_what_is_a_manifest_resolves_to_deployments_or_problems(
+    top: dict[str, object],
+    deployments: list[dict[str, object]],
+    allow_missing: bool,
+    outputs: dict[int, dict[str, object]] | None,
+) -> None:
+    text = yaml.safe_dump({**top, "deployments": deployments})
+    try:
+        read = manifest.parse(text.encode(), "p.yaml")
+    except ManifestError:
+        return
+    manifest.lookups(read)
+    answers = manifest.Answers({"X": "x"}, {}, {"x": {"a": 1}}, outputs)
+    found, problems = manifest.resolve(
+        read,
+        mark="gitflow:x-0",
+        pull_step={"gitops_flow.steps.pull_code": {}},
+        default_version=None,
+        flows={"f.py:g": FlowInfo("etl", None, None, {})},
+        answers=answers,
+        default_work_pool="pool",
+        allow_missing=allow_missing,
+        run_steps=True,
+        notes=True,
+    )
+    assert len(found) == len(deployments) or [p for p in problems if p.severity == "error"]
+    json.dumps([dataclasses.asdict(each) for each in found])
 
 
 def place(text: str, *path: object) -> tuple[int, int]:

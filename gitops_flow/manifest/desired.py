@@ -28,13 +28,18 @@ _PUSH_CODE = "gitops_flow.steps.push_code"
 
 @dataclass(slots=True)
 class Desired:
-    """Makes one deployment; ``run_steps`` says that its build and push steps are run."""
+    """Makes one deployment.
+
+    ``run_steps`` says that its build and push steps are run, ``cloud`` that the
+    server is Prefect Cloud.
+    """
 
     filling: Filling
     mark: str
     default_version: str | None
     flows: Mapping[str, FlowInfo | FlowError]
     run_steps: bool = False
+    cloud: bool = False
 
     def deployment(
         self,
@@ -181,6 +186,9 @@ class Desired:
         """One trigger; its parameters are left to the server, which fills them in from the event."""
         fill_in = self.filling
         before = len(fill_in.problems)
+        if not self.cloud:
+            for where in triggers.metrics(raw, path):
+                fill_in.error(where, "a metric trigger works on Prefect Cloud only", "remove it")
         ways = {
             "parameters": fill_in.trigger_parameters,
             "job_variables": fill_in.job_variables,

@@ -48,6 +48,7 @@ class Filling:
     allow_missing: bool = False
     problems: list[Problem] = field(default_factory=list)
     unknown: dict[str, None] = field(default_factory=dict)
+    _told: set[tuple[Path, str]] = field(default_factory=set)
 
     @property
     def failed(self) -> bool:
@@ -146,7 +147,7 @@ class Filling:
 
     def _environment(self, mark: Placeholder, where: Path) -> str:
         value = self.answers.environ.get(mark.name)
-        if value is None and not self.allow_missing:
+        if value is None and self._is_news(mark, where):
             hint = did_you_mean(mark.name, self.answers.environ, 0.8) or f"export {mark.name}=..."
             self.error(where, f"environment variable {quoted(mark.name)} is not set", hint)
         return value or ""
@@ -155,7 +156,7 @@ class Filling:
         name = given.variable_name(mark)
         if name in self.answers.variables:
             return self.answers.variables[name]
-        if not self.allow_missing:
+        if self._is_news(mark, where):
             hint = did_you_mean(name, self.answers.variables)
             message = f"there is no variable {quoted(name)} on the server"
             self.error(where, message, hint or f"prefect variable set {name} VALUE")
@@ -188,12 +189,19 @@ class Filling:
 
     def nothing(self, mark: Placeholder, where: Path, known: Iterable[str]) -> Remove:
         """The answer where none is known: an error, or Prefect's way if that was asked for."""
-        if not self.allow_missing:
+        if self._is_news(mark, where):
             hint = did_you_mean(mark.name, known)
             if hint is None and mark.kind == "output":
                 hint = "write {{ $NAME }} for an environment variable"
             self.error(where, f"nothing fills in {mark.text}", hint)
         return REMOVE
+
+    def _is_news(self, mark: Placeholder, where: Path) -> bool:
+        """Whether a placeholder's lack of an answer is to be told, and has not been yet."""
+        if self.allow_missing or (where, mark.text) in self._told:
+            return False
+        self._told.add((where, mark.text))
+        return True
 
     def _add(
         self,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Path = tuple[Hashable, ...]
 
 _STEPS = ("build", "push", "pull")
+# Python writes no number of more than 4,300 digits as text.
+_MOST_BITS = 10_000
 
 
 def manifest(raw: dict[Any, Any], report: Report) -> dict[Any, Any]:
@@ -67,6 +69,8 @@ def _plain(value: Any, path: Path, report: Report, *, top: bool = False) -> Any:
         return [_plain(inner, (*path, at), report) for at, inner in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         report.error(path, f"{value} is not a number in JSON", "use a finite number, or text")
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        report.error(path, "the number is too large to be sent", "write it as text")
     elif isinstance(value, bytes):
         report.error(path, "binary data has no place in JSON", "write it as text")
     elif isinstance(value, datetime.date) and not top:

@@ -50,6 +50,7 @@ def resolve(
     allow_missing: bool = False,
     run_steps: bool = False,
     notes: bool = False,
+    cloud: bool = False,
 ) -> tuple[list[Deployment], list[Problem]]:
     """What the server should have.
 
@@ -71,6 +72,7 @@ def resolve(
         allow_missing: leave out what nothing fills in, as Prefect does.
         run_steps: whether build and push steps are run; else having some is an error.
         notes: tell what became of pull steps, too.
+        cloud: whether the server is Prefect Cloud, which alone takes metric triggers.
 
     Returns:
         The deployments in the manifest's order, without those that have an
@@ -83,7 +85,7 @@ def resolve(
     seen: dict[str, DeploymentConfig] = {}
     for config in manifest.deployments if chosen is None else chosen:
         filling = Filling(manifest, config, given, allow_missing)
-        one = Desired(filling, mark, default_version, flows, run_steps)
+        one = Desired(filling, mark, default_version, flows, run_steps, cloud)
         deployment = one.deployment(steps, default_work_pool, is_own_repository)
         if deployment is not None:
             first = seen.setdefault(deployment.full_name, config)

@@ -209,6 +209,7 @@ def _rule_of(text: str) -> dict[str, Any] | None:
     return {key: rule[key] for key in ("rrule", "timezone") if rule.get(key) is not None}
 
 
+@functools.cache
 def _timezone(name: str) -> tuple[str, str | None] | None:
     if name in _timezones() or not _timezones():
         return None

@@ -181,6 +181,17 @@ def ignored(raw: Json, path: Path = ()) -> Iterator[tuple[Path, str | None]]:
     yield from _ignored(raw, path, outermost=True)
 
 
+def metrics(raw: Json, path: Path = (), *, outermost: bool = True) -> Iterator[Path]:
+    """The places of metric triggers in an item of ``triggers:``."""
+    if not isinstance(raw, dict):
+        return
+    if _kind(raw, outermost) == "metric":
+        yield path
+    elif isinstance(nested := raw.get("triggers"), list):
+        for number, each in enumerate(nested):
+            yield from metrics(each, (*path, "triggers", number), outermost=False)
+
+
 def to_model(raw: dict[str, Json], deployment: str, number: int) -> Automation:
     """The automation that a trigger asks for; it must have passed :func:`check`.
 

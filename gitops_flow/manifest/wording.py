@@ -31,10 +31,14 @@ _HINTS = {
     "list": "start each item with '- '",
     "set": "start each item with '- '",
 }
+# Longer ones are no slip of the finger, and comparing them takes its time.
+_LONGEST_WORD = 200
 
 
 def nearest(word: str, words: Iterable[str], closeness: float = 0.6) -> str | None:
     """The valid word that ``word`` was probably meant to be, if any is close."""
+    if len(word) > _LONGEST_WORD:
+        return None
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=closeness)
     return found[0] if found else None
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+
 import yaml
 
 from gitops_flow.model import Position, Problem
 
 MAX_BYTES = 5_000_000
+
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 _UNPRINTABLE = yaml.reader.Reader.NON_PRINTABLE
 # What libyaml says, in the words of somebody who has just mistyped something.
@@ -49,6 +53,9 @@ def decode(data: bytes, shown: str) -> str:
     if len(data) > MAX_BYTES:
         message = f"the file has {len(data):,} bytes; the limit is {MAX_BYTES:,}"
         raise Fatal(Problem(message, Position(shown, 1, 1)))
+    if data.startswith(_WIDE_MARKS) or 0 in data[:4]:
+        message = "the file is UTF-16 or UTF-32, not UTF-8"
+        raise Fatal(Problem(message, Position(shown, 1, 1), "save it with the encoding UTF-8"))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
