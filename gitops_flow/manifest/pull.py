@@ -65,15 +65,21 @@ def pin(
         return Pinned(tuple(steps), (Remark(at, message, "warning"),))
     if "own" not in roles and "here" in roles:
         roles[roles.index("here")] = "own"
-    written = steps if raw is None else raw
+    pinned = _replace(steps, roles, steps if raw is None else raw, ours)
+    if "own" in roles:
+        return pinned
+    first = Remark(None, "the pinned code is pulled first")
+    return Pinned((*ours, *pinned.steps), (first, *pinned.remarks))
+
+
+def _replace(steps: list[Step], roles: list[Role], raw: Sequence[Step], ours: list[Step]) -> Pinned:
+    """``steps`` with ``ours`` in the place of each of the role ``own``."""
     remarks: list[Remark] = []
-    result: list[Step] = [] if "own" in roles else ours
-    if "own" not in roles:
-        remarks.append(Remark(None, "the pinned code is pulled first"))
+    result: list[Step] = []
     for at, (step, what) in enumerate(zip(steps, roles, strict=True)):
         if what == "own":
             remarks.append(Remark(at, f"{name_of(step)} becomes a pull of the pinned code"))
-            first, found = in_place_of(at, step, written[at], ours[0])
+            first, found = in_place_of(at, step, raw[at], ours[0])
             result += [first, *ours[1:]]
             remarks += [*found, *named_by(at, step, steps[at + 1 :])]
             continue
