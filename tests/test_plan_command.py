@@ -326,3 +326,32 @@ def test_checkout_stock_writes_prefects_own_step(
         }
     }
     assert project.deploy()["deployments"][0]["status"] == "unchanged"
+
+
+def test_deployments_of_one_computed_flow_have_the_names_that_the_manifest_gives(
+    project: Project, namespace: str, pool: str
+) -> None:
+    project.repo.write("flow.py", "import os\n" + FLOW.replace('"{name}"', "os.environ['N']"))
+    text = manifest(namespace, "one", "two", pool=pool)
+    one, two = f"{namespace}-a", f"{namespace}-b"
+    text = text.replace("    tags: [t-one]", f"    flow_name: {one}\n    tags: [t-one]")
+    text = text.replace("    tags: [t-two]", f"    flow_name: {two}\n    tags: [t-two]")
+    project.repo.write("prefect.yaml", text)
+    document = planned(project)
+    assert [each["name"] for each in document["actions"]] == [f"{one}/one", f"{two}/two"]
+
+
+def test_import_flows_asks_python_where_the_source_does_not_say_it_all(
+    project: Project, namespace: str, pool: str
+) -> None:
+    project.repo.write(
+        "flow.py",
+        "from prefect import flow\n\n"
+        "def kinds():\n    return 'one' + 'two'\n\n"
+        f"@flow(name={namespace!r})\n"
+        "def hello(kind: str = kinds()):\n    pass\n",
+    )
+    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool))
+    project.deploy("--all", "--import-flows", "--python", sys.executable)
+    schema = project.live(namespace, "one")["parameter_openapi_schema"]
+    assert schema["properties"]["kind"]["default"] == "onetwo"

@@ -17,12 +17,13 @@ from typing import Literal, NoReturn
 from gitops_flow.buildsteps import clone, interpreter, own
 from gitops_flow.buildsteps.console import Console
 from gitops_flow.buildsteps.foreign import Interpreter
+from gitops_flow.buildsteps.interpreter import find as find_python
 from gitops_flow.buildsteps.step import Call, Failed, Here, check, identity, parse, secrets, told
 from gitops_flow.errors import GitflowError, StepError
 from gitops_flow.model import PULL_STEP, Json
 from gitops_flow.redact import is_secret_key
 
-__all__ = ["Job", "run"]
+__all__ = ["Job", "find_python", "run"]
 
 Step = Mapping[str, Json]
 Section = Literal["build", "push"]

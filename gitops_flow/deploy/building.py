@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gitops_flow.deploy.prepare import Prepared
-    from gitops_flow.manifest import Answers
+    from gitops_flow.manifest import Answers, DeploymentConfig
     from gitops_flow.model import Json
 
 _PUSH_CODE = "gitops_flow.steps.push_code"
@@ -24,8 +24,25 @@ def jobs(prepared: Prepared) -> tuple[buildsteps.Job, ...]:
     found = []
     for config in prepared.chosen:
         steps = manifest.steps(prepared.manifest, config)
-        found.append(buildsteps.Job(config.label, steps.build, steps.push))
+        found.append(
+            buildsteps.Job(
+                config.label,
+                steps.build,
+                steps.push,
+                build_at=_places(prepared, config, "build", len(steps.build)),
+                push_at=_places(prepared, config, "push", len(steps.push)),
+            )
+        )
     return tuple(found) if any(job.build or job.push for job in found) else ()
+
+
+def _places(
+    prepared: Prepared, config: DeploymentConfig, section: buildsteps.Section, count: int
+) -> tuple[str, ...]:
+    return tuple(
+        str(manifest.step_position(prepared.manifest, config, section, number))
+        for number in range(count)
+    )
 
 
 def run(
@@ -79,7 +96,7 @@ def run(
         todo,
         fill,
         cwd=prepared.repository.root / prepared.base,
-        environ=answers.environ,
+        environ={**answers.environ, **_server(prepared)},
         out=out,
         python=prepared.request.python,
         known={_PUSH_CODE: push_code},
@@ -87,6 +104,17 @@ def run(
     )
     indexes = (config.index for config in prepared.chosen)
     return dict(zip(indexes, outputs, strict=True))
+
+
+def _server(prepared: Prepared) -> dict[str, str]:
+    """The server that is deployed to, for steps that import Prefect, whatever named it."""
+    connection = prepared.settings.require_prefect()
+    found = {"PREFECT_API_URL": connection.api_url}
+    if connection.auth_string:
+        found["PREFECT_API_AUTH_STRING"] = connection.auth_string
+    if connection.api_key:
+        found["PREFECT_API_KEY"] = connection.api_key
+    return found
 
 
 def _secrets(answers: Answers) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow import flows, manifest
 from gitops_flow.codestore import guard, ledger, publish, snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import sources
+from gitops_flow.deploy import imported, sources
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import FlowError
 
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
     from gitops_flow.manifest import Answers
     from gitops_flow.model import Deployment, FlowInfo, Snapshot
 
+Key = tuple[str, "str | None"]
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
     """A snapshot, the store that holds its objects, and its flows.
 
-    ``flows`` and ``directories`` (what an entrypoint is relative to) are by
-    entrypoint.
+    ``flows`` are by entrypoint and the manifest's ``flow_name``, which counts
+    where the code computes the name; ``directories`` say what an entrypoint is
+    relative to.
     """
 
     snapshot: Snapshot
     store: PrivateStore
-    flows: Mapping[str, FlowInfo | FlowError]
+    flows: Mapping[Key, FlowInfo | FlowError]
     directories: Mapping[str, str]
 
 
@@ -51,22 +55,48 @@ def read(prepared: Prepared, answers: Answers) -> Code:
         author=repo.identity(answers.environ),
     )
     files = sources.SnapshotFiles(store.objects(), snap.tree)
+    infos, directories = _flows(prepared, answers, files)
+    return Code(snap, store, infos, directories)
+
+
+def _flows(
+    prepared: Prepared, answers: Answers, files: sources.SnapshotFiles
+) -> tuple[dict[Key, FlowInfo | FlowError], dict[str, str]]:
+    cache = flows.Cache(prepared.settings.cache_dir / "flows")
     directories: dict[str, str] = {}
-    infos: dict[str, FlowInfo | FlowError] = {}
+    infos: dict[Key, FlowInfo | FlowError] = {}
     entrypoints = manifest.entrypoints(prepared.manifest, answers)
     for item in prepared.chosen:
         entrypoint = entrypoints[item.index]
-        if entrypoint is None or entrypoint in infos:
+        if entrypoint is None or (entrypoint, item.spec.flow_name) in infos:
             continue
-        directory = sources.directory_of(files, entrypoint, prepared.base)
-        directories[entrypoint] = directory
-        try:
-            infos[entrypoint] = flows.read(
-                files.below(directory), entrypoint, flow_name=item.spec.flow_name
-            )
-        except FlowError as error:
-            infos[entrypoint] = error
-    return Code(snap, store, infos, directories)
+        if entrypoint not in directories:
+            directories[entrypoint] = sources.directory_of(files, entrypoint, prepared.base)
+        infos[entrypoint, item.spec.flow_name] = _read(
+            cache, files, directories[entrypoint], entrypoint, item.spec.flow_name
+        )
+    if prepared.request.import_flows:
+        infos |= imported.answers(prepared, answers.environ, infos, directories)
+    return infos, directories
+
+
+def _read(
+    cache: flows.Cache,
+    files: sources.SnapshotFiles,
+    directory: str,
+    entrypoint: str,
+    flow_name: str | None,
+) -> FlowInfo | FlowError:
+    try:
+        return flows.read_cached(
+            cache,
+            lambda path: files.read(posixpath.join(directory, path)),
+            lambda path: files.blob_id(posixpath.join(directory, path)),
+            entrypoint,
+            flow_name=flow_name,
+        )
+    except FlowError as error:
+        return error
 
 
 def _options(prepared: Prepared) -> snapshot.Options:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
-from gitops_flow.git.objects import DIRECTORY, SYMLINK, Entry, Objects
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gitops_flow.git.objects import DIRECTORY, GITLINK, SYMLINK, Entry, Objects
 
 _MOST_LINKS = 10
 
@@ -23,6 +19,11 @@ class SnapshotFiles:
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, following links inside the tree; None if there is none."""
+        found = self.blob_id(path)
+        return None if found is None else self._objects.data(found)
+
+    def blob_id(self, path: str) -> str | None:
+        """The object id of a file's content, following links inside the tree."""
         for _ in range(_MOST_LINKS):
             normal = posixpath.normpath(path)
             if normal.startswith(("../", "/")) or normal in ("..", "."):
@@ -31,12 +32,11 @@ class SnapshotFiles:
             if found is None:
                 return None
             reached, rest, entry = found
-            if entry.mode == DIRECTORY:
+            if entry.mode in (DIRECTORY, GITLINK):
                 return None
-            data = self._objects.data(entry.id)
             if entry.mode != SYMLINK:
-                return data
-            target = data.decode("utf-8", "surrogateescape")
+                return entry.id
+            target = self._objects.data(entry.id).decode("utf-8", "surrogateescape")
             path = posixpath.join(posixpath.dirname(reached), target, rest)
         return None
 
@@ -58,10 +58,6 @@ class SnapshotFiles:
             self._trees[tree] = self._objects.tree(tree)
         return self._trees[tree]
 
-    def below(self, directory: str) -> Callable[[str], bytes | None]:
-        """A reader of paths relative to ``directory``."""
-        return lambda path: self.read(posixpath.join(directory, path))
-
 
 def directory_of(files: SnapshotFiles, entrypoint: str, base: str) -> str:
     """The directory that ``entrypoint`` is relative to: the manifest's, or the root.
@@ -79,7 +75,7 @@ def directory_of(files: SnapshotFiles, entrypoint: str, base: str) -> str:
             f"{top}{path}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")
         ]
     for directory in (base, ""):
-        if any(files.read(posixpath.join(directory, path)) is not None for path in candidates):
+        if any(files.blob_id(posixpath.join(directory, path)) for path in candidates):
             return directory
     return base
 

@@ -7,7 +7,7 @@ from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifes
 from gitops_flow.manifest.load import load, parse
 from gitops_flow.manifest.pull import in_directory, wants_submodules
 from gitops_flow.manifest.resolve import entrypoints, resolve
-from gitops_flow.manifest.sections import StepSections, steps
+from gitops_flow.manifest.sections import StepSections, step_position, steps
 from gitops_flow.manifest.stepfilling import fill_step
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "lookups",
     "parse",
     "resolve",
+    "step_position",
     "steps",
     "wants_submodules",
 ]

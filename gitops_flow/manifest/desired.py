@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -37,7 +37,7 @@ class Desired:
     filling: Filling
     mark: str
     default_version: str | None
-    flows: Mapping[str, FlowInfo | FlowError]
+    flows: Mapping[Any, FlowInfo | FlowError]
     run_steps: bool = False
     cloud: bool = False
 
@@ -101,7 +101,8 @@ class Desired:
         except ValueError as error:
             of.error(("entrypoint",), f"{quoted(entrypoint)} {error}")
             return None
-        flow = self.flows.get(entrypoint) or self.flows.get(of.config.entrypoint)
+        keys = ((entrypoint, of.config.spec.flow_name), entrypoint, of.config.entrypoint)
+        flow = next((self.flows[key] for key in keys if key in self.flows), None)
         if isinstance(flow, FlowError):
             told = f"{flow.where}: {flow.message}" if flow.where else flow.message
             of.error(("entrypoint",), told, flow.hint)

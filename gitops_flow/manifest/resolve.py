@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops_flow.manifest.answers import Answers
 from gitops_flow.manifest.desired import Desired
@@ -41,7 +41,7 @@ def resolve(
     mark: str,
     pull_step: Step | Sequence[Step],
     default_version: str | None,
-    flows: Mapping[str, FlowInfo | FlowError],
+    flows: Mapping[Any, FlowInfo | FlowError],
     default_work_pool: str | None,
     answers: Answers | None = None,
     environ: Mapping[str, str] | None = None,
@@ -61,7 +61,8 @@ def resolve(
             or Prefect's ``git_clone``; several when more has to come after it.
         default_version: for deployments whose manifest sets none.
         flows: what each flow says, or why it cannot be read, by entrypoint as
-            :func:`entrypoints` gives it or as written.
+            :func:`entrypoints` gives it or as written, or by that and the
+            deployment's ``flow_name`` where flows have no name of their own.
         default_work_pool: for deployments that name none.
         answers: what placeholders are filled in from. Without ``outputs``, what
             only build and push steps can fill in keeps its placeholder, and

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from gitops_flow.manifest.config import DeploymentConfig, Manifest
-    from gitops_flow.model import Json
+    from gitops_flow.model import Json, Position
 
     Step = dict[str, Json]
 
@@ -59,6 +59,15 @@ def place(config: DeploymentConfig, section: Section, number: int) -> tuple[Hash
     spec = config.spec
     own = "build" in spec.model_fields_set if section == "build" else bool(spec.push)
     return (section, number) if own else ("", section, number)
+
+
+def step_position(
+    manifest: Manifest, config: DeploymentConfig, section: Section, number: int
+) -> Position:
+    """Where the step with this number, from 0, is written."""
+    path = place(config, section, number)
+    full = path[1:] if path[0] == "" else ("deployments", config.index, *path)
+    return manifest.position(*full)
 
 
 def name_of(step: Step) -> str:
