@@ -75,6 +75,22 @@ class Jobs:
         """A method."""
 '''
 
+# Steps of a package that users have installed; two namespaces have the same.
+STEPS = """\
+def make_image(image_name, tag):
+    nested = {"list": [1, {"deep": "x"}], "empty": None}
+    image = f"{image_name}:{tag}"
+    return {"image": image, "tag": tag, "count": 3, "flag": True, "nested": nested}
+
+
+async def push_image(image):
+    return {"pushed": [image]}
+
+
+def build_docker_image(image_name, dockerfile="Dockerfile", tag=None):
+    return make_image(image_name, tag)
+"""
+
 FIRST = """\
 name: NAMESPACE
 prefect-version: 3.8.8
@@ -89,6 +105,12 @@ definitions:
     entrypoint: flows.py:plain
     work_pool: *pool
     tags: *tags
+
+build:
+  - prefect.deployments.steps.run_shell_script:
+      id: top
+      script: echo on top
+      stream_output: false
 
 deployments:
   - name: plain
@@ -188,6 +210,117 @@ deployments:
       - {interval: PT2H30M, anchor_date: 2024-01-01T00:00:00Z}
       - {rrule: '{"rrule": "DTSTART:20240101T000000\\nFREQ=DAILY", "timezone": "Asia/Tokyo"}'}
       - {cron: "0 0 L * *", slug: null, parameters: {}}
+
+  - name: stored-values
+    entrypoint: flows.py:loose
+    build: null
+    description: "{{ prefect.variables.NAMESPACE_text }}, {{ prefect.variables.NAMESPACE_number }}"
+    tags: ["{{ prefect.variables.NAMESPACE_text }}"]
+    parameters:
+      a: "{{ prefect.variables.NAMESPACE_tree }}"
+      b: "{{ prefect.variables.NAMESPACE_number }}"
+      c: ["{{ prefect.blocks.local-file-system.NAMESPACE-token.basepath }}"]
+      d: "at {{ prefect.blocks.local-file-system.NAMESPACE-token.basepath }}"
+    work_pool: *pool
+    schedules:
+      - {cron: "0 2 * * *", parameters: {a: "{{ prefect.variables.NAMESPACE_number }}"}}
+
+  - name: top-output
+    entrypoint: flows.py:plain
+    version: "{{ top.stdout }}"
+    tags: ["{{ stdout }}"]
+    work_pool: *pool
+    push: []
+
+  - name: built
+    entrypoint: flows.py:loose
+    build:
+      - prefect.deployments.steps.run_shell_script:
+          id: sha
+          script: |
+            echo first
+            printf "%s" abc123
+          env: {UNUSED: "{{ $DIFFERENTIAL_NAME }}"}
+          stream_output: false
+      - stepkit.steps.make_image:
+          id: made
+          image_name: "registry.example/{{ $DIFFERENTIAL_NAME }}"
+          tag: "t-{{ prefect.variables.NAMESPACE_number }}"
+    push:
+      stepkit.steps.push_image:
+        image: "{{ made.image }}"
+    version: "{{ made.tag }}"
+    tags: ["{{ made.tag }}", "of {{ made.image }}"]
+    description: "{{ sha.stdout }}"
+    parameters:
+      a: "{{ made.nested }}"
+      b: "{{ made.nested.list[1].deep }}"
+      c: "{{ made.count }} of {{ made.flag }}"
+      d: "{{ pushed }}"
+    work_pool:
+      name: NAMESPACE-pool
+      job_variables: {command: "run {{ made.image }}", env: {TAG: "{{ tag }}"}, stream_output: "{{ made.flag }}"}
+    schedules:
+      - {cron: "0 1 * * *", active: "{{ made.flag }}", parameters: {a: "{{ made.count }}"}}
+    pull:
+      - prefect.deployments.steps.set_working_directory: {directory: "/opt/{{ made.tag }}"}
+      - prefect.deployments.steps.run_shell_script: {script: "echo {{ made.tag }} {{ later.stdout }}"}
+
+  - name: image-auto
+    entrypoint: flows.py:plain
+    work_pool: *pool
+    build:
+      - prefect_docker.deployments.steps.build_docker_image:
+          {id: build-image, image_name: app, tag: latest, dockerfile: auto}
+
+  - name: image-file
+    entrypoint: flows.py:plain
+    work_pool: *pool
+    build:
+      - prefect_docker.deployments.steps.build_docker_image:
+          {id: build-image, image_name: app, tag: latest, dockerfile: Dockerfile}
+
+  - name: image-named
+    entrypoint: flows.py:plain
+    work_pool: {name: NAMESPACE-pool, job_variables: {image: "app:latest"}}
+
+  - name: triggered
+    entrypoint: flows.py:loose
+    work_pool: *pool
+    triggers:
+      - expect: [a.b, c.d]
+        match: {prefect.resource.id: "x.*", name: ["{{ $DIFFERENTIAL_NAME }}", "y"]}
+        match_related: {prefect.resource.role: flow}
+        for_each: [prefect.resource.id]
+        after: [e.f]
+        threshold: 3
+        within: 60
+        parameters: {a: "{{ event.payload.x }}", b: {c: 1}}
+        job_variables: {env: {A: "1"}}
+        schedule_after: 30
+      - type: event
+        enabled: false
+        posture: Proactive
+        name: NAMESPACE-proactive
+        description: said
+        expect: [g.h]
+        within: 120
+      - type: compound
+        require: all
+        within: 600
+        triggers:
+          - {type: event, expect: [i.j]}
+          - {type: event, expect: [k.l], match: {a: b}, posture: Reactive}
+      - type: compound
+        require: 1
+        triggers:
+          - {expect: [i.j]}
+          - {expect: [k.l]}
+      - type: sequence
+        within: 3600
+        triggers:
+          - {type: event, expect: [m.n]}
+          - {type: event, expect: [o.p]}
 
   - name: context
     entrypoint: flows.py:plain
@@ -291,6 +424,32 @@ deployments:
       work_queue_name: hot
       job_variables: {env: {A: "1"}, working_dir: /srv}
     pull: []
+
+  - name: triggers-edited
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+    triggers:
+      - {expect: [a.b]}
+      - {expect: [c.d], parameters: {a: 1}}
+      - {expect: [e.f], name: NAMESPACE-goes}
+
+  - name: triggers-gone
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+    triggers:
+      - {expect: [a.b]}
+
+  - name: trigger-off
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+    triggers:
+      - {expect: [a.b], name: NAMESPACE-off}
+
+  - name: renamed
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+    schedules:
+      - {cron: "0 3 * * *", slug: before, parameters: {a: 1}}
 """
 SECOND = """\
 name: NAMESPACE
@@ -325,6 +484,29 @@ deployments:
     entrypoint: flows.py:typed
     parameters: {who: y}
     work_pool: {name: NAMESPACE-pool}
+
+  - name: triggers-edited
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+    triggers:
+      - {expect: [a.b], threshold: 2}
+      - {expect: [c.d], parameters: {a: 2}, schedule_after: 5}
+
+  - name: triggers-gone
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+
+  - name: trigger-off
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+    triggers:
+      - {expect: [a.b], name: NAMESPACE-off}
+
+  - name: renamed
+    entrypoint: flows.py:loose
+    work_pool: {name: NAMESPACE-pool}
+    schedules:
+      - {cron: "0 3 * * *", slug: after, replaces: before}
 """
 
 # Accepted by Prefect, each of them.
@@ -449,11 +631,15 @@ def make_sides(
 
     def make(name: str) -> Sides:
         base = tmp_path_factory.mktemp(name)
+        for module in ("stepkit/steps.py", "prefect_docker/deployments/steps.py"):
+            path = base / "packages" / module
+            path.parent.mkdir(parents=True)
+            path.write_text(STEPS)
         sides = []
         for which, command in (("p", ("prefect", "--no-prompt")), ("g", ("gitops_flow",))):
             # Another number each time: a repeated test must find nothing of its first try.
             namespace = f"diff{next(numbers)}{name}{which}"
-            repo = Repo(base / which)
+            repo = Repo(base / which / "project")
             bare = Repo(base / f"{which}.git", bare=True)
             repo.git("remote", "add", "origin", bare.path.as_uri())
             environ = {
@@ -461,6 +647,9 @@ def make_sides(
                 "DIFFERENTIAL_FILE": "flows.py",
                 "DIFFERENTIAL_POOL": f"{namespace}-pool",
                 "XDG_CACHE_HOME": str(base / "cache"),
+                "PYTHONPATH": os.pathsep.join(
+                    filter(None, [str(base / "packages"), os.environ.get("PYTHONPATH")])
+                ),
             }
             _furnish(prefect_server, namespace)
             made.append(namespace)
@@ -530,7 +719,7 @@ def second(make_sides: Any) -> tuple[State, State]:
 
 
 def _use_ui(side: Side) -> None:
-    """Pause a deployment, and switch a schedule off."""
+    """Pause a deployment, and switch a schedule and a trigger off."""
     flow = f"{side.namespace}-loose"
     paused = side.server.call("GET", f"/deployments/name/{flow}/paused-in-ui")
     side.server.call("POST", f"/deployments/{paused['id']}/pause_deployment")
@@ -538,13 +727,16 @@ def _use_ui(side: Side) -> None:
     schedule = next(item for item in other["schedules"] if item["schedule"]["timezone"])
     path = f"/deployments/{other['id']}/schedules/{schedule['id']}"
     side.server.call("PATCH", path, {"active": False})
+    query = {"automations": {"name": {"any_": [f"{side.namespace}-off"]}}}
+    for item in side.server.call("POST", "/automations/filter", query):
+        side.server.call("PATCH", f"/automations/{item['id']}", {"enabled": False})
 
 
 def test_both_commands_make_the_same_of_every_feature_but_for_the_documented_differences(
     first: tuple[State, State],
 ) -> None:
     _, left = explained(*first)
-    assert [str(item) for item in left] == []
+    assert not left, "\n".join(map(str, left))
 
 
 def test_every_deployment_of_the_manifest_was_compared(first: tuple[State, State]) -> None:
@@ -556,7 +748,7 @@ def test_a_second_deploy_does_the_same_but_for_the_documented_differences(
     second: tuple[State, State],
 ) -> None:
     _, left = explained(*second, (*REDEPLOYED, *STORED))
-    assert [str(item) for item in left] == []
+    assert not left, "\n".join(map(str, left))
 
 
 def test_no_documented_difference_is_imaginary(
@@ -584,7 +776,7 @@ def test_what_prefect_deployed_is_the_same_as_ours_once_we_have_adopted_it(
     adopting = replace(big[0].prefect, command=big[0].gitflow.command)
     assert adopting.deploy() == 0, adopting.told[-1]
     left = differences(_without_digests(adopting.state()), _without_digests(first[1]))
-    assert [str(item) for item in left] == []
+    assert not left, "\n".join(map(str, left))
 
 
 def _without_digests(state: State) -> State:

@@ -24,10 +24,20 @@ class Known:
 
 
 def _mark(found: Difference, _theirs: Any, _ours: Any) -> bool:
+    """Ours have one tag more, deployments and automations alike."""
+    if found.path == "automations":
+        return found.theirs == _unmarked(found.ours) != found.ours
     if found.path != "tags":
         return False
     marks = [tag for tag in found.ours if tag.startswith(MARK_PREFIX)]
     return len(marks) == 1 and found.ours == [*found.theirs, *marks]
+
+
+def _unmarked(automations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {**item, "tags": [tag for tag in item["tags"] if not tag.startswith(MARK_PREFIX)]}
+        for item in automations
+    ]
 
 
 def _pin(found: Difference, _theirs: Any, _ours: Any) -> bool:
@@ -74,6 +84,18 @@ def _letters(found: Difference, _theirs: Any, _ours: Any) -> bool:
     return found.path == "tags" and len(found.ours) == 2 and list(found.ours[0]) == found.theirs
 
 
+def _list_items(found: Difference, _theirs: Any, _ours: Any) -> bool:
+    """Theirs is our list, in our order, with items missing."""
+    if not isinstance(found.ours, list) or not isinstance(found.theirs, list):
+        return False
+    if found.path != "tags" and not found.path.startswith("parameters."):
+        return False
+    ours = iter(found.ours)
+    there = all(any(item == own for own in ours) for item in found.theirs)
+    kept = [item for item in found.ours if not str(item).startswith(MARK_PREFIX)]
+    return there and len(found.theirs) < len(kept)
+
+
 def _removed_schedules(found: Difference, _theirs: Any, _ours: Any) -> bool:
     return found.path == "schedules" and all(item in found.theirs for item in found.ours)
 
@@ -97,6 +119,13 @@ def _paused(found: Difference, _theirs: Any, _ours: Any) -> bool:
     return found.path == "paused" and (found.theirs, found.ours) == (False, True)
 
 
+def _triggers_off(found: Difference, _theirs: Any, _ours: Any) -> bool:
+    if found.path != "automations":
+        return False
+    ours = _unmarked(found.ours)
+    return found.theirs == [{**item, "enabled": True} for item in ours] != ours
+
+
 def _enforced(found: Difference, _theirs: Any, _ours: Any) -> bool:
     return found.path == "enforce_parameter_schema" and (found.theirs, found.ours) == (False, True)
 
@@ -105,6 +134,7 @@ def _enforced(found: Difference, _theirs: Any, _ours: Any) -> bool:
 STORED = (
     Known("mark", _mark),
     Known("tags-text", _letters),
+    Known("list-items", _list_items),
     Known("pin", _pin),
     Known("version", _version),
     Known("description", _description),
@@ -115,6 +145,7 @@ STORED = (
 REDEPLOYED = (
     Known("removed-schedules", _removed_schedules),
     Known("switched-off-schedules", _switched_off),
+    Known("switched-off-triggers", _triggers_off),
     Known("paused", _paused),
     Known("enforce", _enforced),
 )
