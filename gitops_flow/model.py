@@ -60,6 +60,12 @@ class PrefectConnection:
     max_retries: int = 5
     csrf: bool = True
 
+    @property
+    def is_cloud(self) -> bool:
+        """Whether this is Prefect Cloud, which has more than a server of one's own."""
+        host = self.api_url.partition("://")[2].partition("/")[0].lower()
+        return host == "prefect.cloud" or host.endswith(".prefect.cloud")
+
 
 @dataclass(frozen=True, slots=True)
 class CodeStoreSettings:

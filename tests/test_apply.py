@@ -365,12 +365,6 @@ def test_a_shared_limit_is_left_and_not_destroyed(case: Case, wanted: int | None
     assert case.raw("b")["global_concurrency_limit"]["id"] == limit
 
 
-def test_missing_pools_are_found_before_anything_is_written(case: Case, pool: str) -> None:
-    wanted = [case.desired("a", work_pool=pool), case.desired("b", work_pool=f"{pool}-none")]
-    assert apply.missing_pools(case.client, wanted) == [f"{pool}-none"]
-    assert apply.missing_pools(case.client, [case.desired()]) == []
-
-
 def test_many_new_deployments_cost_one_request_each_and_little_more(case: Case) -> None:
     wanted = [case.desired(f"d{number}") for number in range(12)]
     made = case.plan(*wanted)

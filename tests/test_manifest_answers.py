@@ -17,7 +17,7 @@ BUILD = "build:\n- a.build: {id: image}\n"
 def after(*lines: str, **given: Any) -> Any:
     """The one deployment with these lines in a file that has a build step."""
     text = BUILD + BASE + "".join(f"  {line}\n" for line in lines)
-    [deployment], problems = resolve(text, run_steps=True, **given)
+    [deployment], problems = resolve(text, **given)
     assert problems == []
     return deployment
 
@@ -82,7 +82,7 @@ def test_nothing_waits_for_steps_that_the_deployment_does_not_have() -> None:
 
 def test_output_that_no_step_gave_is_named_with_the_nearest() -> None:
     text = BUILD + BASE + "  version: '{{ image.tagg }}'\n"
-    assert resolve(text, run_steps=True, outputs={0: {"image": {"tag": "1"}, "tag": "1"}}) == (
+    assert resolve(text, outputs={0: {"image": {"tag": "1"}, "tag": "1"}}) == (
         [],
         [
             (
@@ -99,7 +99,7 @@ def test_environment_comes_before_outputs_of_steps_as_in_prefect() -> None:
 
 def test_value_that_only_steps_make_wrong_is_told_at_its_place() -> None:
     text = BUILD + BASE + "  schedules: [{cron: '{{ image.cron }}'}]\n"
-    _, problems = resolve(text, run_steps=True, outputs={0: {"image": {"cron": "nope"}}})
+    _, problems = resolve(text, outputs={0: {"image": {"cron": "nope"}}})
     assert problems == [
         (
             "error: p.yaml:6:22: deployments[0] 'daily': schedules[0].cron: 'nope' has 1 field, "
@@ -114,7 +114,7 @@ def test_value_that_only_steps_make_wrong_is_told_at_its_place() -> None:
 )
 def test_what_is_needed_before_the_steps_cannot_come_from_them(line: str, column: int) -> None:
     base = BASE if line.startswith("work") else BASE.rpartition("  entry")[0]
-    _, problems = resolve(f"{BUILD}{base}  {line}\n", run_steps=True)
+    _, problems = resolve(f"{BUILD}{base}  {line}\n")
     assert len(problems) == 1
     assert f":{column}: " in problems[0]
     assert "cannot stand here: this is needed before any step runs" in problems[0]

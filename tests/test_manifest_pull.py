@@ -61,7 +61,7 @@ def test_literal_secret_is_an_error_that_does_not_show_it(key: str) -> None:
 
 def test_secret_from_a_build_step_is_warned_of_and_not_called_literal() -> None:
     text = f"build: [{{a.b: {{id: t}}}}]\npull:\n- {CLONE}: {{repository: {OWN}, access_token: '{{{{ t.x }}}}'}}\n"
-    [found], problems = resolve(text + BASE, run_steps=True, outputs={0: {"t": {"x": "hunter2"}}})
+    [found], problems = resolve(text + BASE, outputs={0: {"t": {"x": "hunter2"}}})
     assert found.pull_steps == ({PULL: {**INPUTS, "credentials": "hunter2"}},)
     assert len(problems) == 1
     assert "will be stored on the server in clear" in problems[0]
@@ -103,7 +103,7 @@ def test_step_that_names_the_former_directory_is_warned_of() -> None:
 
 def test_replaced_inputs_leave_nothing_unknown() -> None:
     text = "build: [{a.b: {id: git}}]\npull:\n- %s: {repository: %s, branch: '{{ git.branch }}'}\n"
-    [found], problems = resolve(text % (CLONE, OWN) + BASE, run_steps=True)
+    [found], problems = resolve(text % (CLONE, OWN) + BASE)
     assert (found.pull_steps, found.unknown, problems) == ((OURS,), (), [])
 
 
@@ -217,19 +217,18 @@ def test_code_that_is_built_into_an_image_is_left_there(
         flows={"f.py:g": FLOW},
         answers=manifest.Answers(),
         default_work_pool="p",
-        run_steps=True,
     )
     assert found.pull_steps == steps
 
 
 def test_pull_section_wins_over_the_image() -> None:
     text = f"build:\n- {DOCKER}: {{dockerfile: auto}}\npull:\n- {CLONE}: {{repository: {OWN}}}\n"
-    assert pulled(text, run_steps=True)[0] == (OURS,)
+    assert pulled(text)[0] == (OURS,)
 
 
 def test_image_is_told_in_a_note() -> None:
     text = f"build:\n- {DOCKER}: {{dockerfile: auto}}\n"
-    _, problems = pulled(text, run_steps=True, notes=True)
+    _, problems = pulled(text, notes=True)
     assert problems == [
         (
             "note: p.yaml:4:3: deployments[0] 'daily': no pull steps: the code is left to the "

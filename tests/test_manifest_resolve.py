@@ -454,34 +454,10 @@ def test_secret_in_a_pull_step_is_left_for_the_worker() -> None:
     ]
 
 
-def test_steps_that_are_not_run_yet_are_told_once_for_the_whole_file() -> None:
-    text = "build:\n- a.build: {id: build}\n" + BASE + "- name: b\n  entrypoint: f.py:g\n"
-    text += "  version: '{{ build.version }}'\n"
-    assert resolve(text) == (
-        [],
-        [
-            (
-                "error: p.yaml:2:3: build[0]: a.build is not run by this version yet "
-                "(remove it, or use prefect deploy for this deployment)"
-            )
-        ],
-    )
-
-
 @pytest.mark.parametrize("line", ["build:", "build: []", "build: {}"])
 def test_deployment_may_do_without_the_files_build_steps(line: str) -> None:
-    [_], problems = resolve("build:\n- a.build: {}\n" + BASE + f"  {line}\n")
-    assert problems == []
-
-
-def test_our_own_push_step_is_skipped_with_a_note() -> None:
-    [_], problems = resolve("push:\n- gitops_flow.steps.push_code: {id: code}\n" + BASE)
-    assert problems == [
-        (
-            "warning: p.yaml:2:3: push[0]: gitops_flow.steps.push_code is skipped: "
-            "the snapshot is published anyway"
-        )
-    ]
+    found = manifest.parse(f"build:\n- a.build: {{}}\n{BASE}  {line}\n".encode(), "p.yaml")
+    assert manifest.steps(found, found.deployments[0]).build == ()
 
 
 # What loading keeps.

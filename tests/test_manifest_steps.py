@@ -107,7 +107,7 @@ def test_what_is_surely_missing_is_told_before_any_step_runs() -> None:
         "build:\n- a.b: {c: '{{ x.y }}', d: '{{ $NO }}'}\n- a.c: {id: x, d: '{{ x.y }}'}\n"
         "push:\n- a.d: {e: '{{ prefect.variables.no }}'}\n" + BASE
     )
-    deployments, problems = resolve(text, run_steps=True)
+    deployments, problems = resolve(text)
     assert deployments == []
     assert [each.split(": ")[2:4] for each in problems] == [
         [
@@ -124,11 +124,11 @@ def test_what_is_surely_missing_is_told_before_any_step_runs() -> None:
 
 def test_secret_in_a_step_is_not_stored_and_not_warned_of() -> None:
     text = "build:\n- a.b: {c: '{{ prefect.blocks.secret.s }}'}\n" + BASE
-    [_], problems = resolve(text, run_steps=True, blocks={"secret/s": {"value": "x"}})
+    [_], problems = resolve(text, blocks={"secret/s": {"value": "x"}})
     assert problems == []
 
 
 def test_steps_are_not_checked_again_once_they_have_run() -> None:
     text = "build:\n- a.b: {c: '{{ $UNSET_BY_NOW }}'}\n" + BASE
-    [_], problems = resolve(text, run_steps=True, outputs={0: {}})
+    [_], problems = resolve(text, outputs={0: {}})
     assert problems == []

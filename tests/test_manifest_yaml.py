@@ -234,7 +234,6 @@ def test_what_is_a_manifest_resolves_to_deployments_or_problems(
         answers=answers,
         default_work_pool="pool",
         allow_missing=allow_missing,
-        run_steps=True,
         notes=True,
     )
     assert len(found) == len(deployments) or [p for p in problems if p.severity == "error"]

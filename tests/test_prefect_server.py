@@ -96,10 +96,10 @@ def test_flows_are_looked_up_together_and_made_when_missing(
 def test_a_work_pool_gets_the_servers_template_and_is_made_once(
     client: prefect.Client, namespace: str
 ) -> None:
-    assert prefect.existing_work_pools(client, [namespace]) == set()
+    assert prefect.pool_variables(client, [namespace]) == {}
     prefect.create_work_pool(client, namespace)
     prefect.create_work_pool(client, namespace)
-    assert prefect.existing_work_pools(client, [namespace, "none"]) == {namespace}
+    assert set(prefect.pool_variables(client, [namespace, "none"])) == {namespace}
     pool = client.get(f"/work_pools/{namespace}")
     assert pool["type"] == "process"
     assert "working_dir" in pool["base_job_template"]["variables"]["properties"]

@@ -17,9 +17,8 @@ from gitops_flow.plan import Action, Conflict, Create, Delete, Plan, Unchanged, 
 from gitops_flow.plan.hydrate import has_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from gitops_flow.model import Deployment
     from gitops_flow.prefect import Client, Run
 
 # Each of these was retried for half a minute or more: a server that is away for two
@@ -48,12 +47,6 @@ class Result:
     adopted: bool = False
     runs_restored: int = 0
     runs_cancelled: int = 0
-
-
-def missing_pools(client: Client, desired: Iterable[Deployment]) -> list[str]:
-    """Work pools that are named and that the server does not have, sorted; read only."""
-    named = {item.work_pool for item in desired if item.work_pool}
-    return sorted(named - prefect.existing_work_pools(client, named)) if named else []
 
 
 def execute(

@@ -42,8 +42,8 @@ def desire(
         chosen=prepared.chosen,
         is_own_repository=_is_own(prepared),
         allow_missing=prepared.request.allow_missing,
-        run_steps=True,
         notes=True,
+        cloud=prepared.settings.require_prefect().is_cloud,
     )
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:

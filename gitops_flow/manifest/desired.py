@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from gitops_flow.errors import FlowError
-from gitops_flow.manifest import checks, image, pull, schedules, sections, stepfilling, triggers
+from gitops_flow.manifest import checks, image, pull, schedules, stepfilling, triggers
 from gitops_flow.manifest.filling import Filling
 from gitops_flow.manifest.template import placeholders
 from gitops_flow.manifest.wording import explain, quoted
@@ -23,22 +23,15 @@ if TYPE_CHECKING:
     Path = tuple[Hashable, ...]
     Step = dict[str, Json]
 
-_PUSH_CODE = "gitops_flow.steps.push_code"
-
 
 @dataclass(slots=True)
 class Desired:
-    """Makes one deployment.
-
-    ``run_steps`` says that its build and push steps are run, ``cloud`` that the
-    server is Prefect Cloud.
-    """
+    """Makes one deployment; ``cloud`` says that the server is Prefect Cloud."""
 
     filling: Filling
     mark: str
     default_version: str | None
     flows: Mapping[Any, FlowInfo | FlowError]
-    run_steps: bool = False
     cloud: bool = False
 
     def deployment(
@@ -50,7 +43,8 @@ class Desired:
         """The deployment, or None when it has an error."""
         fill_in, config = self.filling, self.filling.config
         spec = config.spec
-        self._steps()
+        if fill_in.outputs is None:
+            stepfilling.check(fill_in)
         name = fill_in.text(config.name, "name") or ""
         flow = self._flow()
         pool = spec.work_pool
@@ -233,23 +227,6 @@ class Desired:
             tell[remark.severity](where, remark.message, remark.hint)
         stepfilling.check_pull(fill_in, pinned.steps, filled or (), path)
         return pinned.steps
-
-    def _steps(self) -> None:
-        """Report what can be known to be wrong with build and push steps before they run."""
-        fill_in = self.filling
-        if self.run_steps:
-            if fill_in.outputs is None:
-                stepfilling.check(fill_in)
-            return
-        for section, number, step in sections.steps(fill_in.manifest, fill_in.config).numbered():
-            path = sections.place(fill_in.config, section, number)
-            called = sections.name_of(step)
-            if called == _PUSH_CODE:
-                note = f"{called} is skipped: the snapshot is published anyway"
-                fill_in.warning(path, note)
-            elif called:
-                hint = "remove it, or use prefect deploy for this deployment"
-                fill_in.error(path, f"{called} is not run by this version yet", hint)
 
 
 def _options(limit: ConcurrencySection) -> dict[str, Json] | None:

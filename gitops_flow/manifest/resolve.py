@@ -48,7 +48,6 @@ def resolve(
     is_own_repository: Callable[[str], bool] = lambda _address: True,
     chosen: Sequence[DeploymentConfig] | None = None,
     allow_missing: bool = False,
-    run_steps: bool = False,
     notes: bool = False,
     cloud: bool = False,
 ) -> tuple[list[Deployment], list[Problem]]:
@@ -71,7 +70,6 @@ def resolve(
         is_own_repository: whether the address in a ``git_clone`` is this repository's.
         chosen: the deployments that are wanted; all of them when None.
         allow_missing: leave out what nothing fills in, as Prefect does.
-        run_steps: whether build and push steps are run; else having some is an error.
         notes: tell what became of pull steps, too.
         cloud: whether the server is Prefect Cloud, which alone takes metric triggers.
 
@@ -86,7 +84,7 @@ def resolve(
     seen: dict[str, DeploymentConfig] = {}
     for config in manifest.deployments if chosen is None else chosen:
         filling = Filling(manifest, config, given, allow_missing)
-        one = Desired(filling, mark, default_version, flows, run_steps, cloud)
+        one = Desired(filling, mark, default_version, flows, cloud)
         deployment = one.deployment(steps, default_work_pool, is_own_repository)
         if deployment is not None:
             first = seen.setdefault(deployment.full_name, config)

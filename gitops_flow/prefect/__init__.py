@@ -32,7 +32,6 @@ from gitops_flow.prefect.runs import (
 )
 from gitops_flow.prefect.work_pools import (
     create_work_pool,
-    existing_work_pools,
     pool_variables,
     version,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "delete_owned_automations",
     "delete_schedule",
     "ensure_flow",
-    "existing_work_pools",
     "know_flows",
     "late_runs",
     "live",

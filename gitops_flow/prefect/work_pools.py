@@ -48,11 +48,6 @@ _PROCESS_TEMPLATE: dict[str, Json] = {
 }
 
 
-def existing_work_pools(client: Client, names: Iterable[str]) -> set[str]:
-    """Those of ``names`` that are work pools on the server."""
-    return set(pool_variables(client, names))
-
-
 def pool_variables(client: Client, names: Iterable[str]) -> dict[str, dict[str, Json]]:
     """The JSON schema of the job variables of each pool in ``names`` that the server has.
 
