@@ -72,14 +72,15 @@ class CodeStoreSettings:
     """Where snapshots are published; every field may be left to its default.
 
     ``remote`` is the name of a configured git remote, a URL or a path.
-    ``credentials`` is handed to workers verbatim, so it must be a placeholder
+    ``pull_url`` is one address for workers, or several in the order in which
+    they are tried. ``credentials`` is handed to workers verbatim, so it must be a placeholder
     such as ``{{ prefect.blocks.secret.git-token }}``. ``token`` and
     ``username`` are the publisher's own and never leave the process.
     """
 
     remote: str | None = None
     branch: str | None = None
-    pull_url: str | None = None
+    pull_url: str | tuple[str, ...] | None = None
     credentials: Json = None
     username: str | None = None
     token: str | None = field(default=None, repr=False)

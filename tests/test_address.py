@@ -79,6 +79,25 @@ def test_workers_may_have_another_address() -> None:
     assert (found.url, found.pull_url) == ("https://out/x", "http://in/x")
 
 
+def test_workers_may_have_several_addresses_each_once_and_without_passwords() -> None:
+    settings = CodeStoreSettings(pull_url=("http://u:pw@in/x", "https://out/x", "http://in/x"))
+    found = address.resolve(_repository(origin="https://o/x"), settings, Path("/data"))
+    assert found.pull_input == ["http://in/x", "https://out/x"]
+    assert (found.pull_url, found.mirrors) == ("http://in/x", ("https://out/x",))
+
+
+def test_one_address_for_workers_stays_plain_text_in_the_step() -> None:
+    settings = CodeStoreSettings(pull_url=("http://in/x",))
+    found = address.resolve(_repository(origin="https://o/x"), settings, Path("/data"))
+    assert found.pull_input == "http://in/x"
+
+
+def test_each_of_several_addresses_is_checked() -> None:
+    settings = CodeStoreSettings(pull_url=("http://in/x", "ext::sh -c id"))
+    with pytest.raises(GitError):
+        address.resolve(_repository(origin="https://o/x"), settings, Path("/data"))
+
+
 @pytest.mark.parametrize("remote", ["ext::sh -c id", "--upload-pack=/x", "foo://h/x", "a\nb/c"])
 def test_an_address_that_git_could_run_is_refused(remote: str) -> None:
     with pytest.raises((GitError, CodeStoreError)):

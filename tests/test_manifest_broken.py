@@ -614,6 +614,18 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
             "p.yaml:1:34: gitflow.code_store.pull_url: 'ext::sh -c x' is not a repository address (use a URL, user@host:path, or an absolute path)",
         ],
     ),
+    "token in the second pull url": (
+        "gitflow: {code_store: {pull_url: [https://a.invalid/x, 'https://ghp_hunter2@b.invalid/x']}}\n",
+        [
+            "p.yaml:1:56: gitflow.code_store.pull_url[1]: the address holds a user name or password (put it under credentials)",
+        ],
+    ),
+    "no pull url in the list": (
+        "gitflow: {code_store: {pull_url: []}}\n",
+        [
+            "p.yaml:1:34: gitflow.code_store.pull_url: expected an address (leave the key out to use the remote's)",
+        ],
+    ),
     "branch that is none": (
         "gitflow: {code_store: {branch: 'a..b'}}\n",
         [

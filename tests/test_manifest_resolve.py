@@ -489,6 +489,14 @@ def test_remote_may_be_a_name_a_path_or_an_address(remote: str) -> None:
     assert manifest.parse(text.encode(), "p.yaml").gitflow.code_store.remote == remote
 
 
+def test_the_addresses_for_workers_may_be_one_or_a_list() -> None:
+    text = "gitflow: {code_store: {pull_url: [http://in/x, https://out/x]}}"
+    found = manifest.parse(text.encode(), "p.yaml").gitflow.code_store
+    assert found.pull_url == ("http://in/x", "https://out/x")
+    one = manifest.parse(b"gitflow: {code_store: {pull_url: [http://in/x]}}", "p.yaml")
+    assert one.gitflow.code_store.pull_url == "http://in/x"
+
+
 IGNORED = {
     "job_variables: {}": "'job_variables' (put it under work_pool:)",
     "work_queue_name: x": "'work_queue_name' (put it under work_pool:)",

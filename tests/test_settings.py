@@ -366,6 +366,12 @@ def test_the_code_store_comes_from_flags_over_environment(place: Path) -> None:
     )
 
 
+def test_several_addresses_for_workers_have_spaces_between(place: Path) -> None:
+    environ = {"GITFLOW_CODE_STORE_PULL_URL": " http://in/x  https://out/x "}
+    assert load(place, environ).code_store.pull_url == ("http://in/x", "https://out/x")
+    assert load(place, {"GITFLOW_CODE_STORE_PULL_URL": " "}).code_store.pull_url is None
+
+
 def test_directories_follow_our_variable_then_xdg_then_home(place: Path) -> None:
     home = place / "home"
     assert load(place).cache_dir == home / ".cache/gitops-flow"

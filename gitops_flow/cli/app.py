@@ -251,10 +251,10 @@ def destroy(
     return verb.run(_request(file=file), os.environ, profile=profile, yes=yes, as_json=as_json)
 
 
-def _store(remote: str | None, branch: str | None, pull_url: str | None) -> CodeStoreSettings:
+def _store(remote: str | None, branch: str | None, pull_url: list[str] | None) -> CodeStoreSettings:
     from gitops_flow.model import CodeStoreSettings
 
-    return CodeStoreSettings(remote=remote, branch=branch, pull_url=pull_url)
+    return CodeStoreSettings(remote=remote, branch=branch, pull_url=tuple(pull_url or ()) or None)
 
 
 def _request(

@@ -90,8 +90,11 @@ Branch = Annotated[
     typer.Option(metavar="NAME", help="The code store's branch (default: code-store)."),
 ]
 PullUrl = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(metavar="URL", help="The code store's address as workers see it."),
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        metavar="URL",
+        help="The code store's address as workers see it; repeated, they try one after another.",
+    ),
 ]
 Profile = Annotated[
     Optional[str],  # noqa: UP045

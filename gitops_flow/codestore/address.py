@@ -25,7 +25,8 @@ class CodeStore:
     """An address that is ready to use.
 
     ``url`` has no credentials in it; ``auth`` holds the publisher's, if any.
-    ``pull_url`` and ``credentials`` are what workers are told. ``embedded``
+    ``pull_url`` and ``credentials`` are what workers are told; they try
+    ``mirrors`` in order when they cannot fetch from the first. ``embedded``
     says that it is a bare repository of our own that may have to be made.
     """
 
@@ -35,6 +36,12 @@ class CodeStore:
     credentials: Json
     auth: Auth | None
     embedded: bool
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def pull_input(self) -> Json:
+        """The pull step's ``repository``: an address, or a list where there are several."""
+        return [self.pull_url, *self.mirrors] if self.mirrors else self.pull_url
 
     @property
     def ref(self) -> str:
@@ -56,12 +63,15 @@ def resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path)
     _check_credentials(settings.credentials)
     address, embedded = _address(repository, settings.remote, data_dir)
     clean, user, password = url.split_userinfo(url.check_address(address))
-    pull_url = settings.pull_url or clean
-    pull_url = url.split_userinfo(url.check_address(pull_url))[0]
+    given = settings.pull_url or clean
+    pull_url, *mirrors = dict.fromkeys(
+        url.split_userinfo(url.check_address(each))[0]
+        for each in ((given,) if isinstance(given, str) else given)
+    )
     secret = settings.token or password or (user if not password else None)
     username = settings.username or (user if password else None)
     auth = Auth(clean, secret, username) if secret and clean.startswith("http") else None
-    return CodeStore(clean, branch, pull_url, settings.credentials, auth, embedded)
+    return CodeStore(clean, branch, pull_url, settings.credentials, auth, embedded, tuple(mirrors))
 
 
 def _check_credentials(credentials: Json) -> None:

@@ -87,7 +87,7 @@ def run(
         target = prepared.target
         return {
             "commit": snap.commit,
-            "repository": target.pull_url,
+            "repository": target.pull_input,
             "branch": target.branch,
             "source": address.origin_inputs(snap.provenance),
         }

@@ -10,6 +10,7 @@ from gitops_flow.codestore import address
 from gitops_flow.errors import ManifestError
 from gitops_flow.git import url
 from gitops_flow.model import PULL_STEP, Problem
+from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,22 @@ def desire(
         )
         for item in desired
     ]
-    return desired, [*prepared.manifest.problems, *problems]
+    return desired, [*prepared.manifest.problems, *_of_mirrors(prepared), *problems]
+
+
+def _of_mirrors(prepared: Prepared) -> list[Problem]:
+    target = prepared.target
+    if not target.mirrors or prepared.manifest.gitflow.checkout != "stock":
+        return []
+    message = f"Prefect's git_clone takes one address: workers are told {target.pull_url} alone"
+    return [
+        Problem(
+            redact(message),
+            prepared.manifest.position("gitflow", "checkout"),
+            "leave checkout: stock out, or name one address for workers",
+            severity="warning",
+        )
+    ]
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:
@@ -81,7 +97,7 @@ def _pull_step(prepared: Prepared, snap: Snapshot) -> dict[str, Json]:
         return _stock_step(target, snap)
     inputs: dict[str, Json] = {
         "requires": "gitops-flow",
-        "repository": target.pull_url,
+        "repository": target.pull_input,
         "commit": snap.commit,
     }
     if target.credentials is not None:

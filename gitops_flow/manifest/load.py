@@ -118,7 +118,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         code_store=CodeStoreSettings(
             remote=store.remote,
             branch=store.branch,
-            pull_url=store.pull_url,
+            pull_url=_one_or_more(store.pull_url),
             credentials=store.credentials,
         )
         if store
@@ -130,6 +130,12 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         checkout=section.checkout,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
     )
+
+
+def _one_or_more(addresses: list[str] | None) -> str | tuple[str, ...] | None:
+    if not addresses:
+        return None
+    return addresses[0] if len(addresses) == 1 else tuple(addresses)
 
 
 def _tuple(steps: list[dict[str, Any]] | None) -> tuple[dict[str, Any], ...] | None:

@@ -89,6 +89,13 @@ def _address(value: str) -> str:
         raise wrong(error.message, error.hint) from None
 
 
+def _addresses(value: Any) -> Any:
+    # One address may be written without the list around it.
+    if value == []:
+        raise wrong("expected an address", "leave the key out to use the remote's")
+    return [value] if isinstance(value, str) else value
+
+
 def _remote(value: str) -> str:
     # The name of a configured remote, or a relative path, is not an address.
     if "://" in value or "@" in value or value.startswith("-"):
@@ -193,7 +200,9 @@ class CodeStoreSection(BaseModel):
 
     remote: Annotated[str, AfterValidator(_remote)] | None = None
     branch: Annotated[str, AfterValidator(_branch)] | None = None
-    pull_url: Annotated[str, AfterValidator(_address)] | None = None
+    pull_url: Annotated[
+        list[Annotated[str, AfterValidator(_address)]] | None, BeforeValidator(_addresses)
+    ] = None
     credentials: Annotated[Any, BeforeValidator(_placeholder)] = None
 
 

@@ -127,11 +127,18 @@ def _code_store(environ: Mapping[str, str]) -> CodeStoreSettings:
     return CodeStoreSettings(
         remote=get("REMOTE"),
         branch=get("BRANCH"),
-        pull_url=get("PULL_URL"),
+        pull_url=_one_or_more(get("PULL_URL")),
         credentials=get("CREDENTIALS"),
         username=get("USERNAME"),
         token=get("TOKEN"),
     )
+
+
+def _one_or_more(value: str | None) -> str | tuple[str, ...] | None:
+    addresses = (value or "").split()
+    if not addresses:
+        return None
+    return addresses[0] if len(addresses) == 1 else tuple(addresses)
 
 
 def _directory(environ: Mapping[str, str], cwd: Path, own: str, xdg: str, default: str) -> Path:

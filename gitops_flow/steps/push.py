@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def push_code(
     remote: str | None = None,
     branch: str | None = None,
-    pull_url: str | None = None,
+    pull_url: str | Sequence[str] | None = None,
     clean: bool = False,
     submodules: bool = False,
     allow_secrets: Sequence[str] = (),
@@ -36,7 +36,8 @@ def push_code(
     Args:
         remote: the code store: a remote's name, a URL or a path; ``origin`` by default.
         branch: its branch, ``code-store`` by default.
-        pull_url: its address as workers see it, when that is another one.
+        pull_url: its address as workers see it, when that is another one; or
+            several, in the order in which they are to be tried.
         clean: HEAD instead of the working tree.
         submodules: include their files.
         allow_secrets: globs of files that may look like secrets.
@@ -51,7 +52,8 @@ def push_code(
     Raises:
         GitflowError: with what is wrong and what to do; nothing was published.
     """
-    said = CodeStoreSettings(remote=remote, branch=branch, pull_url=pull_url)
+    addresses = pull_url if isinstance(pull_url, str) else tuple(pull_url or ()) or None
+    said = CodeStoreSettings(remote=remote, branch=branch, pull_url=addresses)
     found = settings.load(os.environ, Path.cwd(), code_store=said)
     repo = repository.discover(Path.cwd())
     target = address.resolve(repo, found.code_store, found.data_dir)
@@ -70,7 +72,7 @@ def push_code(
     )
     return {
         "commit": snap.commit,
-        "repository": target.pull_url,
+        "repository": target.pull_input,
         "branch": target.branch,
         "source": address.origin_inputs(snap.provenance),
     }
