@@ -43,3 +43,19 @@ def test_what_is_no_file_of_the_snapshot_is_not_found(
 def test_a_manifest_outside_the_working_tree_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="outside the repository's working tree"):
         locate.inside(tmp_path / "tree", tmp_path / "prefect.yaml")
+
+
+@pytest.mark.parametrize(
+    ("directory", "path", "near"),
+    [
+        ("", "real/deep/flwo.py", "real/deep/flow.py"),
+        ("real", "dep/flow.py", "deep/flow.py"),
+        ("", "flow.py", "real/deep/flow.py"),
+        ("", "other.py", None),
+        ("none", "flow.py", None),
+    ],
+)
+def test_a_misspelt_file_has_a_nearest_name(
+    files: sources.SnapshotFiles, directory: str, path: str, near: str | None
+) -> None:
+    assert files.nearest(directory, path) == near

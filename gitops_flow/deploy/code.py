@@ -96,6 +96,11 @@ def _read(
             flow_name=flow_name,
         )
     except FlowError as error:
+        path = entrypoint.rpartition(":")[0]
+        if path.endswith(".py") and not files.blob_id(posixpath.join(directory, path)):
+            near = files.nearest(directory, path)
+            hint = f"did you mean {near!r}? {error.hint}" if near else error.hint
+            return FlowError(error.message, where=error.where, hint=hint)
         return error
 
 

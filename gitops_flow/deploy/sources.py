@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import posixpath
+from typing import TYPE_CHECKING
 
 from gitops_flow.git.objects import DIRECTORY, GITLINK, SYMLINK, Entry, Objects
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MOST_LINKS = 10
+# Files among which a misspelt name is looked for.
+_MOST_FILES = 5000
 
 
 class SnapshotFiles:
@@ -39,6 +47,24 @@ class SnapshotFiles:
             target = self._objects.data(entry.id).decode("utf-8", "surrogateescape")
             path = posixpath.join(posixpath.dirname(reached), target, rest)
         return None
+
+    def nearest(self, directory: str, path: str) -> str | None:
+        """The Python file below ``directory`` whose path is most like ``path``."""
+        found = self._walk(directory) if directory else ("", "", Entry(DIRECTORY, self._tree))
+        if found is None or found[2].mode != DIRECTORY:
+            return None
+        known = list(itertools.islice(self._python_files(found[2].id, ""), _MOST_FILES))
+        near = difflib.get_close_matches(path, known, 1)
+        same_name = [each for each in known if posixpath.basename(each) == posixpath.basename(path)]
+        return near[0] if near else same_name[0] if same_name else None
+
+    def _python_files(self, tree: str, prefix: str) -> Iterator[str]:
+        for name, entry in self._entries(tree).items():
+            path = prefix + _text(name)
+            if entry.mode == DIRECTORY:
+                yield from self._python_files(entry.id, f"{path}/")
+            elif path.endswith(".py"):
+                yield path
 
     def _walk(self, path: str) -> tuple[str, str, Entry] | None:
         """How far ``path`` leads without following a link, what is left of it, and what is there."""
