@@ -75,7 +75,8 @@ class CodeStoreSettings:
     ``pull_url`` is one address for workers, or several in the order in which
     they are tried. ``credentials`` is handed to workers verbatim, so it must be a placeholder
     such as ``{{ prefect.blocks.secret.git-token }}``. ``token`` and
-    ``username`` are the publisher's own and never leave the process.
+    ``username`` are the publisher's own and never leave the process. ``sign``:
+    whether releases are signed.
     """
 
     remote: str | None = None
@@ -84,6 +85,7 @@ class CodeStoreSettings:
     credentials: Json = None
     username: str | None = None
     token: str | None = field(default=None, repr=False)
+    sign: bool | None = None
 
     def over(self, other: CodeStoreSettings) -> CodeStoreSettings:
         """These settings, with ``other`` filling in what is not set here."""
@@ -94,6 +96,7 @@ class CodeStoreSettings:
             credentials=self.credentials if self.credentials is not None else other.credentials,
             username=self.username or other.username,
             token=self.token or other.token,
+            sign=self.sign if self.sign is not None else other.sign,
         )
 
 

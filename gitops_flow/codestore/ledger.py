@@ -30,6 +30,7 @@ ROOT_MESSAGE = (
 )
 _TRAILER = "Gitflow-Snapshot"
 _FILES_SHOWN = 200
+_LOOKED_AT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,32 @@ class Release:
     """What an entry says of itself, besides the snapshot.
 
     ``when`` is in seconds since 1970. ``deployments`` are the full names that
-    were to be pinned.
+    were to be pinned, ``mark`` is their source's. ``author`` is who releases,
+    when that is not the snapshot's. ``rollback`` is the entry that this one
+    goes back to, ``signature`` a signed tag of the snapshot (its whole text).
     """
 
     snapshot: Snapshot
     deployments: tuple[str, ...]
     when: int
+    mark: str = ""
+    author: str | None = None
+    rollback: str | None = None
+    signature: str | None = None
 
     @classmethod
-    def of(cls, snapshot: Snapshot, deployments: Iterable[str] = ()) -> Release:
+    def of(
+        cls,
+        snapshot: Snapshot,
+        deployments: Iterable[str] = (),
+        *,
+        mark: str = "",
+        author: str | None = None,
+        rollback: str | None = None,
+    ) -> Release:
         """A release of ``snapshot`` that is made now."""
-        return cls(snapshot, tuple(deployments), int(time.time()))
+        now = int(time.time())
+        return cls(snapshot, tuple(deployments), now, mark, author, rollback)
 
 
 def write_root(objects: Objects) -> str:
@@ -63,8 +79,14 @@ def write_entry(objects: Objects, previous: str, release: Release) -> str:
         snapshot.tree,
         (previous, snapshot.commit),
         message(release),
-        f"{_ident(snapshot.provenance.author)} {release.when} +0000",
+        f"{_ident(_author(release))} {release.when} +0000",
+        # The header in which git itself keeps a signed tag that was merged.
+        headers={"mergetag": release.signature} if release.signature else None,
     )
+
+
+def _author(release: Release) -> str:
+    return release.author or release.snapshot.provenance.author
 
 
 def message(release: Release) -> str:
@@ -83,7 +105,9 @@ def message(release: Release) -> str:
         ("Gitflow-Source-Commit", origin.commit or "none"),
         ("Gitflow-Source-Ref", origin.ref or "none"),
         ("Gitflow-Dirty", "true" if origin.dirty else "false"),
-        ("Gitflow-Author", origin.author),
+        ("Gitflow-Author", _author(release)),
+        *([("Gitflow-Mark", release.mark)] if release.mark else []),
+        *([("Gitflow-Rollback", release.rollback)] if release.rollback else []),
         *(("Gitflow-Deployment", name) for name in release.deployments),
     ]
     body = [subject, "", *shown, ""] if shown else [subject, ""]
@@ -106,13 +130,17 @@ def is_ledger(objects: Objects, tip: str) -> bool:
     return is_root or snapshot_of(objects, tip) is not None
 
 
-def holds(objects: Objects, tip: str, snapshot: str) -> bool:
-    """Whether ``snapshot`` is released in the part of the ledger that is here.
+def holds(
+    objects: Objects, tip: str, snapshot: str, *, since: float = 0.0, signed: bool = False
+) -> bool:
+    """Whether ``snapshot`` is released in the newest part of the ledger that is here.
 
-    The private store may not have the whole chain: False only means "not known".
+    False only means "not known": the private store may not have the whole
+    chain, and a long one is not walked to its end on every publish. ``since``
+    (seconds since 1970) wants an entry at least as new, ``signed`` a signed one.
     """
     entry = tip
-    while True:
+    for _ in range(_LOOKED_AT):
         if not objects.has(entry):
             return False
         try:
@@ -121,9 +149,15 @@ def holds(objects: Objects, tip: str, snapshot: str) -> bool:
             return False
         if released is None:
             return False
-        if released == snapshot:
-            return True
+        if released == snapshot and made_at(objects.commit(entry).committer) >= since:
+            return not signed or b"\nmergetag object " in objects.data(entry)
         entry = objects.commit(entry).parents[0]
+    return False
+
+
+def made_at(ident: str) -> int:
+    """The seconds since 1970 in ``Name <mail> seconds +0000``."""
+    return int(ident.rsplit(" ", 2)[-2])
 
 
 def _ident(author: str) -> str:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import ledger
+from gitops_flow.codestore import ledger, pack
 from gitops_flow.codestore.store import make_embedded
 from gitops_flow.errors import CodeStoreError
 from gitops_flow.git import command, remote
@@ -42,12 +42,17 @@ def publish(
     target: CodeStore,
     release: Release,
     *,
+    since: float = 0.0,
+    again: bool = False,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Publication:
     """Make sure that ``release``'s snapshot is in the code store.
 
-    Returns only when the server has confirmed it.
+    Returns only when the server has confirmed it. A snapshot that is there
+    already is not published again, unless its newest entry is older than
+    ``since`` (seconds since 1970), the release is signed and that entry is
+    not, or ``again`` says so.
 
     Raises:
         CodeStoreError, GitError: with what the server said.
@@ -61,7 +66,9 @@ def publish(
     while clock() < until:
         attempt += 1
         with store.locked():
-            done = _attempt(store, target, release, attempt)
+            done = _attempt(store, target, release, attempt, float("inf") if again else since)
+            if done is not None and done.pushed:
+                pack.tidy(store.path)
         if done is not None:
             return done
         # Full jitter: deployers that collided once spread out.
@@ -75,7 +82,7 @@ def publish(
 
 
 def _attempt(
-    store: PrivateStore, target: CodeStore, release: Release, attempt: int
+    store: PrivateStore, target: CodeStore, release: Release, attempt: int, since: float
 ) -> Publication | None:
     config = store.repository.network_config()
     tip = remote.ls_remote(target.url, target.ref, auth=target.auth, config=config)
@@ -90,7 +97,9 @@ def _attempt(
             where=target.url,
             hint="choose another with --branch, or gitflow: {code_store: {branch: NAME}}",
         )
-    if tip is not None and ledger.holds(objects, tip, release.snapshot.commit):
+    if tip is not None and ledger.holds(
+        objects, tip, release.snapshot.commit, since=since, signed=release.signature is not None
+    ):
         return Publication(tip, pushed=False, created=False, attempts=attempt)
     entry = ledger.write_entry(objects, tip or ledger.write_root(objects), release)
     outcome = remote.push(

@@ -168,7 +168,15 @@ class Objects:
                 committer = value.decode("utf-8", "replace")
         return Commit(tree, tuple(parents), message.decode("utf-8", "replace"), committer)
 
-    def write_commit(self, tree: str, parents: Iterable[str], message: str, ident: str) -> str:
+    def write_commit(
+        self,
+        tree: str,
+        parents: Iterable[str],
+        message: str,
+        ident: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
         """Store a commit and return its id.
 
         Args:
@@ -176,9 +184,14 @@ class Objects:
             parents: ids, in order.
             message: the whole message.
             ident: ``Name <mail> seconds +0000``, for author and committer.
+            headers: more headers by name; their lines are folded as git does.
         """
         lines = [f"tree {tree}", *(f"parent {p}" for p in parents)]
-        lines += [f"author {ident}", f"committer {ident}", "", message]
+        lines += [f"author {ident}", f"committer {ident}"]
+        for name, value in (headers or {}).items():
+            first, *rest = value.rstrip("\n").split("\n")
+            lines += [f"{name} {first}", *(f" {line}" for line in rest)]
+        lines += ["", message]
         return self._write(ObjectType.COMMIT, "\n".join(lines).encode("utf-8", "replace"))
 
     def _read(self, object_id: str) -> tuple[int, bytes]:

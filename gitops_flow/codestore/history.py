@@ -1,0 +1,247 @@
+"""The ledger read back: its releases, newest first, from a copy that holds commits only."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow import files
+from gitops_flow.codestore import ledger
+from gitops_flow.errors import CodeStoreError, UsageError
+from gitops_flow.git import command, remote
+from gitops_flow.git.objects import Objects
+from gitops_flow.model import FileChange, Provenance, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.git.repository import Repository
+    from gitops_flow.model import Source
+
+_REF = "refs/gitflow/ledger"
+_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n"
+_KINDS = {"A": "added", "M": "modified", "D": "deleted"}
+_RELEASE = re.compile(r"@[1-9][0-9]{0,8}|[0-9a-f]{4,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One release as its ledger entry tells it.
+
+    ``id``, ``snapshot``, ``tree`` and ``rollback`` (the entry that was gone
+    back to) are 40 hex digits; ``when`` is in seconds since 1970. ``origin``
+    says where the code is from; its author is who made this release.
+    ``changes`` are the first files that differed from the source commit,
+    ``more`` counts the others. ``signature`` is a signed tag's text.
+    """
+
+    id: str
+    snapshot: str
+    tree: str
+    when: int
+    origin: Provenance
+    mark: str
+    changes: tuple[FileChange, ...]
+    more: int
+    deployments: tuple[str, ...]
+    rollback: str | None
+    signature: str | None
+    message: str
+
+    @property
+    def files(self) -> int:
+        """How many files differed from the source commit."""
+        return len(self.changes) + self.more
+
+    def of_source(self, source: Source) -> bool:
+        """Whether ``source`` made it; older entries only know the source's name."""
+        if self.mark:
+            # By digest, as for deployments: a renamed source keeps its releases.
+            own = [mark[-8:] for mark in (source.mark, source.former_mark) if mark]
+            return self.mark[-8:] in own
+        return self.origin.source == source.name
+
+    def restored(self) -> Snapshot:
+        """The snapshot as it was when it was released."""
+        return Snapshot(self.snapshot, self.tree, self.origin, self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The whole ledger, newest first, and the copy (a bare repository) that holds its commits."""
+
+    tip: str | None
+    entries: tuple[Entry, ...]
+    path: Path
+
+
+def read(cache_dir: Path, repository: Repository, target: CodeStore) -> Chain:
+    """Fetch what is new of the ledger and read it; commits only, where the server allows it.
+
+    Raises:
+        CodeStoreError: the branch is no ledger.
+        RemoteError: the server cannot be asked.
+    """
+    path = _copy(cache_dir, target)
+    config = repository.network_config()
+    with files.locked(path / "gitflow.lock"):
+        tip = _tip(target, config)
+        if tip is None:
+            return Chain(None, (), path)
+        objects = Objects(path)
+        if not objects.has(tip):
+            remote.fetch(
+                path,
+                target.url,
+                [f"+{target.ref}:{_REF}"],
+                filter="tree:0",
+                auth=target.auth,
+                config=config,
+            )
+            objects = Objects(path)
+            # It may have moved on since it was asked for.
+            answer = command.run(["rev-parse", _REF], env={"GIT_DIR": str(path)}, timeout=60)
+            tip = answer.stdout.decode("ascii").strip()
+        return Chain(tip, tuple(_entries(objects, tip, target)), path)
+
+
+def _tip(target: CodeStore, config: Sequence[tuple[str, str]]) -> str | None:
+    if target.embedded and not Path(target.url).exists():
+        return None  # nothing was ever published
+    return remote.ls_remote(target.url, target.ref, auth=target.auth, config=config)
+
+
+def _copy(cache_dir: Path, target: CodeStore) -> Path:
+    """A repository for commits alone: the private store must know of no missing objects."""
+    key = f"{target.url}\n{target.branch}".encode("utf-8", "surrogateescape")
+    path = cache_dir / "ledgers" / f"{hashlib.sha256(key).hexdigest()[:16]}.git"
+    with files.locked(path.parent / "making.lock"):
+        if not (path / "HEAD").is_file():
+            with files.built_aside(path) as aside:
+                for name in ("objects/info", "objects/pack", "refs/heads", "refs/gitflow"):
+                    (aside / name).mkdir(parents=True)
+                (aside / "config").write_text(_CONFIG)
+                (aside / "HEAD").write_text("ref: refs/heads/none\n")
+    return path
+
+
+def _entries(objects: Objects, tip: str, target: CodeStore) -> Iterator[Entry]:
+    at = tip
+    while True:
+        data = objects.data(at)
+        found = parse(at, data)
+        if found is None:
+            if not ledger.is_ledger(objects, at):
+                raise CodeStoreError(
+                    f"the branch {target.branch!r} is not a code store", where=target.url
+                )
+            return
+        yield found[0]
+        at = found[1]
+
+
+def parse(entry_id: str, data: bytes) -> tuple[Entry, str] | None:
+    """An entry's commit and the id of the one before it; None when it is no entry."""
+    head, _, body = data.decode("utf-8", "replace").partition("\n\n")
+    # A header's further lines begin with a space, those of a mergetag's message too.
+    headers = [
+        line.partition(" ") for line in re.sub("\n ", "\0", head).split("\n") if line.strip()
+    ]
+    parents = [value for key, _, value in headers if key == "parent"]
+    first = {key: value.replace("\0", "\n") for key, _, value in reversed(headers)}
+    text, _, tail = body.rstrip("\n").rpartition("\n\n")
+    trailers = [line.partition(": ")[::2] for line in tail.split("\n")]
+    said = dict(reversed(trailers))
+    if len(parents) != 2 or said.get("Gitflow-Snapshot") != parents[1]:
+        return None
+    changes, more = _changes(text.partition("\n\n")[2])
+    signature = first.get("mergetag")
+    entry = Entry(
+        id=entry_id,
+        snapshot=parents[1],
+        tree=first["tree"],
+        when=ledger.made_at(first["committer"]),
+        origin=Provenance(
+            source=said.get("Gitflow-Source", ""),
+            commit=_or_none(said.get("Gitflow-Source-Commit")),
+            dirty=said.get("Gitflow-Dirty") == "true",
+            author=said.get("Gitflow-Author", ""),
+            ref=_or_none(said.get("Gitflow-Source-Ref")),
+        ),
+        mark=said.get("Gitflow-Mark", ""),
+        changes=changes,
+        more=more,
+        deployments=tuple(value for key, value in trailers if key == "Gitflow-Deployment"),
+        rollback=said.get("Gitflow-Rollback"),
+        signature=f"{signature}\n" if signature else None,
+        message=body,
+    )
+    return entry, parents[0]
+
+
+def _or_none(text: str | None) -> str | None:
+    return None if text in (None, "none") else text
+
+
+def _changes(text: str) -> tuple[tuple[FileChange, ...], int]:
+    found, more = [], 0
+    for line in text.splitlines():
+        kind = _KINDS.get(line[:2].strip())
+        if kind and line[1:2] == " ":
+            found.append(FileChange(line[2:], kind))  # type: ignore[arg-type]
+        elif counted := re.fullmatch(r"and (\d+) more", line):
+            more = int(counted[1])
+    return tuple(found), more
+
+
+def looks_like_release(text: str) -> bool:
+    """Whether ``text`` can name a release: ``@2``, or the beginning of an id."""
+    return bool(_RELEASE.fullmatch(text))
+
+
+def find(entries: Sequence[Entry], text: str) -> Entry:
+    """The release that ``text`` names: ``@1`` (the newest) and so on, or an id's beginning.
+
+    Ids are those of entries or of snapshots; of a snapshot that was released
+    more than once, the newest entry counts.
+
+    Raises:
+        UsageError: none is called that, or several are.
+    """
+    if not looks_like_release(text):
+        hint = "write @1 for the newest, or 4 or more digits of an id from `gitflow history`"
+        raise UsageError(f"{text!r} does not name a release", hint=hint)
+    if text.startswith("@"):
+        number = int(text[1:])
+        if number > len(entries):
+            raise UsageError(f"there is no release {text}: there are {len(entries)}")
+        return entries[number - 1]
+    hits = {each.id: each for each in entries if each.id.startswith(text)}
+    for each in entries:
+        if each.snapshot.startswith(text) and not any(
+            other.snapshot == each.snapshot for other in hits.values()
+        ):
+            hits[each.id] = each
+    if not hits:
+        raise UsageError(f"there is no release {text!r}", hint="gitflow history lists them")
+    if len(hits) > 1:
+        listed = ", ".join(sorted(hit[:12] for hit in hits))
+        raise UsageError(f"{text!r} names several releases: {listed}", hint="write more digits")
+    return next(iter(hits.values()))
+
+
+def before(entries: Sequence[Entry], snapshot: str) -> Entry | None:
+    """The release that preceded ``snapshot``'s; None when there is none.
+
+    Going back twice leads further back: a release that is itself a rollback
+    counts as the one it went back to.
+    """
+    places = [number for number, each in enumerate(entries) if each.snapshot == snapshot]
+    if not places:
+        return None
+    at = next((number for number in places if not entries[number].rollback), places[-1])
+    return next((each for each in entries[at + 1 :] if each.snapshot != snapshot), None)

@@ -1,0 +1,111 @@
+"""Dropping old releases: the ledger is written anew without them; snapshot ids never change."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow import files
+from gitops_flow.codestore import ledger
+from gitops_flow.git import remote
+from gitops_flow.git.objects import Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.codestore.history import Chain, Entry
+    from gitops_flow.git.repository import Repository
+
+# Between publishing and pinning a deploy is slower than this only if it is dead.
+GRACE = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Which releases stay, newest first, and which go. ``pinned`` stay only because of a pin."""
+
+    kept: tuple[Entry, ...]
+    dropped: tuple[Entry, ...]
+    pinned: tuple[Entry, ...]
+
+
+def sort(
+    entries: Sequence[Entry],
+    pins: Collection[str],
+    *,
+    keep: int,
+    older_than: float,
+    now: float,
+) -> Sorted:
+    """Decide. Pure.
+
+    Args:
+        entries: the ledger, newest first.
+        pins: snapshots that some deployment names.
+        keep: how many of each source's newest releases stay.
+        older_than: seconds; what is younger stays. At least :data:`GRACE`.
+        now: seconds since 1970.
+    """
+    seen: dict[str, int] = {}
+    newest: set[str] = set()
+    kept, dropped, pinned = [], [], []
+    for entry in entries:
+        source = entry.mark[-8:] or entry.origin.source
+        seen[source] = seen.get(source, 0) + 1
+        # The newest entry of a pinned snapshot is enough.
+        wanted = entry.snapshot in pins and entry.snapshot not in newest
+        newest.add(entry.snapshot)
+        if seen[source] <= keep or now - entry.when < max(older_than, GRACE):
+            kept.append(entry)
+        elif wanted:
+            kept.append(entry)
+            pinned.append(entry)
+        else:
+            dropped.append(entry)
+    return Sorted(tuple(kept), tuple(dropped), tuple(pinned))
+
+
+def rewrite(
+    chain: Chain, kept: Sequence[Entry], repository: Repository, target: CodeStore
+) -> str | None:
+    """Replace the ledger by one of ``kept`` (newest first); the new tip, None if it had moved.
+
+    Raises:
+        RemoteError: the server refuses.
+    """
+    with files.locked(chain.path / "gitflow.lock"):
+        objects = Objects(chain.path)
+        tip = ledger.write_root(objects)
+        renamed: dict[str, str] = {}
+        for entry in reversed(kept):
+            tip = renamed[entry.id] = objects.write_commit(
+                entry.tree,
+                (tip, entry.snapshot),
+                _renamed(entry.message, renamed),
+                _ident(objects, entry.id),
+                headers={"mergetag": entry.signature} if entry.signature else None,
+            )
+        outcome = remote.push(
+            chain.path,
+            target.url,
+            f"{tip}:{target.ref}",
+            expect=chain.tip,
+            auth=target.auth,
+            config=repository.network_config(),
+        )
+    return None if outcome is remote.PushOutcome.STALE else tip
+
+
+def _ident(objects: Objects, entry: str) -> str:
+    return objects.commit(entry).committer
+
+
+def _renamed(message: str, renamed: dict[str, str]) -> str:
+    """A rollback's entry goes on naming the entry that it went back to, if that stays."""
+    return re.sub(
+        r"(?m)^(Gitflow-Rollback: )([0-9a-f]{40})$",
+        lambda found: found[1] + renamed.get(found[2], found[2]),
+        message,
+    )
