@@ -277,7 +277,9 @@ class Deployment:
     ``limit_is_shared`` says that a live limit belongs to others as well.
     ``ignored`` names what is left to the server (``paused``,
     ``schedules.active``); ``unknown`` the fields that only the outputs of
-    steps not yet run will complete. ``where`` is its place in the manifest.
+    steps not yet run will complete. ``secret_fields`` names where a secret was
+    filled in (``description``, ``parameters.url.host``), ``secrets`` are the texts. ``where`` is
+    its place in the manifest.
     ``id`` and ``flow_id`` are the server's, None when desired.
     """
 
@@ -304,6 +306,8 @@ class Deployment:
     automations: tuple[Automation, ...] = ()
     ignored: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    secret_fields: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
     where: Position | None = None
     id: str | None = None
     flow_id: str | None = None

@@ -80,6 +80,8 @@ class Desired:
             automations=self._automations(name),
             ignored=fill_in.manifest.gitflow.ignore,
             unknown=tuple(fill_in.unknown),
+            secret_fields=tuple(fill_in.secret_fields),
+            secrets=tuple(fill_in.secrets),
             where=config.where,
         )
         return None if fill_in.failed else result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from gitops_flow.model import Problem
 from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
     from typing import Literal
 
     from gitops_flow.manifest.answers import Answers
@@ -38,7 +39,7 @@ class Filling:
     """Fills in one deployment's placeholders and collects its problems.
 
     ``unknown`` collects the fields of the deployment that wait for the outputs
-    of steps. A path is the keys and indexes below the deployment or, after "",
+    of steps, ``secret_fields`` and ``secrets`` where secrets went, and which. A path is the keys and indexes below the deployment or, after "",
     below the file.
     """
 
@@ -48,6 +49,8 @@ class Filling:
     allow_missing: bool = False
     problems: list[Problem] = field(default_factory=list)
     unknown: dict[str, None] = field(default_factory=dict)
+    secret_fields: dict[str, None] = field(default_factory=dict)
+    secrets: dict[str, None] = field(default_factory=dict)
     _told: set[tuple[Path, str]] = field(default_factory=set)
 
     @property
@@ -130,7 +133,10 @@ class Filling:
         if mark.kind == "context":
             return KEEP
         if mark.kind == "env":
-            return self._environment(mark, where)
+            found = self._environment(mark, where)
+            if is_secret(mark) or is_secret_key(mark.name):
+                self.note_secret(mark, path, found)
+            return found
         if mark.kind == "variable":
             return self._variable(mark, where)
         if mark.kind == "block":
@@ -138,6 +144,8 @@ class Filling:
         # Prefect reads {{ NAME }} from the environment as well as {{ $NAME }}.
         found = lookup(self.answers.environ, mark.name)
         if found is not MISSING:
+            if is_secret(mark) or is_secret_key(mark.name):
+                self.note_secret(mark, path, found)
             return found
         if self.outputs is None:
             self.unknown[_field(path)] = None
@@ -181,11 +189,21 @@ class Filling:
             message = f"{mark.text} is not text and cannot stand inside text"
             self.error(where, message, "name one value in it, or let it be the whole value")
         else:
+            self.note_secret(mark, where[: len(where) - len(mark.path)], value)
             if slug == "secret" and stored:
                 message = f"the value of {mark.text} will be stored on the server in clear"
                 self.warning(where, message, "load the block in the flow instead")
             return value
         return KEEP
+
+    def note_secret(self, mark: Placeholder, path: Path, value: Json) -> None:
+        """Remember that ``value``, which the value at ``path`` gets, is not to be shown."""
+        part = _field(path)
+        if part in ("parameters", "job_variables"):
+            keys = itertools.takewhile(lambda key: isinstance(key, str), mark.path)
+            part = ".".join([part, *map(str, keys)])
+        self.secret_fields[part] = None
+        self.secrets |= dict.fromkeys(_texts(value))
 
     def nothing(self, mark: Placeholder, where: Path, known: Iterable[str]) -> Remove:
         """The answer where none is known: an error, or Prefect's way if that was asked for."""
@@ -227,6 +245,14 @@ def _field(path: Path) -> str:
     if path[:1] == ("work_pool",) and first == "name":
         return "work_pool"
     return _FIELDS.get(first, first)
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 def is_secret(mark: Placeholder) -> bool:

@@ -9,6 +9,7 @@ from gitops_flow.manifest import sections
 from gitops_flow.manifest.filling import USE_A_BLOCK, Filling, is_secret
 from gitops_flow.manifest.template import KEEP, MISSING, fill, lookup, names, placeholders
 from gitops_flow.manifest.wording import did_you_mean
+from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -104,6 +105,7 @@ def _pull_step(filling: Filling, step: Step, path: Path) -> Step:
         if mark.kind == "output" and outputs is not None:
             found = lookup(outputs, mark.name)
             if found is not MISSING and is_secret(mark):
+                filling.note_secret(mark, ("pull",), found)
                 message = f"the value of {mark.text} will be stored on the server in clear"
                 filling.warning(where, message, USE_A_BLOCK)
             return KEEP if found is MISSING else found
@@ -113,6 +115,8 @@ def _pull_step(filling: Filling, step: Step, path: Path) -> Step:
             message = f"{mark.text} is left for the worker's environment to fill in"
             filling.warning(where, message, USE_A_BLOCK)
             return KEEP
+        if is_secret_key(mark.name):
+            filling.note_secret(mark, ("pull",), environ[mark.name])
         return environ[mark.name]
 
     filled: Step = fill(step, answer)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.model import PULL_STEP
+from gitops_flow.plan import secrets
 from gitops_flow.plan.actions import Create, Delete, Update
+from gitops_flow.plan.secrets import Line
 from gitops_flow.plan.values import same
 from gitops_flow.plan.wording import (
     automation_text,
@@ -29,26 +31,16 @@ _MISSING = object()
 _MAPPINGS = ("parameters", "job_variables", "concurrency_options", "parameter_schema")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One value that differs: a dotted path, and its texts; None where there is no value.
-
-    No secrets are in it, and each text is one printable line.
-    """
-
-    path: str
-    before: str | None
-    after: str | None
-
-
 def lines(action: Action) -> tuple[Line, ...]:
     """What ``action`` changes; a few telling values of what is created or deleted."""
     if isinstance(action, Update):
-        return tuple(_update(action))
+        return secrets.hidden(_update(action), action.desired, action.live)
     if isinstance(action, Create):
-        return tuple(Line(path, None, text) for path, text in _outline(action.desired))
+        outline = (Line(path, None, text) for path, text in _outline(action.desired))
+        return secrets.hidden(outline, action.desired)
     if isinstance(action, Delete):
-        return tuple(Line(path, text, None) for path, text in _outline(action.live))
+        outline = (Line(path, text, None) for path, text in _outline(action.live))
+        return secrets.hidden(outline, action.live)
     return ()
 
 

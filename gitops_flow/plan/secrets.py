@@ -1,0 +1,73 @@
+"""Lines without secrets: those of keys that are named so, and those that placeholders filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gitops_flow.redact import MASK, is_secret_key, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gitops_flow.model import Deployment, Json
+
+# How a line's path begins, where it is not the field's name.
+_LABELS = {"automations": "triggers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One value that differs: a dotted path, and its texts; None where there is no value.
+
+    No secrets are in it, and each text is one printable line.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+def hidden(lines: Iterable[Line], *sides: Deployment) -> tuple[Line, ...]:
+    """``lines`` about a deployment, before and after, without what is known to be secret.
+
+    A secret that a placeholder filled in masks the whole value, whatever was
+    there before; one that stands under a key like ``password`` is masked
+    wherever else it appears.
+    """
+    fields = [_LABELS.get(each, each) for side in sides for each in side.secret_fields]
+    texts = tuple({text for side in sides for text in (*side.secrets, *_named(side))})
+    return tuple(_hidden(line, fields, texts) for line in lines)
+
+
+def _hidden(line: Line, fields: Iterable[str], texts: tuple[str, ...]) -> Line:
+    whole = any(_within(line.path, each) or _within(each, line.path) for each in fields)
+
+    def shown(text: str | None) -> str | None:
+        if text is None:
+            return None
+        return MASK if whole else redact(text, texts)
+
+    return replace(line, before=shown(line.before), after=shown(line.after))
+
+
+def _within(path: str, field: str) -> bool:
+    """Whether ``path`` is ``field`` or something in it."""
+    return path.startswith(field) and path[len(field) : len(field) + 1] in ("", ".", "[", " ")
+
+
+def _named(side: Deployment) -> Iterator[str]:
+    """Texts below keys that are named like secrets."""
+    steps = [*(side.pull_steps or ())]
+    yield from _below({"p": side.parameters, "j": side.job_variables, "s": steps}, named=False)
+
+
+def _below(value: Json, *, named: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _below(inner, named=named or is_secret_key(str(key)))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _below(inner, named=named)
+    elif named and isinstance(value, str) and "{{" not in value:
+        yield value
