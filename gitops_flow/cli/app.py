@@ -85,6 +85,7 @@ def deploy(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     fail_fast: options.FailFast = False,
+    verify: options.Verify = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, as gitflow plan.")
     ] = False,
@@ -110,6 +111,7 @@ def deploy(
         max_file_size=max_file_size,
         max_total_size=max_total_size,
         fail_fast=fail_fast,
+        verify=verify,
     )
     store = _store(remote, branch, pull_url)
     if dry_run:
@@ -236,6 +238,22 @@ def diff(
         as_json=as_json,
         exit_code=exit_code,
     )
+
+
+@app.command()
+def verify(
+    names: options.Names = None,
+    everything: options.Everything = False,
+    file: options.File = None,
+    python: options.Python = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Check out what is pinned on the server as a worker would, and import it; change nothing."""
+    from gitops_flow.cli import verify as verb
+
+    request = _request(file=file, names=None if everything else names, python=python)
+    return verb.run(request, os.environ, profile=profile, as_json=as_json)
 
 
 @app.command()

@@ -61,9 +61,13 @@ ImportFlows = Annotated[
         "--import-flows", help="Import flows in your Python where their source does not say it all."
     ),
 ]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Import every flow in your Python before anything is pinned."),
+]
 Python = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(metavar="PATH", help="Your Python, for steps and --import-flows."),
+    typer.Option(metavar="PATH", help="Your Python, for steps and for importing flows."),
 ]
 Submodules = Annotated[
     Optional[bool],  # noqa: UP045

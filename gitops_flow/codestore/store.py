@@ -87,6 +87,19 @@ class PrivateStore:
         if objects not in self.lent:
             self.lent.append(objects)
 
+    def lend(self, place: Path) -> Path:
+        """Make a bare repository at ``place`` that has every object of this store, by borrowing."""
+        for name in ("objects/info", "objects/pack", "refs"):
+            (place / name).mkdir(parents=True)
+        (place / "HEAD").write_text("ref: refs/heads/none\n")
+        (place / "config").write_text(_CONFIG)
+        lenders = [self.path / "objects", *self.alternates, *self.lent]
+        # A line that begins with a quote or holds a line break is written as in C.
+        lines = (_quoted(each) if "\n" in str(each) else os.fspath(each) for each in lenders)
+        text = "".join(f"{line}\n" for line in lines)
+        (place / "objects/info/alternates").write_bytes(os.fsencode(text))
+        return place
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store's lock; lock files of a git that was killed are cleared away."""

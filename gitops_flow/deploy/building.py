@@ -96,7 +96,7 @@ def run(
         todo,
         fill,
         cwd=prepared.repository.root / prepared.base,
-        environ={**answers.environ, **_server(prepared)},
+        environ={**answers.environ, **server_environment(prepared)},
         out=out,
         python=prepared.request.python,
         known={_PUSH_CODE: push_code},
@@ -106,7 +106,7 @@ def run(
     return dict(zip(indexes, outputs, strict=True))
 
 
-def _server(prepared: Prepared) -> dict[str, str]:
+def server_environment(prepared: Prepared) -> dict[str, str]:
     """The server that is deployed to, for steps that import Prefect, whatever named it."""
     connection = prepared.settings.require_prefect()
     found = {"PREFECT_API_URL": connection.api_url}

@@ -35,6 +35,7 @@ class DeployRequest:
         strict: keys that Prefect ignores are errors.
         allow_missing: placeholders that nothing fills in are left out, as Prefect does.
         import_flows: ask the user's Python about flows whose source does not say it all.
+        verify: have the user's Python import every flow before anything is pinned.
         python: the user's Python; None finds it.
         allow_secrets: globs of files that may look like secrets.
         max_file_size, max_total_size: bytes; None leaves them to the manifest.
@@ -56,6 +57,7 @@ class DeployRequest:
     strict: bool = False
     allow_missing: bool = False
     import_flows: bool = False
+    verify: bool = False
     python: str | None = None
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None

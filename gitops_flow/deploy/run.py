@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.compare import Compared
     from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.model import Problem
     from gitops_flow.settings import Settings
 
 
@@ -44,6 +45,14 @@ def run(
         from gitops_flow.deploy import code
 
         found, compared = _checked(session, tell, out)
+        unverified: tuple[Problem, ...] = ()
+        if request.verify:
+            from gitops_flow.deploy import verify
+
+            tell("verifying")
+            unverified = verify.before_publishing(
+                session.prepared, found, compared.desired, environ
+            )
         tell("publishing the snapshot")
         published = code.release(session.prepared, found, compared.desired)
         for pool in compared.missing_pools:
@@ -55,7 +64,7 @@ def run(
         snapshot=found.snapshot,
         published=published,
         results=tuple(results),
-        warnings=compared.warnings,
+        warnings=(*compared.warnings, *unverified),
         pools_created=compared.missing_pools,
     )
 

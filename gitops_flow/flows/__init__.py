@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.errors import FlowError
+    from gitops_flow.flows.asking import NotReachedError
     from gitops_flow.flows.cache import Cache
     from gitops_flow.model import FlowInfo
 
-__all__ = ["Cache", "ask", "read", "read_cached"]
+__all__ = ["Cache", "NotReachedError", "ask", "read", "read_cached"]
 
 
 def __getattr__(name: str) -> object:
@@ -24,6 +25,10 @@ def __getattr__(name: str) -> object:
         from gitops_flow.flows.cache import Cache
 
         return Cache
+    if name == "NotReachedError":
+        from gitops_flow.flows.asking import NotReachedError
+
+        return NotReachedError
     raise AttributeError(name)
 
 
@@ -81,6 +86,7 @@ def ask(
     *,
     environ: Mapping[str, str],
     timeout: float,
+    instead: str | None = None,
 ) -> dict[str, FlowInfo | FlowError]:
     """Have flows imported, and say what Prefect makes of each.
 
@@ -93,10 +99,19 @@ def ask(
         entrypoints: in the forms that Prefect takes.
         environ: the process's whole environment.
         timeout: for all of them together, in seconds.
+        instead: what else to do about a package that ``python`` does not have.
 
     Returns:
-        for each entrypoint what the flow says, or why it could not be imported.
+        for each entrypoint what the flow says, or why it could not be imported;
+        a :class:`NotReachedError` for those after one that ended the process.
     """
     from gitops_flow.flows import asking
 
-    return asking.ask(python, root, entrypoints, environ=environ, timeout=timeout)
+    return asking.ask(
+        python,
+        root,
+        entrypoints,
+        environ=environ,
+        timeout=timeout,
+        instead=instead or asking.WITHOUT,
+    )

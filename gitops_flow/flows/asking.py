@@ -17,8 +17,14 @@ from gitops_flow.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+
+class NotReachedError(FlowError):
+    """A flow that was not looked at, because another one before it ended the process."""
+
+
 _SCRIPT = Path(__file__).with_name("importer.py")
 _LONGEST_MESSAGE = 500
+WITHOUT = "deploy without --import-flows"
 
 
 def ask(
@@ -28,6 +34,7 @@ def ask(
     *,
     environ: Mapping[str, str],
     timeout: float,
+    instead: str = WITHOUT,
 ) -> dict[str, FlowInfo | FlowError]:
     """Have flows imported, and say what Prefect makes of each.
 
@@ -37,9 +44,11 @@ def ask(
         entrypoints: in the forms that Prefect takes.
         environ: the process's whole environment.
         timeout: for all of them together, in seconds.
+        instead: what else to do about a package that ``python`` does not have.
 
     Returns:
-        for each entrypoint what the flow says, or why it could not be imported.
+        for each entrypoint what the flow says, or why it could not be imported;
+        a :class:`NotReachedError` for those after one that ended the process.
     """
     process = _Process(python, root, environ)
     answers: dict[str, FlowInfo | FlowError] = {}
@@ -47,16 +56,17 @@ def ask(
         # Python's own start may have printed something there.
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             entrypoint, answer = json.loads(line)
-            answers[entrypoint] = _result(python, entrypoint, answer)
-    reason = process.reason
+            answers[entrypoint] = _result(python, entrypoint, answer, instead)
+    reason, kind = process.reason, FlowError
     for entrypoint in entrypoints:
         if entrypoint not in answers:
-            answers[entrypoint] = FlowError(
+            answers[entrypoint] = kind(
                 reason, where=entrypoint, hint=process.hint or None, retry=process.late
             )
             if process.started:
                 # Only the first one can be where it ended.
                 reason = f"not imported: another flow came first, and {process.reason}"
+                kind = NotReachedError
     return {each: answers[each] for each in entrypoints}
 
 
@@ -114,7 +124,9 @@ class _Process:
         self.hint = "import the file with that Python to see what it does"
 
 
-def _result(python: str, entrypoint: str, answer: dict[str, Any]) -> FlowInfo | FlowError:
+def _result(
+    python: str, entrypoint: str, answer: dict[str, Any], instead: str
+) -> FlowInfo | FlowError:
     if "error" not in answer:
         return FlowInfo(
             name=answer["name"],
@@ -129,7 +141,7 @@ def _result(python: str, entrypoint: str, answer: dict[str, Any]) -> FlowInfo | 
     why = f"{answer['error']}: {message}" if message else str(answer["error"])
     advice = None
     if answer["error"] in ("ModuleNotFoundError", "ImportError"):
-        advice = f"install what it needs where {python} finds it, or deploy without --import-flows"
+        advice = f"install what it needs where {python} finds it, or {instead}"
     return FlowError(
         f"importing the flow failed: {why}", where=answer["where"] or entrypoint, hint=advice
     )

@@ -1,0 +1,243 @@
+"""``gitflow verify`` and ``deploy --verify``: find code that does not load before a run does."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow import buildsteps, checkout, prefect
+from gitops_flow.deploy import building, loading, pins
+from gitops_flow.deploy.loading import Finding, Python
+from gitops_flow.deploy.session import opened
+from gitops_flow.errors import CheckoutError, GitflowError, ManifestError, UsageError
+from gitops_flow.git import credentials
+from gitops_flow.git.url import split_userinfo
+from gitops_flow.manifest.answers import block_parts, block_value, variable_name
+from gitops_flow.manifest.template import KEEP, MISSING, fill, placeholders
+from gitops_flow.model import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.pins import Pin
+    from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.session import Session
+    from gitops_flow.git.command import Auth
+    from gitops_flow.manifest.template import Keep, Placeholder
+    from gitops_flow.model import Deployment, Json, Source
+    from gitops_flow.settings import Settings
+
+_TIMEOUT = 600.0  # seconds, for each talk with a git server
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was looked at, and with which Python."""
+
+    source: Source
+    python: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is broken."""
+        return all(each.status != "broken" for each in self.findings)
+
+
+def run(
+    request: DeployRequest,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Verified:
+    """Look at what is pinned on the server now; nothing is written.
+
+    Args:
+        request: where the manifest is, which says what the source is; its
+            ``names`` choose among this source's deployments on the server.
+        settings: where Prefect is.
+        environ: for the flows that are imported.
+        tell: is told what is being done.
+
+    Raises:
+        GitflowError: the manifest cannot be read, the server does not answer,
+            or a name matches nothing.
+    """
+    whole = replace(request, everything=True, names=(), tags=())
+    with opened(whole, settings, environ) as session:
+        prepared = session.prepared
+        live = _chosen(session.live(()), request.names)
+        tell("asking for what is pinned")
+        found = [(item, _filled(session, pins.of(item))) for item in live]
+    tell("checking out and importing")
+    python = _python(prepared, environ)
+    findings = loading.look(found, lambda pin, top: _fetched(pin, top, prepared.target), python)
+    return Verified(prepared.source, python.path, findings)
+
+
+def before_publishing(
+    prepared: Prepared,
+    code: Code,
+    desired: Sequence[Deployment],
+    environ: Mapping[str, str],
+) -> tuple[Problem, ...]:
+    """Look at a snapshot that no server has yet.
+
+    Returns:
+        a warning for each deployment whose code is not this snapshot.
+
+    Raises:
+        ManifestError: flows that do not load, all at once.
+    """
+    found = [(item, pins.of(item)) for item in desired]
+    with tempfile.TemporaryDirectory(prefix="gitflow-objects-") as place:
+        lender = str(code.store.lend(Path(place, "snapshot.git")))
+
+        def make(pin: Pin, top: Path) -> Path:
+            return checkout.make(lender, pin.commit, top, directories=_directories(pin)).directory
+
+        ours = [(item, pin if _is(pin, code) else None) for item, pin in found]
+        findings = loading.look(ours, make, _python(prepared, environ))
+    broken = [each for each in findings if each.error]
+    if broken:
+        raise ManifestError(
+            f"{len(broken)} deployment{'' if len(broken) == 1 else 's'} would not load; "
+            "nothing was pinned",
+            tuple(_problem(each) for each in broken),
+            hint=next((each.error.hint for each in broken if each.error), None),
+        )
+    return tuple(
+        Problem(
+            f"{item.full_name} was not verified: its code is not this snapshot",
+            item.where,
+            severity="warning",
+        )
+        for item, pin in ours
+        if pin is None
+    )
+
+
+def _is(pin: Pin | None, code: Code) -> bool:
+    return pin is not None and pin.commit == code.snapshot.commit
+
+
+def _problem(finding: Finding) -> str:
+    error = finding.error
+    where = f"{error.where}: " if error and error.where else ""
+    return f"{where}{finding.name}: {error.message if error else ''}"
+
+
+def _python(prepared: Prepared, environ: Mapping[str, str]) -> Python:
+    path = prepared.request.python or buildsteps.find_python(environ)
+    return Python(path, {**environ, **building.server_environment(prepared)})
+
+
+def _chosen(live: Sequence[Deployment], names: Sequence[str]) -> list[Deployment]:
+    """Those of ``live`` that ``names`` match; all of them when nothing is named.
+
+    Raises:
+        UsageError: a name matches nothing.
+    """
+    chosen: set[str] = set()
+    for name in names:
+        hits = {
+            item.full_name
+            for item in live
+            if any(fnmatch.fnmatchcase(own, name) for own in (item.name, item.full_name))
+        }
+        if not hits:
+            near = difflib.get_close_matches(name, [item.name for item in live], 1)
+            raise UsageError(
+                f"this source has no deployment {name!r} on the server",
+                hint=f"did you mean {near[0]!r}?" if near else "deploy it first",
+            )
+        chosen |= hits
+    listed = sorted(live, key=lambda item: item.full_name)
+    return [item for item in listed if not names or item.full_name in chosen]
+
+
+def _filled(session: Session, pin: Pin | None) -> Pin | None:
+    """``pin`` with its placeholders filled in as far as can be known here."""
+    if pin is None:
+        return None
+    given = [list(pin.addresses), pin.credentials, pin.directory, list(pin.directories)]
+    addresses, credentials_, directory, directories = fill(given, _answers(session, given))
+    return replace(
+        pin,
+        addresses=tuple(map(str, addresses)),
+        credentials=credentials_,
+        directory=str(directory),
+        directories=tuple(map(str, directories)),
+    )
+
+
+def _answers(session: Session, value: Json) -> Callable[[Placeholder], Json | Keep]:
+    """What the server and the environment have for the placeholders in ``value``."""
+    marks = placeholders(value)
+    parts = {
+        mark.name: found for mark in marks if mark.kind == "block" and (found := block_parts(mark))
+    }
+    blocks = prefect.blocks(session.client, {(slug, name) for slug, name, _ in parts.values()})
+    variables = session.variables(variable_name(m) for m in marks if m.kind == "variable")
+
+    def answer(mark: Placeholder) -> Json | Keep:
+        found: Json = MISSING
+        if mark.kind == "env":
+            found = session.environ.get(mark.name, MISSING)
+        elif mark.kind == "variable":
+            found = variables.get(variable_name(mark), MISSING)
+        elif mark.name in parts:
+            slug, name, path = parts[mark.name]
+            if f"{slug}/{name}" in blocks:
+                found = block_value(blocks[f"{slug}/{name}"], path)
+        return KEEP if found is MISSING else found
+
+    return answer
+
+
+def _directories(pin: Pin) -> tuple[str, ...]:
+    """What the pull step writes: a directory that is handed over is always among it."""
+    if pin.directories and pin.directory:
+        return (*pin.directories, pin.directory)
+    return pin.directories
+
+
+def _fetched(pin: Pin, top: Path, target: CodeStore) -> Path:
+    """The checkout of ``pin``, from the first of its addresses that gives it out."""
+    failure: GitflowError = CheckoutError("the pull step names no repository")
+    for number, address in enumerate(pin.addresses):
+        parent = top / str(number)
+        parent.mkdir()
+        try:
+            auth = _auth(pin, address, target)
+            made = checkout.make(
+                address,
+                pin.commit,
+                parent,
+                directories=_directories(pin),
+                auth=auth,
+                timeout=_TIMEOUT,
+                pauses=(),
+            )
+        except GitflowError as error:
+            failure = failure if number else error
+        else:
+            return made.directory
+    raise failure
+
+
+def _auth(pin: Pin, address: str, target: CodeStore) -> Auth | None:
+    if not address.lower().startswith(("http://", "https://")):
+        return None
+    if found := credentials.resolve(pin.credentials, address):
+        return found
+    # A worker has its own git configuration; here the publisher's login stands in for it.
+    return target.auth if split_userinfo(address)[0] == target.url else None
