@@ -38,7 +38,8 @@ def run(
         streams.out(json.dumps(_document(preview)) + "\n")
     else:
         streams.out("\n".join(text(preview)) + "\n")
-    return PENDING if exit_code and (preview.pending or preview.plan.orphans) else 0
+    differs = preview.pending or preview.plan.orphans or preview.drift
+    return PENDING if exit_code and differs else 0
 
 
 def _document(preview: Preview) -> dict[str, Any]:
@@ -67,5 +68,8 @@ def text(preview: Preview) -> list[str]:
     lines += [f"{item.full_name}: not in the manifest any more" for item in preview.plan.orphans]
     lines += left_alone_lines(preview)
     total = len(preview.plan.actions)
-    lines.append(f"{count(total, 'deployment')}: {same} as the manifest says, {total - same} not")
+    told = f"{count(total, 'deployment')}: {same} as the manifest says, {total - same} not"
+    if preview.drift:
+        told += f"; {count(len(preview.drift), 'deployment')} switched by hand"
+    lines.append(told)
     return [printable(line) for line in lines]

@@ -80,7 +80,7 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         automations=session.automations(names),
         variables=variables,
     )
-    if not request.everything:
+    if not request.whole:
         # What was not chosen is no orphan.
         planned = replace(planned, orphans=())
     if request.changed:

@@ -47,10 +47,13 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
     Raises:
         GitflowError: the manifest, the choice, the repository or the code store.
     """
-    if request.prune and not request.everything:
+    if request.names and request.everything:
+        raise UsageError("names and --all exclude each other", hint="leave one of them out")
+    if request.prune and not request.whole:
         raise UsageError(
-            "--prune needs --all: only the whole manifest says what is no longer in it",
-            hint="add --all, or leave --prune out",
+            "--prune needs --all and no --tag: "
+            "only the whole manifest says what is no longer in it",
+            hint="deploy all of it, or leave --prune out",
         )
     path = locate.manifest_path(request.directory, request.manifest)
     document = manifest.load(path, _shown(path, request.directory), strict=request.strict)

@@ -63,6 +63,11 @@ class DeployRequest:
     max_file_size: int | None = None
     max_total_size: int | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is about the whole manifest, which alone says what is no longer in it."""
+        return self.everything and not self.names and not self.tags
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
