@@ -90,7 +90,10 @@ def _patch_fields(client: Client, action: Update, fields: Sequence[str]) -> None
             del body["concurrency_limit"]
             body.update(detach)
         else:
-            prefect.patch(client, live_id, detach)
+            # A limit of its own may be left from before it shared one; the server
+            # refuses to make a second of that name.
+            own = prefect.own_limit(client, live_id)
+            prefect.patch(client, live_id, {"global_concurrency_limit_id": own})
     prefect.patch(client, live_id, body)
 
 

@@ -10,8 +10,13 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]) and sys.stdout is not None:
         from gitops_flow import __version__
 
-        sys.stdout.write(f"gitflow {__version__}\n")
-        return
+        try:
+            sys.stdout.write(f"gitflow {__version__}\n")
+            sys.stdout.flush()
+        except OSError:
+            pass  # told below, as for any other command
+        else:
+            return
     from gitops_flow.cli.boundary import run
 
     sys.exit(run(sys.argv[1:]))

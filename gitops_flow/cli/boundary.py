@@ -1,12 +1,13 @@
 """The one place where errors become messages and exit codes.
 
 0 done, 1 understood failure, 2 usage, 3 bug (with a log file), 4 changes
-pending, 130 interrupted, 143 terminated.
+pending, 129 terminal closed, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 BUG = 3
 INTERRUPTED = 130
 TERMINATED = 143
-_STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+HUNG_UP = 129
+_STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated", HUNG_UP: "terminal closed"}
+# What a write to standard output fails with when it is a file.
+_OUTPUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 # typer's own copy of click's ClickException, or click's: whichever it was built on.
 _ClickError: type[Any] = typer.BadParameter.__mro__[2]
@@ -40,7 +44,7 @@ _ClickError: type[Any] = typer.BadParameter.__mro__[2]
 def run(args: Sequence[str]) -> int:
     """Run the command with ``args`` and return its exit code; every error is shown."""
     streams.prepare()
-    _let_sigterm_clean_up()
+    _let_signals_clean_up()
     try:
         return _run(args, "--json" in itertools.takewhile(lambda arg: arg != "--", args))
     except BrokenPipeError:
@@ -63,6 +67,13 @@ def _run(args: Sequence[str], as_json: bool) -> int:
         code = INTERRUPTED
     except BrokenPipeError:
         raise
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_FAILS:
+            _show_bug(error, args, as_json)
+            return BUG
+        streams.abandon()
+        _show(streams.OutputError(f"standard output cannot be written: {error.strerror}"), False)
+        return 1
     except Exception as error:  # noqa: BLE001 - the boundary: anything else is our bug
         if isinstance(error, _ClickError):
             _show_usage(error, as_json)
@@ -75,11 +86,15 @@ def _run(args: Sequence[str], as_json: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _let_sigterm_clean_up() -> None:
-    def stop(_signal: int, _frame: object) -> NoReturn:
-        raise typer.Exit(TERMINATED)
+def _let_signals_clean_up() -> None:
+    """Let SIGTERM, and a terminal that is closed, end a command through its clean-up."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise typer.Exit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, stop)
 
 
 def error_document(error: GitflowError) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from gitops_flow.prefect.deployments import (
     ensure_flow,
     know_flows,
     live,
+    own_limit,
     patch,
 )
 from gitops_flow.prefect.lookups import blocks, variables
@@ -55,6 +56,7 @@ __all__ = [
     "late_runs",
     "live",
     "live_automations",
+    "own_limit",
     "patch",
     "pool_variables",
     "put_back",

@@ -99,6 +99,17 @@ def patch(client: Client, deployment_id: str, fields: Mapping[str, Json]) -> Non
     client.patch(f"/deployments/{deployment_id}", fields)
 
 
+def own_limit(client: Client, deployment_id: str) -> str | None:
+    """The id of the concurrency limit that the server made for this deployment alone, if any."""
+    try:
+        limit = client.get(f"/v2/concurrency_limits/deployment:{deployment_id}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+    return str(limit["id"])
+
+
 def add_schedules(client: Client, deployment_id: str, schedules: Sequence[Schedule]) -> None:
     """Add schedules beside those that are there; no run is deleted."""
     body = [shape.new_schedule(item) for item in schedules]
