@@ -365,6 +365,18 @@ def test_a_shared_limit_is_left_and_not_destroyed(case: Case, wanted: int | None
     assert case.raw("b")["global_concurrency_limit"]["id"] == limit
 
 
+def test_a_limit_of_its_own_that_is_left_over_is_taken_again(case: Case) -> None:
+    case.deploy(case.desired("a", concurrency_limit=2))
+    own = case.raw("a")["global_concurrency_limit"]["id"]
+    limit = shared_limit(case, "a")
+    (result,) = case.deploy(case.desired("a", concurrency_limit=3))
+    assert result.error is None
+    found = case.raw("a")["global_concurrency_limit"]
+    assert (found["id"], found["limit"]) == (own, 3)
+    assert case.server.call("GET", f"/v2/concurrency_limits/{limit}")["limit"] == 5
+    assert case.deploy(case.desired("a", concurrency_limit=3))[0].status == "unchanged"
+
+
 def test_many_new_deployments_cost_one_request_each_and_little_more(case: Case) -> None:
     wanted = [case.desired(f"d{number}") for number in range(12)]
     made = case.plan(*wanted)

@@ -132,3 +132,12 @@ def test_a_manifest_name_that_no_file_system_takes_is_told(project: Path) -> Non
     answer = gitflow(project, f"gitflow deploy --file {'x' * 5000}")
     assert answer.returncode == 2
     assert "the manifest cannot be read: File name too long" in answer.stderr
+
+
+@pytest.mark.parametrize("line", ["--version", "--help", "plan --help"])
+def test_output_that_a_full_disk_does_not_take_is_one_line_and_code_1(
+    project: Path, line: str
+) -> None:
+    answer = gitflow(project, f"gitflow {line} >/dev/full")
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: standard output cannot be written: No space left")

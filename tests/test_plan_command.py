@@ -193,8 +193,18 @@ def test_more_than_a_third_is_not_pruned_without_force(
     assert [item["name"] for item in everything(project, namespace)] == ["one"]
 
 
-def test_prune_wants_the_whole_manifest(project: Project) -> None:
-    assert "--prune needs --all" in project.gitflow("deploy", "one", "--prune", code=2).stderr
+@pytest.mark.parametrize("choice", [["one"], ["--all", "--tag", "t-one"]])
+def test_prune_wants_the_whole_manifest(project: Project, choice: list[str]) -> None:
+    assert "--prune needs --all" in project.gitflow("deploy", *choice, "--prune", code=2).stderr
+
+
+def test_names_and_all_exclude_each_other(project: Project) -> None:
+    assert "exclude each other" in project.gitflow("deploy", "one", "--all", code=2).stderr
+
+
+def test_what_was_not_chosen_is_not_called_gone(project: Project) -> None:
+    project.deploy()
+    assert planned(project, "--tag", "t-one")["orphans"] == []
 
 
 def test_a_stranger_of_the_same_flow_is_never_pruned_or_destroyed(
@@ -247,7 +257,8 @@ def test_diff_shows_what_was_switched_in_the_ui_and_a_deploy_leaves_it(
     path = f"/deployments/{live['id']}/schedules/{schedule}"
     project.server.call("PATCH", path, {"active": False})
     project.server.call("PATCH", f"/deployments/{live['id']}", {"paused": True, "tags": ["x"]})
-    shown = project.gitflow("diff").stdout
+    shown = project.gitflow("diff", "--exit-code", code=4).stdout
+    assert "1 deployment switched by hand" in shown
     assert f"left alone: {namespace}/one: paused is true on the server" in shown
     assert "].active is false on the server" in shown
     assert "tags: x -> t-one" in shown
