@@ -29,8 +29,10 @@ def main() -> int:
     if not manifests:
         parser.error(f"no file of {asked.folder} matches {asked.select}")
     counts: Counter[str] = Counter()
-    home = Path(tempfile.mkdtemp(prefix="gitflow-corpus-server-"))
-    with localprefect.start_server(home, ui=False) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="gitflow-corpus-server-") as home,
+        localprefect.start_server(Path(home), ui=False) as server,
+    ):
         ask = caller(server.api_url)
         world.remove(ask)
         for path in manifests:
