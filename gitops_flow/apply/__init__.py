@@ -13,7 +13,7 @@ from gitops_flow import prefect
 from gitops_flow.apply.remove import remove
 from gitops_flow.apply.update import update
 from gitops_flow.errors import ApiError, GitflowError
-from gitops_flow.plan import Action, Conflict, Create, Delete, Plan, Unchanged, Update
+from gitops_flow.plan import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
 from gitops_flow.plan.hydrate import has_kinds
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _AWAY = (None, 408, 429, 502, 503, 504)
 _PATIENCE = 2
 
-Status = Literal["created", "updated", "unchanged", "deleted", "failed", "refused"]
+Status = Literal["created", "updated", "unchanged", "deleted", "held", "failed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ def _attempt(client: Client, action: Action, late: Sequence[Run]) -> Result:
     name = action.full_name
     if isinstance(action, Unchanged):
         return Result("unchanged", name, id=action.live.id)
+    if isinstance(action, Held):
+        return Result("held", name, id=action.live.id)
     if isinstance(action, Conflict):
         error = ApiError(action.reason, hint="deploy with --adopt to take it over")
         return Result("refused", name, id=action.live.id, error=error)
@@ -137,7 +139,7 @@ def _create(client: Client, action: Create) -> str:
 
 def _still_away(away: list[ApiError], result: Result) -> list[ApiError]:
     """The failures in a row that say that the server is away, with ``result``."""
-    if result.status in ("unchanged", "refused"):
+    if result.status in ("unchanged", "held", "refused"):
         return away  # Nothing was asked of the server.
     error = result.error
     if isinstance(error, ApiError) and error.retry and error.status in _AWAY:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gitops_flow import __version__
-from gitops_flow.cli import options, streams
+from gitops_flow.cli import options, releasecommands, streams
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gitops_flow.deploy import DeployRequest
-    from gitops_flow.model import CodeStoreSettings
 
 app = typer.Typer(
     name="gitflow",
@@ -37,16 +37,6 @@ def _version(wanted: bool) -> None:
     if wanted:
         streams.out(f"gitflow {__version__}\n")
         raise typer.Exit
-
-
-def _here() -> Path:
-    try:
-        return Path.cwd()
-    except OSError as error:
-        raise UsageError(
-            f"the current directory cannot be used: {error.strerror}",
-            hint="change to one that exists",
-        ) from None
 
 
 @app.callback()
@@ -82,6 +72,7 @@ def deploy(
     remote: options.Remote = None,
     branch: options.Branch = None,
     pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     fail_fast: options.FailFast = False,
@@ -113,7 +104,7 @@ def deploy(
         fail_fast=fail_fast,
         verify=verify,
     )
-    store = _store(remote, branch, pull_url)
+    store = options.store(remote, branch, pull_url, sign)
     if dry_run:
         from gitops_flow.cli import plan as preview
 
@@ -146,6 +137,7 @@ def plan(
     remote: options.Remote = None,
     branch: options.Branch = None,
     pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     markdown: options.Markdown = False,
@@ -180,7 +172,7 @@ def plan(
         request,
         os.environ,
         profile=profile,
-        code_store=_store(remote, branch, pull_url),
+        code_store=options.store(remote, branch, pull_url, sign),
         as_json=as_json,
         markdown=markdown,
         exit_code=exit_code,
@@ -206,11 +198,12 @@ def diff(
     remote: options.Remote = None,
     branch: options.Branch = None,
     pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     exit_code: options.ExitCode = False,
 ) -> int:
-    """Show who differs from the manifest on the server, and what was switched there by hand."""
+    """Show who differs from the manifest on the server; or, of two releases, their code."""
     from gitops_flow.cli import diff as verb
 
     request = _request(
@@ -234,7 +227,7 @@ def diff(
         request,
         os.environ,
         profile=profile,
-        code_store=_store(remote, branch, pull_url),
+        code_store=options.store(remote, branch, pull_url, sign),
         as_json=as_json,
         exit_code=exit_code,
     )
@@ -269,12 +262,6 @@ def destroy(
     return verb.run(_request(file=file), os.environ, profile=profile, yes=yes, as_json=as_json)
 
 
-def _store(remote: str | None, branch: str | None, pull_url: list[str] | None) -> CodeStoreSettings:
-    from gitops_flow.model import CodeStoreSettings
-
-    return CodeStoreSettings(remote=remote, branch=branch, pull_url=tuple(pull_url or ()) or None)
-
-
 def _request(
     *,
     file: Path | None,
@@ -291,7 +278,7 @@ def _request(
     from gitops_flow.deploy import DeployRequest
 
     return DeployRequest(
-        directory=_here(),
+        directory=options.here(),
         manifest=file,
         names=tuple(names or ()),
         tags=tuple(tag or ()),
@@ -314,3 +301,6 @@ def demo(
     from gitops_flow.cli.demo import run
 
     return run(keep, sys.stdout)
+
+
+releasecommands.register(app)

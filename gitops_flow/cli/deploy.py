@@ -14,6 +14,7 @@ from gitops_flow.cli.parts import (
     change_lines,
     count,
     left_out_lines,
+    restored_lines,
     snapshot_document,
     snapshot_text,
     source_document,
@@ -62,7 +63,9 @@ def document(report: Report, seconds: float) -> dict[str, Any]:
             "entry": report.published.entry,
             "pushed": report.published.pushed,
             "created": report.published.created,
+            "signed": report.published.signed,
         },
+        "restored": report.restored.id if report.restored else None,
         "work_pools_created": list(report.pools_created),
         "deployments": [result_document(result) for result in report.results],
         "warnings": [redact(str(problem)) for problem in report.warnings],
@@ -90,7 +93,9 @@ def text(report: Report, seconds: float) -> list[str]:
     place = f"{redact(report.published.url)} branch {report.published.branch}"
     if report.published.created:
         lines.append(f"created the code store: {place}")
+    lines += restored_lines(report.restored)
     what = "published" if report.published.pushed else "already published"
+    what += " and signed" if report.published.signed else ""
     lines.append(f"{snapshot_text(snap)} {what}")
     lines += change_lines(snap.changes if snap.provenance.commit else ())
     lines += left_out_lines(snap.left_out)
@@ -114,6 +119,8 @@ def result_lines(result: Result, width: int) -> list[str]:
         detail += f", {count(result.runs_restored, 'scheduled run')} put back"
     if result.runs_cancelled:
         detail += f", {count(result.runs_cancelled, 'waiting run')} cancelled"
+    if result.status == "held":
+        detail = " (left as it is; gitflow release-hold lets it go)"
     lines = [f"{result.full_name:<{width}}  {result.status}{detail}"]
     if result.error is not None:
         lines += [f"    {line}" for line in redact(str(result.error)).splitlines()]

@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy, plan, settings
-from gitops_flow.cli import streams
+from gitops_flow.cli import history, streams
 from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import Talk, count
 from gitops_flow.cli.plan import PENDING, action_lines, document, left_alone_lines
+from gitops_flow.errors import UsageError
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from gitops_flow.deploy import DeployRequest, Preview
     from gitops_flow.model import CodeStoreSettings
 
-_WORDS = {plan.Create: "missing", plan.Update: "differs", plan.Conflict: "another source's"}
+_WORDS = {
+    plan.Create: "missing",
+    plan.Update: "differs",
+    plan.Conflict: "another source's",
+    plan.Held: "held",
+}
 
 
 def run(
@@ -31,6 +37,15 @@ def run(
     exit_code: bool = False,
 ) -> int:
     """Print the differences; the exit code is 4 when there are some and ``exit_code`` asks."""
+    if history.are_releases(request.names):
+        try:
+            return history.diff(
+                request, environ, code_store=code_store, as_json=as_json, exit_code=exit_code
+            )
+        except UsageError:
+            # Deployments may be called like ids of releases, but hardly like "@1".
+            if any(name.startswith("@") for name in request.names):
+                raise
     found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
         preview = deploy.preview(request, found, environ, tell=talk.say)

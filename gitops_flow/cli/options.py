@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from gitops_flow.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitops_flow.model import CodeStoreSettings
 
 _UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 
@@ -100,6 +103,10 @@ PullUrl = Annotated[
         help="The code store's address as workers see it; repeated, they try one after another.",
     ),
 ]
+Sign = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--sign/--no-sign", help="Sign the release as git signs commits."),
+]
 Profile = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="NAME", help="The Prefect profile to use."),
@@ -121,3 +128,32 @@ def size(option: str, value: str | None) -> int | None:
     if not found or float(found[1]) == 0:
         raise UsageError(f"{option}: {value!r} is not a size", hint="write 50MB, 2GB or bytes")
     return int(float(found[1]) * _UNITS[found[2]])
+
+
+def here() -> Path:
+    """The current directory.
+
+    Raises:
+        UsageError: it has been removed.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the current directory cannot be used: {error.strerror}",
+            hint="change to one that exists",
+        ) from None
+
+
+def store(
+    remote: str | None,
+    branch: str | None,
+    pull_url: list[str] | None = None,
+    sign: bool | None = None,
+) -> CodeStoreSettings:
+    """What the command line says of the code store."""
+    from gitops_flow.model import CodeStoreSettings
+
+    return CodeStoreSettings(
+        remote=remote, branch=branch, pull_url=tuple(pull_url or ()) or None, sign=sign
+    )

@@ -11,6 +11,7 @@ from gitops_flow.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.model import FileChange, LeftOut, Snapshot, Source
 
 _SHOWN = 8
@@ -75,6 +76,11 @@ def snapshot_text(snapshot: Snapshot) -> str:
     if origin.dirty:
         state += f" + {count(len(snapshot.changes), 'uncommitted file')}"
     return f"snapshot {snapshot.commit[:12]} ({state})"
+
+
+def restored_lines(release: Entry | None) -> list[str]:
+    """To which release this goes back, if it does."""
+    return [f"back to release {release.id[:12]} of {release.origin.author}"] if release else []
 
 
 def change_lines(changes: Sequence[FileChange]) -> list[str]:

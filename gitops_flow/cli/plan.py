@@ -13,6 +13,7 @@ from gitops_flow.cli.parts import (
     change_lines,
     count,
     left_out_lines,
+    restored_lines,
     safe,
     snapshot_document,
     snapshot_text,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gitops_flow.model import CodeStoreSettings
 
 PENDING = 4
-_SIGNS = {"create": "+", "update": "~", "delete": "-", "refuse": "!", "unchanged": " "}
+_SIGNS = {"create": "+", "update": "~", "delete": "-", "refuse": "!", "held": "=", "unchanged": " "}
 
 
 def run(
@@ -60,12 +61,13 @@ def run(
 
 
 def kind(action: plan.Action) -> str:
-    """``create``, ``update``, ``delete``, ``refuse`` or ``unchanged``."""
+    """``create``, ``update``, ``delete``, ``refuse``, ``held`` or ``unchanged``."""
     names = {
         plan.Create: "create",
         plan.Update: "update",
         plan.Delete: "delete",
         plan.Conflict: "refuse",
+        plan.Held: "held",
     }
     return names.get(type(action), "unchanged")
 
@@ -78,7 +80,7 @@ def document(preview: Preview) -> dict[str, Any]:
         "source": source_document(preview.source, preview.snapshot),
         "snapshot": snapshot_document(preview.snapshot),
         "code_store": {"url": redact(preview.url), "branch": preview.branch},
-        "code": [_code_document(change) for change in preview.code],
+        "code": [code_document(change) for change in preview.code],
         "code_unavailable": list(preview.lost),
         "deployments_with_steps": preview.steps,
         "missing_work_pools": list(preview.missing_pools),
@@ -88,13 +90,15 @@ def document(preview: Preview) -> dict[str, Any]:
             name: [{"path": c.field, "live": c.before, "manifest": c.after} for c in changes]
             for name, changes in preview.drift.items()
         },
+        "restored": preview.restored.id if preview.restored else None,
         "blocked": [redact(line) for line in preview.blocked],
         "warnings": [redact(str(problem)) for problem in preview.warnings],
         "notes": [redact(str(problem)) for problem in preview.notes],
     }
 
 
-def _code_document(change: CodeChange) -> dict[str, Any]:
+def code_document(change: CodeChange) -> dict[str, Any]:
+    """What lies between two snapshots, as ``--json`` prints it."""
     return {
         "before": change.before,
         "after": change.after,
@@ -124,6 +128,7 @@ def text(preview: Preview) -> list[str]:
     snap = preview.snapshot
     lines = [f"warning: {redact(str(problem))}" for problem in preview.warnings]
     lines += [f"note: {redact(str(problem))}" for problem in preview.notes]
+    lines += restored_lines(preview.restored)
     lines.append(snapshot_text(snap))
     lines += left_out_lines(snap.left_out)
     for change in preview.code:
@@ -165,6 +170,8 @@ def action_lines(action: plan.Action) -> list[str]:
     lines = [f"{_SIGNS[told]} {told} {action.full_name}{more}"]
     if isinstance(action, plan.Conflict):
         return [*lines, f"    {action.reason}"]
+    if isinstance(action, plan.Held):
+        return [f"{_SIGNS[told]} {told} {action.full_name} (gitflow release-hold lets it go)"]
     return lines + [f"    {line}" for line in value_lines(action)]
 
 
@@ -198,7 +205,7 @@ def summary(preview: Preview) -> str:
     for action in preview.plan.actions:
         counts[kind(action)] = counts.get(kind(action), 0) + 1
     words = [
-        f"{number} unchanged" if told == "unchanged" else f"{number} to {told}"
+        f"{number} {told}" if told in ("unchanged", "held") else f"{number} to {told}"
         for told, number in counts.items()
     ]
     return f"{', '.join(words) or 'nothing to do'}; nothing was changed"
@@ -209,6 +216,8 @@ def _next(preview: Preview) -> str:
         return "next: mend what is refused"
     if preview.plan.orphans:
         return "next: gitflow deploy --all --prune deletes what is not in the manifest any more"
+    if preview.restored is not None and preview.pending:
+        return "next: the same without --dry-run does it"
     return "next: gitflow deploy does it" if preview.pending else ""
 
 

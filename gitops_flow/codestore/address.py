@@ -27,7 +27,8 @@ class CodeStore:
     ``url`` has no credentials in it; ``auth`` holds the publisher's, if any.
     ``pull_url`` and ``credentials`` are what workers are told; they try
     ``mirrors`` in order when they cannot fetch from the first. ``embedded``
-    says that it is a bare repository of our own that may have to be made.
+    says that it is a bare repository of our own that may have to be made,
+    ``sign`` that releases are signed.
     """
 
     url: str
@@ -37,6 +38,7 @@ class CodeStore:
     auth: Auth | None
     embedded: bool
     mirrors: tuple[str, ...] = ()
+    sign: bool = False
 
     @property
     def pull_input(self) -> Json:
@@ -71,7 +73,16 @@ def resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path)
     secret = settings.token or password or (user if not password else None)
     username = settings.username or (user if password else None)
     auth = Auth(clean, secret, username) if secret and clean.startswith("http") else None
-    return CodeStore(clean, branch, pull_url, settings.credentials, auth, embedded, tuple(mirrors))
+    return CodeStore(
+        url=clean,
+        branch=branch,
+        pull_url=pull_url,
+        credentials=settings.credentials,
+        auth=auth,
+        embedded=embedded,
+        mirrors=tuple(mirrors),
+        sign=bool(settings.sign),
+    )
 
 
 def _check_credentials(credentials: Json) -> None:

@@ -37,11 +37,11 @@ class CodeChange:
 
 
 def between(store: PrivateStore, target: CodeStore, before: str, after: str) -> CodeChange | None:
-    """Compare two snapshots, fetching ``before`` alone when it is not here.
+    """Compare two snapshots, fetching what is not here, and nothing else.
 
     None when the code store does not give it out (any more).
     """
-    if not _have(store, target, before):
+    if not have(store, target, before) or not have(store, target, after):
         return None
     answer = command.run(
         [*_COMPARE, *_PLAIN, f"{before}^{{tree}}", f"{after}^{{tree}}"],
@@ -59,7 +59,8 @@ def between(store: PrivateStore, target: CodeStore, before: str, after: str) -> 
     return CodeChange(before, after, tuple(files), inserted, deleted)
 
 
-def _have(store: PrivateStore, target: CodeStore, commit: str) -> bool:
+def have(store: PrivateStore, target: CodeStore, commit: str) -> bool:
+    """Have a snapshot's objects in the private store; False when no server gives them out."""
     if store.objects().has(commit):
         return True
     try:

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from gitops_flow.model import Source
 
 _REF = "refs/gitflow/ledger"
-_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n"
+# The second section lets git accept commits without their files; it has no address,
+# so that nothing is ever fetched behind our back.
+_CONFIG = """\
+[core]
+\trepositoryformatversion = 1
+\tbare = true
+[remote "ledger"]
+\tpromisor = true
+\tpartialclonefilter = tree:0
+"""
 _KINDS = {"A": "added", "M": "modified", "D": "deleted"}
 _RELEASE = re.compile(r"@[1-9][0-9]{0,8}|[0-9a-f]{4,40}")
 

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from gitops_flow.deploy.destroy import destroy
+from gitops_flow.deploy.holding import Switched, switch
 from gitops_flow.deploy.preview import preview
-from gitops_flow.deploy.request import DeployRequest, Destroyed, Preview, Published, Report
+from gitops_flow.deploy.request import (
+    DeployRequest,
+    Destroyed,
+    Preview,
+    Published,
+    Report,
+    Rollback,
+)
 from gitops_flow.deploy.run import run
 
 __all__ = [
@@ -13,7 +21,10 @@ __all__ = [
     "Preview",
     "Published",
     "Report",
+    "Rollback",
+    "Switched",
     "destroy",
     "preview",
     "run",
+    "switch",
 ]

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import flows, manifest
-from gitops_flow.codestore import guard, ledger, publish, snapshot
+from gitops_flow.codestore import guard, ledger, publish, snapshot, trim
 from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import imported, sources
+from gitops_flow.deploy.desire import signed
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import FlowError
+from gitops_flow.plan import Create, Unchanged, Update
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.manifest import Answers
-    from gitops_flow.model import Deployment, FlowInfo, Snapshot
+    from gitops_flow.model import FlowInfo, Snapshot
+    from gitops_flow.plan import Action, Plan
 
 Key = tuple[str, "str | None"]
 
@@ -40,20 +44,23 @@ class Code:
 
 
 def read(prepared: Prepared, answers: Answers) -> Code:
-    """Take the snapshot and read the chosen deployments' flows in it.
+    """Take the snapshot (or a release's) and read the chosen deployments' flows in it.
 
     Raises:
         GitflowError: the working tree cannot be snapshotted.
     """
     repo = prepared.repository
     store = open_store(prepared.settings.cache_dir, repo, prepared.target.url)
-    snap = snapshot.take(
-        repo,
-        store,
-        _options(prepared),
-        source=prepared.source.name,
-        author=repo.identity(answers.environ),
-    )
+    if prepared.restored is not None:
+        snap = prepared.restored.restored()
+    else:
+        snap = snapshot.take(
+            repo,
+            store,
+            _options(prepared),
+            source=prepared.source.name,
+            author=repo.identity(answers.environ),
+        )
     files = sources.SnapshotFiles(store.objects(), snap.tree)
     infos, directories = _flows(prepared, answers, files)
     return Code(snap, store, infos, directories)
@@ -75,7 +82,7 @@ def _flows(
         infos[entrypoint, item.spec.flow_name] = _read(
             cache, files, directories[entrypoint], entrypoint, item.spec.flow_name
         )
-    if prepared.request.import_flows:
+    if prepared.request.import_flows and prepared.restored is None:
         infos |= imported.answers(prepared, answers.environ, infos, directories)
     return infos, directories
 
@@ -118,13 +125,75 @@ def _options(prepared: Prepared) -> snapshot.Options:
     return snapshot.Options(allow=allow, clean=request.clean, submodules=submodules)
 
 
-def release(prepared: Prepared, code: Code, desired: Sequence[Deployment]) -> Published:
+def sign(prepared: Prepared, code: Code, planned: Plan) -> tuple[Plan, str | None]:
+    """Sign the snapshot if something is to be pinned to it, and put that into the plan.
+
+    Raises:
+        CodeStoreError: git cannot sign.
+    """
+    if not prepared.target.sign or not any(map(_pins, planned.actions)):
+        return planned, None
+    from gitops_flow.codestore import sign as signing
+
+    signature = signing.sign(code.store, code.snapshot)
+    actions = [
+        replace(action, desired=signed(action.desired, signature))
+        if isinstance(action, Create | Update)
+        else action
+        for action in planned.actions
+    ]
+    return replace(planned, actions=tuple(actions)), signature
+
+
+def _pins(action: Action) -> bool:
+    """Whether the action makes a deployment name the snapshot."""
+    return isinstance(action, Create) or (
+        isinstance(action, Update) and "pull_steps" in action.fields
+    )
+
+
+def release(
+    prepared: Prepared,
+    code: Code,
+    planned: Plan,
+    *,
+    signature: str | None = None,
+    author: str | None = None,
+) -> Published:
     """Publish the snapshot; returns when the server has confirmed it.
+
+    Args:
+        prepared: what is deployed.
+        code: the snapshot.
+        planned: what is going to be done with it.
+        signature: from :func:`sign`.
+        author: who deploys, when that is not the snapshot's author.
 
     Raises:
         GitflowError: with what the server said.
     """
-    target = prepared.target
-    made = ledger.Release.of(code.snapshot, [item.full_name for item in desired])
-    done = publish.publish(code.store, target, made)
-    return Published(target.url, target.branch, done.entry, done.pushed, done.created)
+    target, restored = prepared.target, prepared.restored
+    names = [
+        action.full_name
+        for action in planned.actions
+        if isinstance(action, Create | Update | Unchanged)
+    ]
+    made = ledger.Release.of(
+        code.snapshot,
+        names,
+        mark=prepared.source.mark,
+        author=author,
+        rollback=restored.id if restored else None,
+    )
+    # A release that nothing pinned so far may be dropped at any moment, unless it is young.
+    old = time.time() - trim.GRACE / 2 if any(map(_pins, planned.actions)) else 0.0
+    done = publish.publish(
+        code.store,
+        target,
+        replace(made, signature=signature),
+        since=old,
+        again=restored is not None and bool(planned.writes),
+    )
+    return Published(
+        target.url, target.branch, done.entry, done.pushed, done.created, signature is not None
+    )

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import plan
+from gitops_flow.deploy import rollback
 from gitops_flow.deploy.desire import desire
 from gitops_flow.errors import ManifestError
 from gitops_flow.model import Problem
+from gitops_flow.plan import hold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +68,16 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         GitflowError: the manifest has problems, or the server does not answer.
     """
     prepared, request = session.prepared, session.prepared.request
-    desired, said = desire(prepared, code, answers)
+    back = request.rollback
+    if back is not None and back.code_only:
+        desired, said = rollback.repinned(session, code), list[Problem]()
+    else:
+        desired, said = desire(prepared, code, answers)
     names = [(item.flow_name, item.name) for item in desired]
     live = session.live(names)
+    if back is not None:
+        rollback.refuse_steps(prepared, desired)
+        desired = hold.keep(desired, live, hold=back.hold)
     variables = session.variables(plan.workspace_variables(desired))
     planned = plan.make(
         desired,
@@ -77,9 +86,11 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         former_mark=prepared.source.former_mark,
         adopt=request.adopt,
         prune=request.prune,
-        automations=session.automations(names),
+        automations=None if back is not None and back.code_only else session.automations(names),
         variables=variables,
     )
+    if back is None:
+        planned = hold.respect(planned)
     if not request.whole:
         # What was not chosen is no orphan.
         planned = replace(planned, orphans=())

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gitops_flow.manifest import Answers
     from gitops_flow.model import Deployment, Json, Snapshot
 
+# Signing may ask for a passphrase or a touch, so it waits until it is needed.
+_SIGNED_LATER = "signed when it is released"
 _GIT_CLONE = "prefect.deployments.steps.git_clone"
 
 
@@ -35,8 +37,8 @@ def desire(
     desired, problems = manifest.resolve(
         prepared.manifest,
         mark=prepared.source.mark,
-        pull_step=_pull_step(prepared, code.snapshot),
-        default_version=_version(code.snapshot),
+        pull_step=pull_step(prepared, code.snapshot),
+        default_version=version(code.snapshot),
         flows=code.flows,
         answers=answers,
         default_work_pool=prepared.settings.default_work_pool,
@@ -91,7 +93,8 @@ def _is_own(prepared: Prepared) -> Callable[[str], bool]:
     return lambda address_: url.normalise(address_) in own
 
 
-def _pull_step(prepared: Prepared, snap: Snapshot) -> dict[str, Json]:
+def pull_step(prepared: Prepared, snap: Snapshot) -> dict[str, Json]:
+    """The step that makes a worker run ``snap``."""
     target = prepared.target
     if prepared.manifest.gitflow.checkout == "stock":
         return _stock_step(target, snap)
@@ -103,7 +106,23 @@ def _pull_step(prepared: Prepared, snap: Snapshot) -> dict[str, Json]:
     if target.credentials is not None:
         inputs["credentials"] = target.credentials
     inputs["source"] = address.origin_inputs(snap.provenance)
+    if target.sign:
+        inputs["release"] = _SIGNED_LATER
     return {PULL_STEP: inputs}
+
+
+def signed(desired: Deployment, signature: str) -> Deployment:
+    """``desired`` with the signature in the place that was kept for it."""
+    steps = tuple(
+        {
+            name: {**inputs, "release": signature}
+            if isinstance(inputs, dict) and inputs.get("release") == _SIGNED_LATER
+            else inputs
+            for name, inputs in step.items()
+        }
+        for step in desired.pull_steps or ()
+    )
+    return desired if desired.pull_steps is None else replace(desired, pull_steps=steps)
 
 
 def _stock_step(target: CodeStore, snap: Snapshot) -> dict[str, Json]:
@@ -127,7 +146,7 @@ def _stock_step(target: CodeStore, snap: Snapshot) -> dict[str, Json]:
     return {_GIT_CLONE: inputs}
 
 
-def _version(snap: Snapshot) -> str:
+def version(snap: Snapshot) -> str:
     """The source commit as Prefect shortens it; for uncommitted work, the snapshot as well."""
     origin = snap.provenance
     if origin.commit is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.git.repository import Repository
     from gitops_flow.manifest import DeploymentConfig, Manifest
@@ -28,7 +29,8 @@ class Prepared:
     """A manifest, what is chosen in it, and where its code comes from and goes to.
 
     ``base`` is the manifest's directory relative to the repository's root, ""
-    at the root. Nothing has been written so far.
+    at the root. ``restored`` is the release whose code and manifest these are,
+    None for the working tree's. Nothing has been written so far.
     """
 
     request: DeployRequest
@@ -39,6 +41,7 @@ class Prepared:
     source: Source
     base: str
     target: CodeStore
+    restored: Entry | None = None
 
 
 def prepare(request: DeployRequest, settings: Settings) -> Prepared:
@@ -57,7 +60,8 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
         )
     path = locate.manifest_path(request.directory, request.manifest)
     document = manifest.load(path, _shown(path, request.directory), strict=request.strict)
-    chosen = locate.choose(document, request)
+    # What a rollback chooses from is another manifest, or the server.
+    chosen = [] if request.rollback else locate.choose(document, request)
     repo = repository.discover(path.parent)
     relative = locate.inside(repo.root.resolve(), path)
     name = document.name or url.name_of(str(repo.root))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_flow.deploy.request import Preview
-from gitops_flow.deploy.session import opened
+from gitops_flow.deploy.session import opened, rewind
 from gitops_flow.model import PULL_STEP
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def preview(
     with opened(request, settings, environ) as session:
         from gitops_flow.deploy import building, code, compare
 
+        rewind(session, tell)
         prepared, answers = session.prepared, session.answers()
         tell("taking the snapshot")
         found = code.read(prepared, answers)
@@ -51,7 +52,9 @@ def preview(
             branch=prepared.target.branch,
             plan=compared.plan,
             missing_pools=compared.missing_pools,
-            steps=sum(bool(job.build or job.push) for job in building.jobs(prepared)),
+            steps=0
+            if prepared.restored
+            else sum(bool(job.build or job.push) for job in building.jobs(prepared)),
             code=changes,
             lost=lost,
             blocked=tuple(
@@ -60,6 +63,7 @@ def preview(
             drift=dict(_drift(compared.plan)),
             warnings=compared.warnings,
             notes=compared.notes,
+            restored=prepared.restored,
         )
 
 

@@ -10,8 +10,24 @@ if TYPE_CHECKING:
 
     from gitops_flow.apply import Result
     from gitops_flow.codestore.changes import CodeChange
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.model import Problem, Snapshot, Source
     from gitops_flow.plan import FieldChange, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Deploy a release instead of the working tree.
+
+    Args:
+        to: which (``@2``, an id's beginning); None for the one before what is pinned.
+        code_only: change the pins and leave the configuration as it is.
+        hold: hold the deployments there until the hold is released.
+    """
+
+    to: str | None = None
+    code_only: bool = False
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,7 @@ class DeployRequest:
         python: the user's Python; None finds it.
         allow_secrets: globs of files that may look like secrets.
         max_file_size, max_total_size: bytes; None leaves them to the manifest.
+        rollback: a release takes the place of the working tree.
     """
 
     directory: Path
@@ -62,6 +79,7 @@ class DeployRequest:
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
+    rollback: Rollback | None = None
 
     @property
     def whole(self) -> bool:
@@ -71,18 +89,22 @@ class DeployRequest:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Where the snapshot is. ``entry`` is the newest ledger entry seen there."""
+    """Where the snapshot is. ``entry`` is the newest ledger entry seen there.
+
+    ``signed`` says that the release was signed just now.
+    """
 
     url: str
     branch: str
     entry: str
     pushed: bool
     created: bool
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a deploy did."""
+    """What a deploy did. ``restored`` is the release that it went back to, if it did."""
 
     source: Source
     snapshot: Snapshot
@@ -90,6 +112,7 @@ class Report:
     results: tuple[Result, ...]
     warnings: tuple[Problem, ...] = ()
     pools_created: tuple[str, ...] = ()
+    restored: Entry | None = None
 
     @property
     def ok(self) -> bool:
@@ -121,6 +144,7 @@ class Preview:
     drift: dict[str, tuple[FieldChange, ...]]
     warnings: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
+    restored: Entry | None = None
 
     @property
     def pending(self) -> bool:

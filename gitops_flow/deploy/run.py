@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import prefect
 from gitops_flow.deploy.request import Report
-from gitops_flow.deploy.session import Session, opened
+from gitops_flow.deploy.session import Session, opened, rewind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,12 +53,19 @@ def run(
             unverified = verify.before_publishing(
                 session.prepared, found, compared.desired, environ
             )
+        planned, signature = code.sign(session.prepared, found, compared.plan)
         tell("publishing the snapshot")
-        published = code.release(session.prepared, found, compared.desired)
+        published = code.release(
+            session.prepared,
+            found,
+            planned,
+            signature=signature,
+            author=session.prepared.repository.identity(environ),
+        )
         for pool in compared.missing_pools:
             prefect.create_work_pool(session.client, pool)
         tell("applying")
-        results = apply.execute(session.client, compared.plan, fail_fast=request.fail_fast)
+        results = apply.execute(session.client, planned, fail_fast=request.fail_fast)
     return Report(
         source=session.prepared.source,
         snapshot=found.snapshot,
@@ -66,6 +73,7 @@ def run(
         results=tuple(results),
         warnings=(*compared.warnings, *unverified),
         pools_created=compared.missing_pools,
+        restored=session.prepared.restored,
     )
 
 
@@ -75,15 +83,16 @@ def _checked(
     """A plan that may be carried out, with the outputs of build and push steps in it."""
     from gitops_flow.deploy import building, code, compare
 
+    rewind(session, tell)
     prepared, answers = session.prepared, session.answers()
     tell("taking the snapshot")
     found = code.read(prepared, answers)
     tell("comparing with the server")
     compared = compare.compare(session, found, answers)
     compared.refuse()
-    if todo := building.jobs(prepared):
+    if prepared.restored is None and (todo := building.jobs(prepared)):
         tell("running build steps")
-        outputs = building.run(prepared, todo, answers, out)
+        outputs = building.run(prepared, todo, answers, out, found)
         answers = replace(answers, outputs=outputs)
         # They may have written files.
         found = code.read(prepared, answers)

@@ -10,7 +10,7 @@ from gitops_flow import manifest, prefect
 from gitops_flow.deploy.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
     from gitops_flow.deploy.request import DeployRequest
@@ -103,6 +103,19 @@ def opened(
     with prefect.Client(connection) as client, ThreadPoolExecutor(1) as side:
         owned = side.submit(_owned, client, prepared)
         yield Session(prepared, client, owned, environ)
+
+
+def rewind(session: Session, tell: Callable[[str], None]) -> None:
+    """Put a release in the place of the working tree, if that is asked for.
+
+    Raises:
+        GitflowError: there is no such release, or it has no such manifest.
+    """
+    if session.prepared.request.rollback is not None:
+        from gitops_flow.deploy import rollback
+
+        tell("reading the history")
+        session.prepared = rollback.rewound(session)
 
 
 def _owned(client: prefect.Client, prepared: Prepared) -> list[Deployment]:

@@ -120,6 +120,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
             branch=store.branch,
             pull_url=_one_or_more(store.pull_url),
             credentials=store.credentials,
+            sign=store.sign,
         )
         if store
         else CodeStoreSettings(),

@@ -204,6 +204,7 @@ class CodeStoreSection(BaseModel):
         list[Annotated[str, AfterValidator(_address)]] | None, BeforeValidator(_addresses)
     ] = None
     credentials: Annotated[Any, BeforeValidator(_placeholder)] = None
+    sign: bool | None = None
 
 
 class GitflowSection(BaseModel):

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.plan import automations as _automations
 from gitops_flow.plan import marks as _marks
-from gitops_flow.plan.actions import Action, Conflict, Create, Delete, Plan, Unchanged, Update
+from gitops_flow.plan.actions import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
 from gitops_flow.plan.automations import AutomationChange, AutomationDiff
 from gitops_flow.plan.check import check
 from gitops_flow.plan.drift import drift
 from gitops_flow.plan.fields import FieldChange, differences
+from gitops_flow.plan.hold import HOLD_TAG, is_held
 from gitops_flow.plan.hydrate import workspace_variables
 from gitops_flow.plan.prune import destroy, prune_refusal
 from gitops_flow.plan.schedules import ScheduleChange, ScheduleDiff, compare
-from gitops_flow.plan.show import Line, lines, masked
+from gitops_flow.plan.secrets import Line
+from gitops_flow.plan.show import lines, masked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from gitops_flow.model import Automation, Deployment, Json
 
 __all__ = [
+    "HOLD_TAG",
     "Action",
     "AutomationChange",
     "AutomationDiff",
@@ -30,6 +33,7 @@ __all__ = [
     "Create",
     "Delete",
     "FieldChange",
+    "Held",
     "Line",
     "Plan",
     "ScheduleChange",
@@ -40,6 +44,7 @@ __all__ = [
     "check",
     "destroy",
     "drift",
+    "is_held",
     "lines",
     "make",
     "masked",

@@ -107,7 +107,20 @@ class Delete:
         return self.live.full_name
 
 
-Action = Create | Update | Unchanged | Conflict | Delete
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Somebody holds the deployment as it is; ``desired`` None would have deleted it."""
+
+    live: Deployment
+    desired: Deployment | None = None
+
+    @property
+    def full_name(self) -> str:
+        """``flow name/deployment name``."""
+        return self.live.full_name
+
+
+Action = Create | Update | Unchanged | Conflict | Delete | Held
 
 
 @dataclass(frozen=True, slots=True)

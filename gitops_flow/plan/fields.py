@@ -116,8 +116,20 @@ def _same_steps(
 
 
 def _code(step: dict[str, Json]) -> dict[str, Json]:
-    """``step`` without the provenance, which says where the code came from and not what it is."""
+    """``step`` without the provenance, which says where the code came from and not what it is.
+
+    Of a signature it counts that there is one: each one is different, and the
+    commit that it is for is compared.
+    """
     inputs = step.get(PULL_STEP)
     if not isinstance(inputs, dict):
         return step
-    return {**step, PULL_STEP: {key: inputs[key] for key in inputs if key != "source"}}
+    known = {key: inputs[key] for key in inputs if key != "source"}
+    if known.get("release"):
+        known["release"] = True
+    return {**step, PULL_STEP: known}
+
+
+def is_our_version(text: str | None) -> bool:
+    """Whether a version only says which code it is."""
+    return bool(_OURS.fullmatch(text or ""))

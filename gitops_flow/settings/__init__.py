@@ -131,6 +131,9 @@ def _code_store(environ: Mapping[str, str]) -> CodeStoreSettings:
         credentials=get("CREDENTIALS"),
         username=get("USERNAME"),
         token=get("TOKEN"),
+        sign=_boolean(Value(said, "GITFLOW_SIGN"))
+        if (said := environ.get("GITFLOW_SIGN"))
+        else None,
     )
 
 

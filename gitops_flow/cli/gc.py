@@ -1,0 +1,91 @@
+"""``gitflow gc``: old releases that no deployment pins, listed or dropped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitops_flow import settings
+from gitops_flow.cli import streams
+from gitops_flow.cli.boundary import printable
+from gitops_flow.cli.parts import count
+from gitops_flow.deploy.collect import collect
+from gitops_flow.model import PrefectConnection
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gitops_flow.deploy import DeployRequest
+    from gitops_flow.deploy.collect import Collected
+    from gitops_flow.model import CodeStoreSettings
+
+_SHOWN = 20
+
+
+def run(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None,
+    servers: Sequence[str],
+    code_store: CodeStoreSettings,
+    keep: int,
+    older_than: float,
+    really: bool,
+    as_json: bool,
+) -> int:
+    """Say what would be dropped or, with ``really``, drop it."""
+    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    more = [_connection(name, request, environ) for name in servers]
+    done = collect(
+        replace(request, everything=True),
+        found,
+        more,
+        keep=keep,
+        older_than=older_than,
+        really=really,
+    )
+    if as_json:
+        streams.out(json.dumps(_document(done)) + "\n")
+    else:
+        streams.out("\n".join(printable(redact(line)) for line in _text(done, really)) + "\n")
+    return 0
+
+
+def _connection(name: str, request: DeployRequest, environ: Mapping[str, str]) -> PrefectConnection:
+    """A server by its address, or by the name of a profile that has its credentials."""
+    if name.lower().startswith(("http://", "https://")):
+        return PrefectConnection(api_url=name.rstrip("/"))
+    # What the environment says of a server is about another one.
+    own = {key: value for key, value in environ.items() if not key.startswith("PREFECT_API_")}
+    return settings.load(own, request.directory, profile=name).require_prefect()
+
+
+def _document(done: Collected) -> dict[str, object]:
+    return {
+        "ok": True,
+        "dropped": [{"id": e.id, "snapshot": e.snapshot} for e in done.sorted.dropped],
+        "kept": [{"id": e.id, "snapshot": e.snapshot} for e in done.sorted.kept],
+        "kept_because_pinned": [e.id for e in done.sorted.pinned],
+        "servers": [redact(server) for server in done.servers],
+        "done": done.tip is not None,
+        "entry": done.tip,
+    }
+
+
+def _text(done: Collected, really: bool) -> list[str]:
+    gone = done.sorted.dropped
+    if not gone:
+        return [f"nothing to drop: {count(len(done.sorted.kept), 'release')} stay"]
+    lines = [f"- {e.id[:12]}  snapshot {e.snapshot[:12]}  {e.origin.source}" for e in gone[:_SHOWN]]
+    lines += [f"and {len(gone) - _SHOWN} more"] if len(gone) > _SHOWN else []
+    kept = f"{count(len(done.sorted.kept), 'release')} stay"
+    if done.sorted.pinned:
+        kept += f", {len(done.sorted.pinned)} of them because something is pinned to them"
+    word = "dropped" if really else "to drop"
+    lines.append(f"{count(len(gone), 'release')} {word}; {kept}")
+    if not really:
+        lines.append("nothing was changed; next: the same with --yes")
+    return lines

@@ -1,0 +1,206 @@
+"""``gitflow history``, ``show``, ``diff RELEASE RELEASE`` and ``checkout``."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from gitops_flow import settings
+from gitops_flow.cli import streams
+from gitops_flow.cli.boundary import printable
+from gitops_flow.cli.parts import change_lines, count, safe
+from gitops_flow.cli.plan import code_document, code_text
+from gitops_flow.deploy.releases import check_out as make
+from gitops_flow.deploy.releases import releases
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from gitops_flow.codestore.history import Entry
+    from gitops_flow.codestore.sign import Signer
+    from gitops_flow.deploy import DeployRequest
+    from gitops_flow.deploy.releases import Releases
+    from gitops_flow.model import CodeStoreSettings
+
+_NAMES = 3
+
+
+def listing(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    code_store: CodeStoreSettings,
+    everything: bool,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """List the newest ``limit`` releases that pinned one of the request's deployments."""
+    found = _read(request, environ, code_store, everything=everything)
+    chosen = found.of(request.names)
+    shown = [(entry, found.signer(entry)) for entry in chosen[:limit]]
+    if as_json:
+        told = {"ok": True, "total": len(chosen), "releases": [document(*each) for each in shown]}
+        streams.out(json.dumps(told) + "\n")
+        return 0
+    lines = [_row(found, entry, signer) for entry, signer in shown]
+    more = len(chosen) - len(shown)
+    lines += [f"and {more} older (--limit N)"] if more else []
+    _print(lines or ["there is no release yet; gitflow deploy makes one"])
+    return 0
+
+
+def show(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    release: str,
+    *,
+    code_store: CodeStoreSettings,
+    as_json: bool,
+) -> int:
+    """Show one release and what changed since the one before."""
+    found = _read(request, environ, code_store)
+    entry = found.find(release)
+    signer, previous = found.signer(entry), found.before(entry)
+    change = found.compare(previous, entry) if previous else None
+    if as_json:
+        told = {"ok": True, **document(entry, signer)}
+        told["changed"] = code_document(change) if change else None
+        streams.out(json.dumps(told) + "\n")
+        return 0
+    origin = entry.origin
+    lines = [
+        f"release    {entry.id}",
+        f"snapshot   {entry.snapshot}",
+        f"made       {_time(entry)} by {origin.author}",
+        f"source     {origin.source}, {_whence(entry)}",
+    ]
+    lines += [f"signed     {_signed(signer)}"] if signer else []
+    lines += [f"went back  to release {entry.rollback}"] if entry.rollback else []
+    lines += [f"pinned     {name}" for name in entry.deployments]
+    if entry.files:
+        lines.append(f"{count(entry.files, 'file')} not committed:")
+        lines += change_lines(entry.changes)
+    if change is not None:
+        lines += [code_text(change), *change_lines(change.files)]
+    _print(lines)
+    return 0
+
+
+def are_releases(names: Sequence[str]) -> bool:
+    """Whether these arguments of ``gitflow diff`` can name two releases."""
+    from gitops_flow.codestore.history import looks_like_release
+
+    return len(names) == 2 and all(map(looks_like_release, names))
+
+
+def diff(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    code_store: CodeStoreSettings,
+    as_json: bool,
+    exit_code: bool,
+) -> int:
+    """Compare the code of the two releases that the request names."""
+    found = _read(request, environ, code_store)
+    one, other = map(found.find, request.names)
+    change = found.compare(one, other)
+    if as_json:
+        streams.out(json.dumps({"ok": True, **code_document(change)}) + "\n")
+    else:
+        listed = [f"  {file.kind[0].upper()} {file.path}" for file in change.files]
+        _print([code_text(change), *listed])
+    return 4 if exit_code and change.files else 0
+
+
+def check_out(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    release: str,
+    directory: Path,
+    *,
+    code_store: CodeStoreSettings,
+) -> int:
+    """Write a release's files to ``directory``."""
+    found = _read(request, environ, code_store)
+    entry = found.find(release)
+    files = make(found, entry, directory)
+    _print([f"{count(files, 'file')} of release {entry.id[:12]} in {directory}"])
+    return 0
+
+
+def document(entry: Entry, signer: Signer | None) -> dict[str, Any]:
+    """A release as ``--json`` prints it."""
+    origin = entry.origin
+    return {
+        "id": entry.id,
+        "snapshot": entry.snapshot,
+        "time": _time(entry),
+        "author": safe(redact(origin.author)),
+        "source": safe(origin.source),
+        "mark": entry.mark or None,
+        "commit": origin.commit,
+        "ref": origin.ref,
+        "dirty": origin.dirty,
+        "files": entry.files,
+        "changes": [{"path": safe(c.path), "kind": c.kind} for c in entry.changes],
+        "deployments": list(entry.deployments),
+        "rollback": entry.rollback,
+        "signed": {"by": safe(signer.name), "state": signer.state} if signer else None,
+    }
+
+
+def _read(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    code_store: CodeStoreSettings,
+    *,
+    everything: bool = False,
+) -> Releases:
+    said = settings.load(environ, request.directory, code_store=code_store)
+    return releases(request, said, everything=everything)
+
+
+def _row(found: Releases, entry: Entry, signer: Signer | None) -> str:
+    pins = ", ".join(entry.deployments[:_NAMES])
+    more = len(entry.deployments) - _NAMES
+    parts = [
+        f"@{found.entries.index(entry) + 1}",
+        entry.id[:12],
+        _time(entry),
+        entry.origin.author.partition(" <")[0],
+        _whence(entry),
+        f"snapshot {entry.snapshot[:12]}",
+        pins + (f" and {more} more" if more > 0 else ""),
+    ]
+    parts += [f"back to {entry.rollback[:12]}"] if entry.rollback else []
+    parts += [f"signed {_signed(signer)}"] if signer else []
+    return "  ".join(part for part in parts if part)
+
+
+def _whence(entry: Entry) -> str:
+    """``main 0123456789ab + 2 files`` or ``main 0123456789ab, clean``."""
+    origin = entry.origin
+    if origin.commit is None:
+        return "no commit"
+    at = f"{origin.ref or 'detached'} {origin.commit[:12]}"
+    return f"{at} + {count(entry.files, 'file')}" if origin.dirty else f"{at}, clean"
+
+
+def _signed(signer: Signer) -> str:
+    told = {"good": "", "unknown": " (nothing here says whose key that is)", "bad": " (BAD)"}
+    return f"by {signer.name}{told[signer.state]}"
+
+
+def _time(entry: Entry) -> str:
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.when))
+    except (OverflowError, ValueError, OSError):
+        return "unknown"
+
+
+def _print(lines: Sequence[str]) -> None:
+    streams.out("\n".join(printable(redact(line)) for line in lines) + "\n")

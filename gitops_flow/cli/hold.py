@@ -1,0 +1,64 @@
+"""``gitflow hold`` and ``gitflow release-hold``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from gitops_flow import deploy, settings
+from gitops_flow.cli import streams
+from gitops_flow.cli.boundary import error_document, printable
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_flow.apply import Result
+    from gitops_flow.deploy import DeployRequest, Switched
+
+
+def run(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None,
+    hold: bool,
+    as_json: bool,
+) -> int:
+    """Set or release the hold; the exit code is 1 when one could not be written."""
+    found = settings.load(environ, request.directory, profile=profile)
+    done = deploy.switch(request, found, environ, hold=hold)
+    written = {result.full_name: result for result in done.results}
+    if as_json:
+        told = [
+            {
+                "name": name,
+                "held": hold == (result is None or result.error is None),
+                "changed": result is not None and result.error is None,
+                "error": error_document(result.error) if result and result.error else None,
+            }
+            for name in done.chosen
+            for result in [written.get(name)]
+        ]
+        streams.out(json.dumps({"ok": done.ok, "deployments": told}) + "\n")
+    else:
+        lines = [_line(name, written.get(name), hold) for name in done.chosen]
+        lines += _next(done, hold)
+        streams.out("\n".join(map(printable, lines)) + "\n")
+    return 0 if done.ok else 1
+
+
+def _line(name: str, result: Result | None, hold: bool) -> str:
+    word = "held" if hold else "not held"
+    if result is None:
+        return f"{name}  {word} already"
+    if result.error is not None:
+        return f"{name}  failed: {redact(result.error.message)}"
+    return f"{name}  {word if hold else 'released'}"
+
+
+def _next(done: Switched, hold: bool) -> list[str]:
+    if not done.chosen:
+        return [f"the server has nothing of {done.source.name}"]
+    told = "deploys pass it by until gitflow release-hold" if hold else "gitflow deploy"
+    return [f"next: {told}"]

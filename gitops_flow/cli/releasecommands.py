@@ -1,0 +1,215 @@
+"""The commands about releases and their options; the modules beside it do the work."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from gitops_flow.cli import options
+from gitops_flow.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitops_flow.deploy import DeployRequest
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+Release = Annotated[
+    str, typer.Argument(metavar="RELEASE", help="@1 (the newest), @2 ..., or an id's beginning.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; else only say what would be done.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    for command in (history, show, checkout, rollback, hold, gc):
+        app.command()(command)
+    app.command("release-hold")(release_hold)
+
+
+def history(
+    names: options.Names = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The releases of every source in this code store.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
+    file: options.File = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """List the releases, newest first."""
+    from gitops_flow.cli import history as verb
+
+    request, store = _request(file, names), options.store(remote, branch)
+    return verb.listing(
+        request, os.environ, code_store=store, everything=everything, limit=limit, as_json=as_json
+    )
+
+
+def show(
+    release: Release,
+    file: options.File = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Show one release: whose it is, from which commit, and what changed with it."""
+    from gitops_flow.cli import history as verb
+
+    request, store = _request(file), options.store(remote, branch)
+    return verb.show(request, os.environ, release, code_store=store, as_json=as_json)
+
+
+def checkout(
+    release: Release,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Must not exist.")],
+    file: options.File = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+) -> int:
+    """Write a release's files to a new directory, verified as on a worker."""
+    from gitops_flow.cli import history as verb
+
+    request, store = _request(file), options.store(remote, branch)
+    return verb.check_out(request, os.environ, release, directory, code_store=store)
+
+
+def rollback(
+    names: options.Names = None,
+    to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="RELEASE", help="Default: the one before what is pinned now."),
+    ] = None,
+    code_only: Annotated[
+        bool, typer.Option("--code-only", help="Leave the configuration as it is on the server.")
+    ] = False,
+    hold_: Annotated[
+        bool, typer.Option("--hold", help="Hold the deployments there, as gitflow hold.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done.")
+    ] = False,
+    file: options.File = None,
+    create_pools: options.CreatePools = False,
+    allow_missing: options.AllowMissing = False,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Go back to an earlier release: its code, and its manifest's configuration."""
+    from gitops_flow.deploy import DeployRequest, Rollback
+
+    request = DeployRequest(
+        directory=options.here(),
+        manifest=file,
+        names=tuple(names or ()),
+        create_pools=create_pools,
+        allow_missing=allow_missing,
+        rollback=Rollback(to, code_only, hold_),
+    )
+    store = options.store(remote, branch, pull_url, sign)
+    if dry_run:
+        from gitops_flow.cli import plan as preview
+
+        return preview.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
+    from gitops_flow.cli import deploy as verb
+
+    return verb.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
+
+
+def hold(
+    names: options.Names = None,
+    everything: options.Everything = False,
+    file: options.File = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Hold deployments as they are: deploys pass them by."""
+    return _hold(names, everything, file, profile, as_json, True)
+
+
+def release_hold(
+    names: options.Names = None,
+    everything: options.Everything = False,
+    file: options.File = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Let deploys change held deployments again."""
+    return _hold(names, everything, file, profile, as_json, False)
+
+
+def _hold(
+    names: list[str] | None,
+    everything: bool,
+    file: Path | None,
+    profile: str | None,
+    as_json: bool,
+    hold: bool,
+) -> int:
+    from gitops_flow.cli import hold as verb
+
+    request = _request(file, names, everything)
+    return verb.run(request, os.environ, profile=profile, hold=hold, as_json=as_json)
+
+
+def gc(
+    keep: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Each source's newest releases stay.")
+    ] = 20,
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="What is younger stays: 30d, 12h, 2w.")
+    ] = "30d",
+    server: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="URL", help="Another server (or profile) that uses this code store."),
+    ] = None,
+    yes: Yes = False,
+    file: options.File = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Drop old releases that no deployment pins; without --yes only say which."""
+    from gitops_flow.cli import gc as verb
+
+    return verb.run(
+        _request(file, everything=True),
+        os.environ,
+        profile=profile,
+        servers=server or [],
+        code_store=options.store(remote, branch),
+        keep=keep,
+        older_than=age(older_than),
+        really=yes,
+        as_json=as_json,
+    )
+
+
+def age(text: str) -> float:
+    """Seconds from ``30d``, ``12h``, ``2w``, ``90m`` or ``10s``.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found = re.fullmatch(r"(\d{1,6})\s*([smhdw])", text.strip().lower())
+    if not found:
+        raise UsageError(f"--older-than: {text!r} is not an age", hint="write 30d, 12h or 2w")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _request(
+    file: Path | None, names: list[str] | None = None, everything: bool = False
+) -> DeployRequest:
+    from gitops_flow.deploy import DeployRequest
+
+    return DeployRequest(
+        directory=options.here(), manifest=file, names=tuple(names or ()), everything=everything
+    )

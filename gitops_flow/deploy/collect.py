@@ -1,0 +1,101 @@
+"""Dropping old releases that no deployment of any server needs."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow import prefect
+from gitops_flow.codestore import history, pack, trim
+from gitops_flow.deploy.prepare import prepare
+from gitops_flow.errors import ApiError, CodeStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.codestore.trim import Sorted
+    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.model import PrefectConnection
+    from gitops_flow.settings import Settings
+
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was, or would be, dropped. ``tip`` is the new ledger's, None when nothing was done."""
+
+    target: CodeStore
+    sorted: Sorted
+    servers: tuple[str, ...]
+    tip: str | None
+
+
+def collect(
+    request: DeployRequest,
+    settings: Settings,
+    servers: Sequence[PrefectConnection],
+    *,
+    keep: int,
+    older_than: float,
+    really: bool,
+) -> Collected:
+    """Drop releases from the ledger; none that a deployment pins, and none of the last hour.
+
+    Args:
+        request: where the manifest is.
+        settings: where the code store is, and the first server to ask.
+        servers: more servers whose deployments use this code store.
+        keep: how many of each source's newest releases stay.
+        older_than: seconds; what is younger stays.
+        really: do it.
+
+    Raises:
+        ApiError: a server cannot be asked, so nothing is dropped.
+        CodeStoreError: the code store was published to all the time.
+    """
+    prepared = prepare(request, settings)
+    target, repo = prepared.target, prepared.repository
+    asked = {each.api_url: each for each in (settings.require_prefect(), *servers)}
+    for _ in range(_ATTEMPTS):
+        # In this order: what is published after the ledger was read makes the push
+        # fail, and what was published before and is not pinned yet is young.
+        chain = history.read(settings.cache_dir, repo, target)
+        pins = {pin for each in asked.values() for pin in _pins(each)}
+        found = trim.sort(chain.entries, pins, keep=keep, older_than=older_than, now=time.time())
+        if not (really and found.dropped):
+            return Collected(target, found, tuple(asked), None)
+        tip = trim.rewrite(chain, found.kept, repo, target)
+        if tip is not None:
+            if target.embedded:
+                pack.collect(Path(target.url), trim.GRACE)
+            return Collected(target, found, tuple(asked), tip)
+    raise CodeStoreError(
+        "somebody published each time the ledger was to be written", where=target.url, retry=True
+    )
+
+
+def _pins(connection: PrefectConnection) -> set[str]:
+    """Every commit that any deployment of a server names, whoever's it is."""
+    try:
+        with prefect.Client(connection) as client:
+            live = prefect.live(client, names=None, mark=None)
+    except ApiError as error:
+        raise ApiError(
+            f"nothing was dropped, because a server cannot be asked what it needs: {error.message}",
+            status=error.status,
+            where=error.where or connection.api_url,
+            hint=error.hint,
+            retry=error.retry,
+        ) from None
+    return {
+        pin
+        for item in live
+        for pin in _ID.findall(json.dumps([item.pull_steps, item.job_variables], default=str))
+    }

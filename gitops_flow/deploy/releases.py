@@ -1,0 +1,116 @@
+"""The releases of a source: listed, shown, compared, checked out."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gitops_flow.codestore import changes, history, sign
+from gitops_flow.codestore.store import open_store
+from gitops_flow.deploy.prepare import prepare
+from gitops_flow.errors import CodeStoreError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gitops_flow.codestore.changes import CodeChange
+    from gitops_flow.codestore.history import Chain, Entry
+    from gitops_flow.codestore.sign import Signer
+    from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """What there is; ``entries`` are the source's (or all), newest first. ``@1`` is the first."""
+
+    prepared: Prepared
+    chain: Chain
+    entries: tuple[Entry, ...]
+
+    def find(self, text: str) -> Entry:
+        """The release that ``text`` names; UsageError when none or several are."""
+        return history.find(self.entries, text)
+
+    def of(self, names: Sequence[str]) -> list[Entry]:
+        """Those that pinned one of these deployments (a name, ``flow/name``, or a glob)."""
+        return [
+            entry
+            for entry in self.entries
+            if not names or any(_called(pin, name) for pin in entry.deployments for name in names)
+        ]
+
+    def signer(self, entry: Entry) -> Signer | None:
+        """Who signed a release, as far as git's configuration knows; None when nobody did."""
+        if entry.signature is None:
+            return None
+        repo = self.prepared.repository
+        return sign.check(self.chain.path, repo, entry.snapshot, entry.signature)
+
+    def before(self, entry: Entry) -> Entry | None:
+        """The release that came before."""
+        at = self.entries.index(entry) + 1
+        return self.entries[at] if at < len(self.entries) else None
+
+    def compare(self, one: Entry, other: Entry) -> CodeChange:
+        """What changed in the code from ``one`` to ``other``.
+
+        Raises:
+            CodeStoreError: the code store does not give one of them out.
+        """
+        prepared = self.prepared
+        store = open_store(prepared.settings.cache_dir, prepared.repository, prepared.target.url)
+        found = changes.between(store, prepared.target, one.snapshot, other.snapshot)
+        if found is None:
+            raise CodeStoreError(
+                f"{one.id[:12]} and {other.id[:12]} cannot be compared: "
+                "the code store does not give both out",
+                where=prepared.target.url,
+            )
+        return found
+
+
+def _called(full_name: str, name: str) -> bool:
+    own = (full_name, full_name.partition("/")[2])
+    return any(fnmatch.fnmatchcase(each, name) for each in own)
+
+
+def releases(request: DeployRequest, settings: Settings, *, everything: bool = False) -> Releases:
+    """Read the history; nothing is asked of the Prefect server.
+
+    Args:
+        request: where the manifest is, which says what the source is.
+        settings: where the cache and the code store are.
+        everything: the releases of all sources that use this code store.
+
+    Raises:
+        GitflowError: the manifest cannot be read, or the code store not be reached.
+    """
+    prepared = prepare(replace(request, names=(), everything=True), settings)
+    chain = history.read(settings.cache_dir, prepared.repository, prepared.target)
+    found = [each for each in chain.entries if everything or each.of_source(prepared.source)]
+    return Releases(prepared, chain, tuple(found))
+
+
+def check_out(found: Releases, entry: Entry, directory: Path) -> int:
+    """Make ``directory``, which must not exist, of a release's files; how many there are.
+
+    The files are verified against the snapshot's id as on a worker.
+
+    Raises:
+        UsageError: the directory exists.
+        GitflowError: the code store does not give the release out.
+    """
+    from gitops_flow import checkout
+
+    directory = directory.absolute()
+    if directory.exists() or directory.is_symlink():
+        raise UsageError("the directory exists already", where=str(directory))
+    target = found.prepared.target
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    made = checkout.make(target.url, entry.snapshot, directory.parent, auth=target.auth)
+    made.directory.rename(directory)
+    return made.files

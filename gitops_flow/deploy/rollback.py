@@ -1,0 +1,181 @@
+"""Going back: a release takes the place of the working tree, and the rest is a deploy."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitops_flow import manifest
+from gitops_flow.codestore import changes, history
+from gitops_flow.codestore.store import open_store
+from gitops_flow.deploy import locate, sources
+from gitops_flow.deploy.desire import pull_step, version
+from gitops_flow.deploy.preview import pinned
+from gitops_flow.errors import CodeStoreError, UsageError
+from gitops_flow.model import PULL_STEP
+from gitops_flow.plan.fields import is_our_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gitops_flow.codestore.history import Entry
+    from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.deploy.request import Rollback
+    from gitops_flow.deploy.session import Session
+    from gitops_flow.model import Deployment, Json
+
+
+def rewound(session: Session) -> Prepared:
+    """What is deployed when a release is: its manifest, and the deployments chosen in that.
+
+    Raises:
+        UsageError: no such release, or no such deployment in it.
+        CodeStoreError: the code store does not give it out any more.
+        ManifestError: its manifest has problems for this version.
+    """
+    prepared = session.prepared
+    wanted = prepared.request.rollback
+    if wanted is None:
+        raise ValueError("the request is no rollback")
+    entry = _release(session, wanted)
+    store = open_store(prepared.settings.cache_dir, prepared.repository, prepared.target.url)
+    if not changes.have(store, prepared.target, entry.snapshot):
+        raise CodeStoreError(
+            f"the code store does not give out release {entry.id[:12]}",
+            where=prepared.target.url,
+            hint="gitflow history lists what there is",
+        )
+    if wanted.code_only:
+        return replace(prepared, restored=entry)
+    path = prepared.source.manifest
+    data = sources.SnapshotFiles(store.objects(), entry.tree).read(path)
+    if data is None:
+        raise UsageError(
+            f"release {entry.id[:12]} has no {path}",
+            hint="go back with --code-only, which leaves the configuration as it is",
+        )
+    document = manifest.parse(
+        data,
+        f"{path} of {entry.id[:12]}",
+        strict=prepared.request.strict,
+        directory=prepared.manifest.directory,
+    )
+    # A release is one thing: without names, all of it is meant.
+    request = prepared.request
+    request = replace(request, everything=request.everything or not request.names)
+    chosen = tuple(locate.choose(document, request))
+    return replace(prepared, manifest=document, chosen=chosen, restored=entry, request=request)
+
+
+def _release(session: Session, wanted: Rollback) -> Entry:
+    prepared = session.prepared
+    chain = history.read(prepared.settings.cache_dir, prepared.repository, prepared.target)
+    entries = [entry for entry in chain.entries if entry.of_source(prepared.source)]
+    if wanted.to is not None:
+        return history.find(entries, wanted.to)
+    live = _named(session.live(()), prepared.request.names)
+    there = {pin for item in live if (pin := pinned(item))}
+    newest = next((entry for entry in entries if entry.snapshot in there), None)
+    found = history.before(entries, newest.snapshot) if newest else None
+    if found is None:
+        raise UsageError(
+            "there is no release before what is pinned now",
+            hint="name one with --to; gitflow history lists them",
+        )
+    return found
+
+
+def _named(live: Iterable[Deployment], names: Sequence[str]) -> list[Deployment]:
+    """Those of ``live`` that are called so; all without names."""
+    return [
+        item
+        for item in live
+        if not names
+        or any(fnmatch.fnmatchcase(own, name) for name in names for own in _names(item))
+    ]
+
+
+def _names(item: Deployment) -> tuple[str, str]:
+    return item.name, item.full_name
+
+
+def choose(live: Iterable[Deployment], names: Sequence[str]) -> list[Deployment]:
+    """The live deployments that any of ``names`` (a name, ``flow/name``, a glob) matches.
+
+    Raises:
+        UsageError: a name matches none of them.
+    """
+    known = list(live)
+    for name in names:
+        if not _named(known, [name]):
+            some = ", ".join(item.full_name for item in known[:10]) or "none"
+            raise UsageError(
+                f"this source has no deployment {name!r} on the server",
+                hint=f"it has {some}{', ...' if len(known) > 10 else ''}",
+            )
+    return _named(known, names)
+
+
+def repinned(session: Session, code: Code) -> list[Deployment]:
+    """The chosen live deployments as they are, but for the code that they name.
+
+    Raises:
+        UsageError: a name that matches none, or nothing that is pinned.
+    """
+    prepared = session.prepared
+    chosen = choose(session.live(()), prepared.request.names)
+    found = [item for item in chosen if pinned(item)]
+    if not found:
+        raise UsageError("no deployment of this source is pinned to a snapshot")
+    step, label = pull_step(prepared, code.snapshot), version(code.snapshot)
+    return [
+        replace(
+            item,
+            pull_steps=tuple(_repinned(each, step) for each in item.pull_steps or ()),
+            version=label if is_our_version(item.version) else item.version,
+            version_is_ours=is_our_version(item.version),
+        )
+        for item in found
+    ]
+
+
+def _repinned(step: dict[str, Json], ours: dict[str, Json]) -> dict[str, Json]:
+    """``step`` with the commit of ``ours`` and what goes with it; other inputs stay."""
+    (new,) = ours.values()
+    result = dict(step)
+    for name, inputs in step.items():
+        if not isinstance(inputs, dict):
+            continue
+        if name == PULL_STEP and inputs.get("commit"):
+            kept = {key: value for key, value in inputs.items() if key != "release"}
+            moved = {key: new[key] for key in ("commit", "source", "release") if key in new}
+            result[name] = {**kept, **moved} if PULL_STEP in ours else {**kept, **_plain(new)}
+        elif name.endswith(".git_clone") and (old := inputs.get("commit_sha")):
+            commit = new.get("commit") or new.get("commit_sha")
+            directory = inputs.get("clone_directory_name")
+            result[name] = {**inputs, "commit_sha": commit}
+            if isinstance(directory, str):
+                result[name]["clone_directory_name"] = directory.replace(old[:12], commit[:12])
+    return result
+
+
+def _plain(stock: dict[str, Json]) -> dict[str, Json]:
+    return {"commit": stock["commit_sha"]}
+
+
+def refuse_steps(prepared: Prepared, desired: Iterable[Deployment]) -> None:
+    """Refuse configurations that only steps could complete: they would build today's code.
+
+    Raises:
+        UsageError: with the deployments.
+    """
+    missing = [item.full_name for item in desired if item.unknown]
+    if missing:
+        raise UsageError(
+            f"the configuration of {', '.join(missing)} needs the outputs of build steps, "
+            "which a rollback does not run",
+            where=prepared.manifest.shown,
+            hint="go back with --code-only, or deploy from a checkout of that release",
+        )

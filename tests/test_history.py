@@ -1,0 +1,301 @@
+"""Releases read back from the ledger: listed, named, shown, compared, checked out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gitops_flow.cli import boundary
+from gitops_flow.codestore import address, history, ledger, publish, snapshot
+from gitops_flow.codestore.history import Entry
+from gitops_flow.codestore.store import open_store
+from gitops_flow.errors import CodeStoreError, UsageError
+from gitops_flow.git import repository
+from gitops_flow.model import CodeStoreSettings, Provenance, Source
+from tests.support.repo import Repo
+
+MANIFEST = """\
+name: shop
+deployments:
+  - {name: main, entrypoint: "flow.py:hello", work_pool: {name: p}}
+"""
+
+
+class Shop:
+    """A repository whose releases are made without a Prefect server."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.server = Repo(base / "origin.git", bare=True)
+        self.server.git("config", "receive.fsckObjects", "true")
+        self.server.git("config", "uploadpack.allowFilter", "true")
+        self.repo = Repo(base / "shop").write("prefect.yaml", MANIFEST).write("flow.py", "0\n")
+        self.repo.commit()
+        self.repo.git("remote", "add", "origin", str(self.server.path))
+        self.found = repository.discover(self.repo.path)
+        self.target = address.resolve(self.found, CodeStoreSettings(), base / "data")
+        self.source = Source("shop", address.identity(self.found), "prefect.yaml")
+
+    def release(
+        self,
+        content: str,
+        *,
+        names: tuple[str, ...] = ("hello/main",),
+        when: int = 1_700_000_000,
+        mark: str | None = None,
+        rollback: str | None = None,
+        signature: str | None = None,
+    ) -> publish.Publication:
+        self.repo.write("flow.py", content)
+        store = open_store(self.base / "cache", self.found, self.target.url)
+        snap = snapshot.take(
+            repository.discover(self.repo.path),
+            store,
+            snapshot.Options(),
+            source="shop",
+            author="Ann <ann@x>",
+        )
+        mark = self.source.mark if mark is None else mark
+        made = ledger.Release(snap, names, when, mark, None, rollback, signature)
+        return publish.publish(store, self.target, made, again=rollback is not None)
+
+    def chain(self, cache: str = "cache") -> history.Chain:
+        return history.read(self.base / cache, self.found, self.target)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+@pytest.fixture
+def gitflow(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run a command in the shop's repository; what it prints."""
+    monkeypatch.chdir(shop.repo.path)
+
+    def run(*args: str, code: int = 0) -> str:
+        assert boundary.run(args) == code
+        told = capsys.readouterr()
+        return told.out + told.err
+
+    return run
+
+
+def test_releases_are_read_newest_first_with_what_their_entries_say(shop: Shop) -> None:
+    shop.release("1\n")
+    second = shop.release("2\n", names=("hello/a", "hello/b"), when=1_700_000_060)
+    newest, oldest = shop.chain().entries
+    assert newest.id == second.entry
+    assert newest.when == 1_700_000_060
+    assert newest.origin == Provenance("shop", shop.repo.head, True, "Ann <ann@x>", "main")
+    assert [(c.path, c.kind) for c in newest.changes] == [("flow.py", "modified")]
+    assert newest.deployments == ("hello/a", "hello/b")
+    assert newest.mark == shop.source.mark
+    assert oldest.deployments == ("hello/main",)
+
+
+def test_a_code_store_that_was_never_published_to_has_no_releases(shop: Shop) -> None:
+    assert shop.chain().entries == ()
+
+
+def test_an_embedded_code_store_that_does_not_exist_yet_has_no_releases(shop: Shop) -> None:
+    shop.repo.git("remote", "remove", "origin")
+    found = repository.discover(shop.repo.path)
+    target = address.resolve(found, CodeStoreSettings(), shop.base / "data")
+    assert history.read(shop.base / "cache", found, target).entries == ()
+
+
+def test_only_commits_are_fetched_where_the_server_can_filter(shop: Shop) -> None:
+    shop.release("1\n")
+    chain = shop.chain("elsewhere")
+    kinds = Repo(chain.path, init=False).git(
+        "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)"
+    )
+    assert set(kinds.splitlines()) == {"commit"}
+
+
+def test_a_server_that_cannot_filter_gives_the_same_releases(shop: Shop) -> None:
+    shop.release("1\n")
+    shop.server.git("config", "uploadpack.allowFilter", "false")
+    assert len(shop.chain("elsewhere").entries) == 1
+
+
+def test_new_releases_are_seen_by_a_copy_that_is_there_already(shop: Shop) -> None:
+    shop.release("1\n")
+    assert len(shop.chain("elsewhere").entries) == 1
+    shop.release("2\n")
+    assert len(shop.chain("elsewhere").entries) == 2
+
+
+def test_a_branch_that_is_no_ledger_is_refused(shop: Shop) -> None:
+    shop.repo.git("push", "-q", "origin", "main:code-store")
+    with pytest.raises(CodeStoreError, match="is not a code store"):
+        shop.chain()
+
+
+def _entry(number: int, **said: object) -> Entry:
+    origin = Provenance("shop", None, False, "A <a@b>")
+    made = Entry(
+        f"{number:040x}", f"{number + 0xA000:040x}", "", 0, origin, "", (), 0, (), None, None, ""
+    )
+    return replace(made, **said)  # type: ignore[arg-type]
+
+
+ENTRIES = (
+    _entry(3, id="abc3" + "0" * 36, snapshot="5678" + "1" * 36),
+    _entry(2, id="abc2" + "0" * 36, snapshot="5678" + "2" * 36),
+    _entry(1, id="def1" + "0" * 36, snapshot="5678" + "1" * 36),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("@1", 0),
+        ("@3", 2),
+        ("abc2", 1),
+        ("def1" + "0" * 36, 2),
+        ("56782", 1),
+        ("56781", 0),
+    ],
+)
+def test_a_release_is_named_by_its_place_or_the_beginning_of_an_id(text: str, number: int) -> None:
+    assert history.find(ENTRIES, text) is ENTRIES[number]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("@4", "there are 3"),
+        ("@0", "does not name a release"),
+        ("abc", "does not name a release"),
+        ("main", "does not name a release"),
+        ("5678", "names several releases"),
+        ("0123456", "there is no release"),
+    ],
+)
+def test_a_name_that_is_no_release_or_several_is_refused(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        history.find(ENTRIES, text)
+
+
+def _named(*snapshots: str, rollbacks: tuple[int, ...] = ()) -> list[Entry]:
+    return [
+        _entry(n, snapshot=each, rollback="f" * 40 if n in rollbacks else None)
+        for n, each in enumerate(snapshots)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chain", "rollbacks", "pinned", "expected"),
+    [
+        ("cba", (), "c", "b"),
+        ("cba", (), "b", "a"),
+        ("cba", (), "a", None),
+        ("ccb", (), "c", "b"),
+        ("bcba", (0,), "b", "a"),
+        ("bcba", (), "b", "c"),
+        ("cba", (), "x", None),
+    ],
+)
+def test_the_release_before_is_further_back_after_a_rollback(
+    chain: str, rollbacks: tuple[int, ...], pinned: str, expected: str | None
+) -> None:
+    found = history.before(_named(*chain, rollbacks=rollbacks), pinned)
+    assert (found.snapshot if found else None) == expected
+
+
+def test_releases_of_other_sources_are_listed_only_when_asked_for(
+    shop: Shop, gitflow: Callable[..., str]
+) -> None:
+    shop.release("1\n")
+    shop.release("2\n", mark="gitflow:other-01234567")
+    assert json.loads(gitflow("history", "--json"))["total"] == 1
+    assert json.loads(gitflow("history", "--all", "--json"))["total"] == 2
+
+
+def test_an_entry_without_a_mark_belongs_to_the_source_of_its_name(shop: Shop) -> None:
+    shop.release("1\n", mark="")
+    (entry,) = shop.chain().entries
+    assert entry.of_source(shop.source)
+    assert not entry.of_source(replace(shop.source, name="other"))
+
+
+def test_history_says_who_when_from_what_and_for_which_deployments(
+    shop: Shop, gitflow: Callable[..., str]
+) -> None:
+    done = shop.release("1\n")
+    text = gitflow("history")
+    assert f"@1  {done.entry[:12]}  2023-11-14T22:13:20Z  Ann" in text
+    assert f"main {shop.repo.head[:12]} + 1 file" in text
+    assert "hello/main" in text
+
+
+@pytest.mark.parametrize("name", ["b", "hello/b", "hello/*b"])
+def test_history_of_a_deployment_leaves_the_others_out(
+    shop: Shop, gitflow: Callable[..., str], name: str
+) -> None:
+    shop.release("1\n", names=("hello/a",))
+    second = shop.release("2\n", names=("hello/b",))
+    listed = json.loads(gitflow("history", name, "--json"))["releases"]
+    assert [each["id"] for each in listed] == [second.entry]
+
+
+def test_history_is_limited_and_says_how_many_are_left(
+    shop: Shop, gitflow: Callable[..., str]
+) -> None:
+    for content in "123":
+        shop.release(f"{content}\n")
+    assert "and 2 older" in gitflow("history", "--limit", "1")
+
+
+def test_show_tells_what_changed_since_the_release_before(
+    shop: Shop, gitflow: Callable[..., str]
+) -> None:
+    shop.release("1\n")
+    shop.repo.write("new.py", "n\n")
+    shop.release("2\n")
+    told = json.loads(gitflow("show", "@1", "--json"))
+    assert {(file["path"], file["kind"]) for file in told["changed"]["files"]} == {
+        ("flow.py", "modified"),
+        ("new.py", "added"),
+    }
+    assert "M flow.py" in gitflow("show", "@1")
+
+
+def test_diff_of_two_releases_compares_their_code(shop: Shop, gitflow: Callable[..., str]) -> None:
+    shop.release("1\n")
+    shop.release("2\n")
+    assert "1 line added, 1 removed" in gitflow("diff", "@2", "@1")
+    assert gitflow("diff", "@2", "@2", "--exit-code").startswith("code:")
+    gitflow("diff", "@2", "@1", "--exit-code", code=4)
+
+
+def test_diff_of_a_release_that_is_not_there_says_so(
+    shop: Shop, gitflow: Callable[..., str]
+) -> None:
+    shop.release("1\n")
+    assert "there is no release @9" in gitflow("diff", "@9", "@1", code=2)
+
+
+def test_checkout_writes_the_files_of_a_release(
+    shop: Shop, gitflow: Callable[..., str], tmp_path: Path
+) -> None:
+    shop.release("1\n")
+    shop.release("2\n")
+    gitflow("checkout", "@2", str(tmp_path / "old"))
+    assert (tmp_path / "old/flow.py").read_text() == "1\n"
+    assert sorted(path.name for path in (tmp_path / "old").iterdir()) == ["flow.py", "prefect.yaml"]
+
+
+def test_checkout_never_writes_into_a_directory_that_exists(
+    shop: Shop, gitflow: Callable[..., str], tmp_path: Path
+) -> None:
+    shop.release("1\n")
+    assert "exists already" in gitflow("checkout", "@1", str(tmp_path), code=2)
