@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import buildsteps, manifest
 from gitops_flow.codestore import address
-from gitops_flow.deploy import code
+from gitops_flow.deploy import code, given
 from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.manifest import Answers, DeploymentConfig
     from gitops_flow.model import Json
@@ -50,6 +51,7 @@ def run(
     todo: tuple[buildsteps.Job, ...],
     answers: Answers,
     out: Callable[[str], None],
+    found: Code,
 ) -> dict[int, Mapping[str, Json]]:
     """Run the steps of ``todo``; the outputs by the deployment's index in the manifest.
 
@@ -58,6 +60,7 @@ def run(
         todo: from :func:`jobs`.
         answers: what their placeholders are filled in from.
         out: is given each line that they print.
+        found: the code, of which they are told (:mod:`gitops_flow.deploy.given`).
 
     Raises:
         GitflowError: a step failed, or one of its placeholders cannot be filled in.
@@ -77,7 +80,7 @@ def run(
             number,
             dict(step),
             answers,
-            outputs,
+            {**told, **outputs},
             allow_missing=prepared.request.allow_missing,
         )
 
@@ -92,18 +95,20 @@ def run(
             "source": address.origin_inputs(snap.provenance),
         }
 
-    outputs = buildsteps.run(
-        todo,
-        fill,
-        cwd=prepared.repository.root / prepared.base,
-        environ={**answers.environ, **server_environment(prepared)},
-        out=out,
-        python=prepared.request.python,
-        known={_PUSH_CODE: push_code},
-        hidden=list(_secrets(answers)),
-    )
+    with given.told(todo, found) as told:
+        outputs = buildsteps.run(
+            todo,
+            fill,
+            cwd=prepared.repository.root / prepared.base,
+            environ={**answers.environ, **server_environment(prepared)},
+            out=out,
+            python=prepared.request.python,
+            known={_PUSH_CODE: push_code},
+            hidden=list(_secrets(answers)),
+        )
     indexes = (config.index for config in prepared.chosen)
-    return dict(zip(indexes, outputs, strict=True))
+    every = given.kept(told)
+    return {index: {**every, **own} for index, own in zip(indexes, outputs, strict=True)}
 
 
 def server_environment(prepared: Prepared) -> dict[str, str]:

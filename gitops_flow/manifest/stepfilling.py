@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Step = dict[str, Json]
 
 
+# What a deploy tells every step, as if one with the id gitflow had run before.
+_TOLD = {"gitflow": dict.fromkeys(("snapshot", "commit", "branch", "directory"), KEEP)}
+
+
 def fill_step(
     manifest: Manifest,
     config: DeploymentConfig,
@@ -88,7 +92,7 @@ def check(filling: Filling) -> None:
     first = True
     for section, number, step in sections.steps(filling.manifest, filling.config).numbered():
         path = sections.place(filling.config, section, number)
-        build_step(filling, step, path, {} if first else None)
+        build_step(filling, step, path, _TOLD if first else None)
         first = first and not step
 
 
