@@ -17,6 +17,10 @@ def main() -> None:
             pass  # told below, as for any other command
         else:
             return
+    # Where these are installed httpx loads them: its own command line, and HTTP/2.
+    # We use neither, and this process is ours.
+    for name in ("httpx._main", "h2"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     from gitops_flow.cli.boundary import run
 
     sys.exit(run(sys.argv[1:]))
