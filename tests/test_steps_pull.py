@@ -61,9 +61,11 @@ def test_it_returns_an_absolute_directory_below_the_current_one(repo: Repo, here
 def test_one_line_says_what_was_pulled(repo: Repo, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gitops_flow")
     commit = repo.write("x").commit()
-    pull_code(str(repo.path), commit, source={"commit": "c" * 40, "dirty": True, "name": "n"})
+    origin = {"commit": "c" * 40, "dirty": True, "name": "n", "author": "A <a@b>"}
+    pull_code(str(repo.path), commit, source=origin)
     (line,) = caplog.messages
-    start = f"pulled project at {commit[:12]} (source commit cccccccccccc, with uncommitted changes), 1 files in "
+    whence = "(n, source commit cccccccccccc, with uncommitted changes, by A <a@b>)"
+    start = f"pulled project at {commit[:12]} {whence}, 1 files read in place in "
     assert line.startswith(start)
     assert [part.split()[0] for part in line.rsplit(": ", 1)[1].split(", ")] == [
         "fetch",

@@ -16,12 +16,15 @@ from gitops_flow.git import command
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gitops_flow.checkout.objects import Source
     from gitops_flow.checkout.store import Store
     from gitops_flow.checkout.tree import File, Listing
 
 _NAMES = ("eol", "working-tree-encoding", "ident", "filter")
 # Without one of these in a .gitattributes, git writes the stored bytes as they are.
 _TELLING = re.compile(rb"crlf|working-tree-encoding|ident|filter=")
+# Whatever was published can be converted; this only bounds one mistake's memory.
+_LARGEST = 1 << 32
 _LF: tuple[tuple[str, str], ...] = (
     ("core.autocrlf", "false"),
     ("core.eol", "lf"),
@@ -35,10 +38,13 @@ class _Wanted:
     filtered: dict[str, list[File]]
 
 
-def apply(root: Path, listing: Listing, store: Store, timeout: float) -> tuple[str, ...]:
+def apply(
+    root: Path, listing: Listing, store: Store, timeout: float, source: Source | None = None
+) -> tuple[str, ...]:
     """Convert the written files of ``listing`` in ``root`` that attributes say so for.
 
-    Filter programs (``filter=``) are never run.
+    Filter programs (``filter=``) are never run. ``source`` has the objects if ``store``
+    has not.
 
     Returns:
         Warnings: files that a filter would have changed.
@@ -56,6 +62,10 @@ def apply(root: Path, listing: Listing, store: Store, timeout: float) -> tuple[s
         )
     )
     config = (*_LF, *off)
+    if source:
+        oids = [file.oid for file in wanted.convert]
+        for oid, data in zip(oids, source.whole(oids, "blob", _LARGEST), strict=True):
+            store.put(oid, "blob", data)
     batch = [file for file in wanted.convert if b"\n" not in file.path]
     for file, data in zip(batch, _many(root, batch, store, config, timeout), strict=True):
         _rewrite(root, file, data)

@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
@@ -24,6 +24,37 @@ PIECE = 1 << 20
 _WORTH_A_SECOND = 1000
 # Bytes that an idle process's pipe takes in without waiting.
 _FITS = 32 << 10
+
+
+class DamagedError(CheckoutError):
+    """An object is missing, of another type, or does not hash to its id."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the code store's objects cannot be read: {reason}",
+            hint="check the repository with: git fsck",
+        )
+
+
+class Source(Protocol):
+    """Where verified objects come from; see :class:`Reader`."""
+
+    def each(
+        self, oids: Sequence[str], kind: str, take: Callable[[int, bytes | Iterator[bytes]], None]
+    ) -> None:
+        """Pass on each object."""
+
+    def whole(self, oids: Sequence[str], kind: str, limit: int) -> Iterator[bytes]:
+        """Yield small objects in order."""
+
+
+def stretches(count: int) -> list[range]:
+    """Positions ``0..count`` in one or two runs of neighbours, one for each thread."""
+    # Neighbours are often stored as differences of each other, so each process
+    # gets a stretch of its own.
+    threads = 2 if count >= _WORTH_A_SECOND and (os.cpu_count() or 1) > 1 else 1
+    size = max(-(-count // threads), 1)
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 @contextlib.contextmanager
@@ -69,14 +100,8 @@ class Reader:
             CheckoutError: an object is missing, damaged or of another type.
             BaseException: what ``take`` raises, in either thread.
         """
-        # Neighbours are often stored as differences of each other, so each process
-        # gets a stretch of its own.
-        count = 2 if len(oids) >= _WORTH_A_SECOND and (os.cpu_count() or 1) > 1 else 1
-        size = max(-(-len(oids) // count), 1)
-        stretches = [
-            range(start, min(start + size, len(oids))) for start in range(0, len(oids), size)
-        ]
-        pipes = [self._start("--buffer") for _ in stretches]
+        runs = stretches(len(oids))
+        pipes = [self._start("--buffer") for _ in runs]
         failed: list[BaseException] = []
 
         def pass_on(pipe: _Pipe, stretch: range) -> None:
@@ -91,12 +116,12 @@ class Reader:
 
         others = [
             threading.Thread(target=pass_on, args=pair, daemon=True)
-            for pair in zip(pipes[1:], stretches[1:], strict=True)
+            for pair in zip(pipes[1:], runs[1:], strict=True)
         ]
         for thread in others:
             thread.start()
         try:
-            for pair in zip(pipes[:1], stretches[:1], strict=True):
+            for pair in zip(pipes[:1], runs[:1], strict=True):
                 pass_on(*pair)
             for thread in others:
                 thread.join()
@@ -176,7 +201,7 @@ class _Pipe:
             raise self._failed(oid, head)
         size = int(head[2])
         if head[1].decode() != kind:
-            raise _damaged(f"{oid} is a {head[1].decode()}, not a {kind}")
+            raise DamagedError(f"{oid} is a {head[1].decode()}, not a {kind}")
         prefix = b"%s %d\0" % (head[1], size)
         if size > PIECE:
             return self._pieces(oid, size, hashlib.sha1(prefix, usedforsecurity=False))
@@ -185,7 +210,7 @@ class _Pipe:
             raise self._failed(oid, [])
         data = data[:-1]
         if hashlib.sha1(prefix + data, usedforsecurity=False).hexdigest() != oid:
-            raise _damaged(f"{oid} does not hash to its id")
+            raise DamagedError(f"{oid} does not hash to its id")
         return data
 
     def _pieces(self, oid: str, size: int, digest: hashlib._Hash) -> Iterator[bytes]:
@@ -199,23 +224,16 @@ class _Pipe:
             yield piece
         self._lines.read(1)
         if digest.hexdigest() != oid:
-            raise _damaged(f"{oid} does not hash to its id")
+            raise DamagedError(f"{oid} does not hash to its id")
 
-    def _failed(self, oid: str, head: list[bytes]) -> CheckoutError:
+    def _failed(self, oid: str, head: list[bytes]) -> DamagedError:
         if head[1:] == [b"missing"]:
-            return _damaged(f"{oid} is missing")
+            return DamagedError(f"{oid} is missing")
         if self._killed:
-            return _damaged("reading the objects took too long")
+            return DamagedError("reading the objects took too long")
         self._killed = True
         with contextlib.suppress(ValueError):
             self._stdin.close()
         error = self._process.stderr.read() if self._process.stderr else b""
         command.kill(self._process)
-        return _damaged(command.tidy(redact(error.decode("utf-8", "replace"))))
-
-
-def _damaged(reason: str) -> CheckoutError:
-    return CheckoutError(
-        f"the code store's objects cannot be read: {reason}",
-        hint="check the repository with: git fsck",
-    )
+        return DamagedError(command.tidy(redact(error.decode("utf-8", "replace"))))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gitops_flow.git import command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Store:
         for directory in ("objects/info", "objects/pack", "refs"):
             (path / directory).mkdir(parents=True)
         (path / "HEAD").write_text("ref: refs/heads/none\n")
-        (path / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
+        (path / "config").write_text(_CONFIG)
         return cls(path)
 
     def borrow(self, repository: str, commit: str) -> bool:
@@ -52,6 +58,42 @@ class Store:
             alternates.unlink()
             return False
         return True
+
+    def lend(self, objects: Path, commits: Iterable[str]) -> None:
+        """Read ``objects`` as well, in which ``commits`` (40 hex digits) are complete.
+
+        As refs, they are what git tells a server that we have.
+        """
+        alternates = self.path / "objects" / "info" / "alternates"
+        alternates.write_bytes(os.fsencode(objects.resolve()) + b"\n")
+        refs = "".join(f"{commit} refs/held/{commit}\n" for commit in sorted(commits))
+        (self.path / "packed-refs").write_text(f"# pack-refs with: sorted \n{refs}")
+
+    def forget_remotes(self) -> None:
+        """Drop what a filtered fetch wrote into the configuration.
+
+        With it, git would go to the network by itself for each missing object.
+        """
+        (self.path / "config").write_text(_CONFIG)
+
+    def held(self, oids: Iterable[str]) -> set[str]:
+        """Those of ``oids`` that are here."""
+        out = command.run(
+            ["cat-file", "--batch-check=%(objectname)", "--buffer"],
+            env=self.environment(),
+            stdin="".join(f"{oid}\n" for oid in oids).encode(),
+        ).stdout
+        return {line.decode() for line in out.splitlines() if b" " not in line}
+
+    def put(self, oid: str, kind: str, data: bytes) -> None:
+        """Add one object."""
+        target = self.path / "objects" / oid[:2] / oid[2:]
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(zlib.compress(b"%s %d\0" % (kind.encode(), len(data)) + data, 1))
+
+    def packs(self, suffix: str = ".pack") -> list[Path]:
+        """The files of that kind of its own packs, not of those lent to it."""
+        return list((self.path / "objects" / "pack").glob(f"pack-*{suffix}"))
 
     def environment(self, tree: Path | None = None) -> dict[str, str]:
         """Variables for a git that reads this store and no configuration but ours.

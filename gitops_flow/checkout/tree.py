@@ -13,7 +13,7 @@ from gitops_flow.errors import CheckoutError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gitops_flow.checkout.objects import Reader
+    from gitops_flow.checkout.objects import Source
 
 # A few small trees that contain each other many times would expand without end.
 MAX_ENTRIES = 2_000_000
@@ -50,7 +50,7 @@ class Listing:
         return len(self.directories) + len(self.files) + len(self.links)
 
 
-def read(source: Reader, commit: str, directories: Iterable[str] = ()) -> Listing:
+def read(source: Source, commit: str, directories: Iterable[str] = ()) -> Listing:
     """List the files of ``commit``, verified from its id down.
 
     With ``directories``, only all that is below them, and the files beside

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gitops_flow.checkout.objects import Reader
+    from gitops_flow.checkout.objects import Source
     from gitops_flow.checkout.tree import Listing
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,7 +30,7 @@ def directories(root: Path, listing: Listing) -> None:
             raise _same_name(path) from None
 
 
-def files(root: Path, listing: Listing, source: Reader) -> None:
+def files(root: Path, listing: Listing, source: Source) -> None:
     """Write the regular files of ``listing``: their contents as they are in the store.
 
     Each was hashed when it was read, and each must be new: two names that the
@@ -60,7 +60,7 @@ def write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, data[written:])
 
 
-def links(root: Path, listing: Listing, source: Reader) -> None:
+def links(root: Path, listing: Listing, source: Source) -> None:
     """Make the symbolic links, after everything else, so that nothing is written through one.
 
     Raises:

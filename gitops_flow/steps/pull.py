@@ -8,42 +8,61 @@ import posixpath
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import checkout, log
+from gitops_flow.checkout import cache, signers, sweep
 from gitops_flow.errors import CheckoutError, GitflowError
 from gitops_flow.git import credentials as given
-from gitops_flow.git.url import check_address, name_of, split_userinfo
+from gitops_flow.git.url import check_address, name_of
+from gitops_flow.steps import attempt, limits
+from gitops_flow.steps.attempt import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gitops_flow.git.command import Auth
     from gitops_flow.model import Json
+    from gitops_flow.steps.attempt import Logger
 
 TIMEOUT_VARIABLE = "GITFLOW_GIT_TIMEOUT"
 _DEFAULT_TIMEOUT = 600.0
+# Of several addresses, all but the last have this long.
+_MIRROR_TIMEOUT = 60.0
+_ISOLATIONS = ("copy", "shared")
 
 
 def pull_code(
-    repository: str,
+    repository: str | Sequence[str],
     commit: str,
     credentials: Json = None,
     source: Json = None,
     directory: str | None = None,
     directories: Json = None,
+    isolation: str = "copy",
+    release: str | None = None,
+    verify_signers: Json = None,
     **unknown: Json,
 ) -> dict[str, str]:
     """Make a new directory below the current one that holds exactly the files of ``commit``.
 
+    In a flow run that was tried before, it is the commit of the first attempt.
+
     Args:
-        repository: the code store's address.
+        repository: the code store's address, or several, tried in order.
         commit: 40 hex digits.
         credentials: a token, ``user:token``, or a mapping or Prefect block with
             one. Without it, the worker's own git and ssh configuration is used.
         source: where the snapshot came from; only shown.
         directory: the subdirectory to hand over; everything is there all the same.
-        directories: write only what is below these (and ``directory``), and the
-            files at the root and beside them.
+        directories: fetch and write only what is below these (and ``directory``),
+            and the files at the root and beside them.
+        isolation: ``copy``, or ``shared`` for one read-only directory for all runs.
+        release: the text of a signed tag of ``commit``.
+        verify_signers: ssh public keys or gpg fingerprints, one of which must be
+            the signer's.
         unknown: what a newer publisher adds; ignored with a warning.
 
     Returns:
@@ -62,23 +81,73 @@ def pull_code(
                 "this worker's gitops-flow is older than the one that published",
                 name,
             )
-        _check_text(repository=repository, commit=commit, directory=directory or "")
-        auth = _auth(logger, credentials, repository)
-        made = checkout.make(
-            repository,
+        if not repository and not isinstance(repository, str):
+            raise CheckoutError(f"pull_code: repository is {type(repository).__name__}, not text")
+        addresses = _texts("repository", repository)
+        _check_text(commit=commit, directory=directory or "", release=release or "")
+        if isolation not in _ISOLATIONS:
+            raise CheckoutError(
+                f"pull_code: isolation {isolation!r} is none of {', '.join(_ISOLATIONS)}"
+            )
+        request = Request(
+            _places(logger, credentials, addresses),
             commit,
-            _here(),
-            directories=_chosen(directories, directory),
-            auth=auth,
-            timeout=_timeout(),
+            tuple(_chosen(directories, directory)),
+            isolation == "shared",
+            release,
+            tuple(_texts("verify_signers", verify_signers)),
         )
+        request, finish = attempt.resolve(logger, request, source)
+        signers.check(request.signers, request.release, request.commit)
+        made = _made(logger, request)
         for warning in made.warnings:
             logger.warning("%s", warning)
-        logger.info("%s", _report(repository, commit, source, made))
-        return {"directory": str(_below(made.directory, directory or ""))}
+        found = _below(made.directory, directory or "")
+        logger.info("%s", _report(request, source, made))
+        finish()
+        return {"directory": str(found)}
     except GitflowError as error:
         # Where in our code it was noticed is no help to the reader of a run's log.
         raise error.with_traceback(None) from None
+
+
+def _made(logger: Logger, request: Request) -> checkout.Checkout:
+    """Make the directory, or find the shared one, and clear away what nobody needs."""
+    here = _here()
+    bounds = limits.from_environment()
+    off = os.environ.get("GITFLOW_PULL_CACHE", "").lower() in ("0", "false", "no", "off")
+    root = None if off else cache.directory(os.environ)
+    made = None
+    if request.shared and root is None:
+        logger.warning("isolation: shared needs the cache, which is switched off or has no place")
+    elif request.shared and root is not None:
+        try:
+            made = checkout.make_shared(
+                request.places,
+                request.commit,
+                root,
+                directories=request.directories,
+            )
+        except cache.UnusableError as error:
+            logger.warning("this run gets a directory of its own: %s", error)
+        else:
+            # Root may write into read-only directories, and Python would.
+            sys.dont_write_bytecode = True
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    if made is None:
+        made = checkout.make(
+            request.places,
+            request.commit,
+            here,
+            directories=request.directories,
+            cache=root,
+        )
+        if "PREFECT__FLOW_RUN_ID" in os.environ:
+            sweep.register(made.directory)
+    sweep.finished_runs(here, bounds.runs)
+    if root is not None:
+        sweep.cache(root, bounds)
+    return made
 
 
 def _check_text(**inputs: str) -> None:
@@ -92,6 +161,16 @@ def _check_text(**inputs: str) -> None:
             )
 
 
+def _texts(name: str, given: Json) -> list[str]:
+    """One text or a list of them."""
+    texts = [given] if isinstance(given, str) else given or []
+    if not isinstance(texts, list | tuple):
+        raise CheckoutError(f"pull_code: {name} is {type(given).__name__}, not text or a list")
+    for text in texts:
+        _check_text(**{name: text})
+    return list(texts)
+
+
 def _chosen(directories: Json, handed_over: str | None) -> list[str]:
     """What to write, empty for everything."""
     names = [directories] if isinstance(directories, str) else directories or []
@@ -102,11 +181,18 @@ def _chosen(directories: Json, handed_over: str | None) -> list[str]:
     return [*names, handed_over] if names and handed_over else list(names)
 
 
-def _auth(
-    logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
-    credentials: Json,
-    repository: str,
-) -> Auth | None:
+def _places(logger: Logger, credentials: Json, addresses: list[str]) -> tuple[checkout.Place, ...]:
+    """Each address with the credentials and the time that it gets."""
+    last = limits.seconds(TIMEOUT_VARIABLE, _DEFAULT_TIMEOUT)
+    others = min(limits.seconds("GITFLOW_MIRROR_TIMEOUT", _MIRROR_TIMEOUT), last)
+    places = [
+        checkout.Place(address, _auth(logger, credentials, address), others)
+        for address in addresses
+    ]
+    return (*places[:-1], replace(places[-1], timeout=last))
+
+
+def _auth(logger: Logger, credentials: Json, repository: str) -> Auth | None:
     check_address(repository)
     if credentials is not None and not repository.lower().startswith(("http://", "https://")):
         logger.warning(
@@ -124,24 +210,13 @@ def _here() -> Path:
         raise CheckoutError("the current directory has been removed") from error
 
 
-def _timeout() -> float:
-    text = os.environ.get(TIMEOUT_VARIABLE, "")
-    try:
-        seconds = float(text) if text else _DEFAULT_TIMEOUT
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 10_000_000:
-        raise CheckoutError(
-            f"{TIMEOUT_VARIABLE}={text!r} is not a number of seconds", hint="for example 120"
-        )
-    return seconds
-
-
-def _below(made: Path, directory: str) -> Path:
-    """The subdirectory ``directory`` of the checkout."""
-    found = made / posixpath.normpath(directory or ".")
-    if not found.is_dir() or not found.resolve().is_relative_to(made.resolve()):
-        shutil.rmtree(made, ignore_errors=True)
+def _below(root: Path, directory: str) -> Path:
+    """The subdirectory ``directory`` of the checkout at ``root``."""
+    found = root / posixpath.normpath(directory or ".")
+    if not found.is_dir() or not found.resolve().is_relative_to(root.resolve()):
+        if root.parent == _here():
+            root.with_name(f".{root.name}.run").unlink(missing_ok=True)
+            shutil.rmtree(root, ignore_errors=True)
         raise CheckoutError(
             f"the pinned commit has no directory {directory!r}",
             hint="deploy again; the manifest's directory may have been moved",
@@ -149,20 +224,24 @@ def _below(made: Path, directory: str) -> Path:
     return found
 
 
-def _report(repository: str, commit: str, source: Json, made: checkout.Checkout) -> str:
+def _report(request: Request, source: Json, made: checkout.Checkout) -> str:
     origin = source if isinstance(source, Mapping) else {}
-    told = [f"source commit {str(origin['commit'])[:12]}"] if origin.get("commit") else []
+    told = [str(origin["name"])] if origin.get("name") else []
+    told += [f"source commit {str(origin['commit'])[:12]}"] if origin.get("commit") else []
     told += ["with uncommitted changes"] if origin.get("dirty") else []
+    told += ["clean"] if origin.get("dirty") is False else []
+    told += [f"by {origin['author']}"] if origin.get("author") else []
     whence = f" ({', '.join(told)})" if told else ""
+    came = f", {made.received / 1000:,.0f} kB" if made.received else ""
     total = sum(seconds for _, seconds in made.seconds)
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in made.seconds)
     return (
-        f"pulled {name_of(split_userinfo(repository)[0])} at {commit[:12]}{whence}, "
-        f"{made.files} files in {total:.2f} s: {phases}"
+        f"pulled {name_of(request.address)} at {request.commit[:12]}{whence}, "
+        f"{made.files} files {made.origin}{came} in {total:.2f} s: {phases}"
     )
 
 
-def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+def _logger() -> Logger:
     """The log of the flow run if there is one, without importing Prefect for it.
 
     Prefect sends records below this name to its server when they carry a run's id.

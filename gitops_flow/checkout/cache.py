@@ -1,0 +1,201 @@
+"""What pulls leave for the next ones: per repository, one object database and one image per pin.
+
+Below the cache directory lies ``checkout/<repository>/``::
+
+    objects/    git packs, the database that fetches build on
+    whole/      empty files named by the snapshots that the database holds completely
+    images/     one file per snapshot (and choice of directories), see image.py
+    trees/      read-only directories, see shared.py
+    making/     under construction; what a killed pull left is swept up
+    locks/      never deleted
+
+Everything becomes visible by one rename, so readers take no lock. What is read is hashed,
+so nothing here needs to be believed, and all of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops_flow.git.url import name_of, normalise, split_userinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gitops_flow.checkout.store import Store
+
+# Snapshots that a fetch tells the server it has; the newest are the likeliest to be near.
+_TOLD = 16
+# A file's time is its last use; writing it at every use would cost more than it tells.
+_USED_AGAIN = 300.0
+_FOLDERS = ("objects/pack", "objects/info", "whole", "images", "trees", "making", "locks")
+
+
+class UnusableError(Exception):
+    """The cache cannot serve this pull; it must do without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The cache of one repository."""
+
+    path: Path
+
+    def image(self, commit: str, directories: Sequence[str] = ()) -> Path:
+        """Where the image of ``commit``, or of some of its directories, is or would be."""
+        return self.path / "images" / (commit + choice(directories))
+
+    def newest_image(self) -> Path | None:
+        """The image used last: the next snapshot mostly consists of it."""
+        images = _by_use(self.path / "images")
+        return images[0] if images else None
+
+    def lend(self, store: Store) -> bool:
+        """Let ``store`` read the database and tell servers of it; False if it is empty."""
+        held = [path.name for path in _by_use(self.path / "whole")[:_TOLD]]
+        if held:
+            store.lend(self.path / "objects", held)
+        return bool(held)
+
+    def adopt(self, store: Store, commit: str) -> None:
+        """Take over what ``store`` fetched: with what was lent to it, all of ``commit``."""
+        # git looks for the index, so it comes last.
+        for suffix in (".pack", ".rev", ".idx"):
+            for file in store.packs(suffix):
+                file.rename(self.path / "objects" / "pack" / file.name)
+        self.path.joinpath("whole", commit).touch()
+
+    def discard(self) -> None:
+        """Forget the database, which turned out to be damaged."""
+        # In this order: a snapshot that is told of must be there.
+        for name in ("whole", "objects"):
+            gone = self.path / "making" / f".{name}-{time.time_ns()}.partial-gone"
+            with contextlib.suppress(OSError):
+                (self.path / name).rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
+        self.make()
+
+    def make(self) -> None:
+        """Make what is not there yet; in a directory that a group shares, for the group."""
+        missing = [name for name in _FOLDERS if not (self.path / name).is_dir()]
+        for name in missing:
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        if missing:
+            _share(self.path)
+
+    @contextlib.contextmanager
+    def claimed(self, name: str, seconds: float, *, shared: bool = False) -> Iterator[None]:
+        """Hold the lock ``name``.
+
+        Raises:
+            UnusableError: somebody else kept it for ``seconds``.
+        """
+        with (self.path / "locks" / name).open("ab") as lock:
+            _share_file(lock.fileno(), self.path)
+            deadline = time.monotonic() + seconds
+            while not acquired(lock.fileno(), shared=shared):
+                if time.monotonic() > deadline:
+                    raise UnusableError(f"another pull held it for {seconds:g} s")
+                time.sleep(0.02)
+            yield
+
+
+def choice(directories: Sequence[str]) -> str:
+    """A suffix for the names of what holds only ``directories``."""
+    if not directories:
+        return ""
+    text = "\0".join(sorted(set(directories)))
+    return "-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def directory(environ: Mapping[str, str]) -> Path | None:
+    """The cache's place by ``GITFLOW_CACHE_DIR`` or the XDG rules; None if it has none."""
+    if given := environ.get("GITFLOW_CACHE_DIR"):
+        return Path(given).absolute() / "checkout"
+    base = environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # noqa: PTH117
+        home = environ.get("HOME", "")
+        if not os.path.isabs(home):  # noqa: PTH117
+            return None
+        base = f"{home}/.cache"
+    return Path(base, "gitops-flow", "checkout")
+
+
+def shelf(root: Path, address: str) -> Shelf:
+    """The shelf for the repository at ``address``; credentials do not count.
+
+    Raises:
+        UnusableError: it cannot be made.
+    """
+    clean = split_userinfo(address)[0]
+    key = hashlib.sha256(normalise(clean).encode()).hexdigest()[:16]
+    found = Shelf(root / f"{name_of(clean)[:40]}-{key}")
+    try:
+        if not root.is_dir():
+            root.parent.mkdir(parents=True, exist_ok=True)
+            # Code is nobody else's business, unless its owner shared the directory above.
+            root.mkdir(mode=0o700, exist_ok=True)
+            _share(root)
+        found.make()
+    except OSError as error:
+        raise UnusableError(error.strerror or str(error)) from error
+    return found
+
+
+def acquired(fd: int, *, shared: bool = False) -> bool:
+    """Take the lock on the open file ``fd`` if that needs no waiting."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def touch(path: Path) -> None:
+    """Note that ``path`` was used now."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _USED_AGAIN:
+            os.utime(path)
+
+
+def _by_use(folder: Path) -> list[Path]:
+    """The files in ``folder``, the one used last first."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                found.append((entry.stat().st_mtime_ns, entry.path))
+    return [Path(path) for _, path in sorted(found, reverse=True)]
+
+
+def _share(folder: Path) -> None:
+    """Give ``folder`` and what is in it the group rights of the directory above."""
+    rights = _group_rights(folder.parent)
+    if rights:
+        for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            with contextlib.suppress(PermissionError):
+                path.chmod(0o700 | rights)
+
+
+def _share_file(fd: int, folder: Path) -> None:
+    if _group_rights(folder):
+        with contextlib.suppress(PermissionError):
+            os.fchmod(fd, 0o660)
+
+
+def _group_rights(folder: Path) -> int:
+    """The set-group-id directory's bits that make what is below it the group's; else none."""
+    mode = folder.stat().st_mode
+    return mode & 0o2070 if mode & stat.S_ISGID and mode & stat.S_IWGRP else 0

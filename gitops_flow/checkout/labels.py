@@ -1,0 +1,103 @@
+"""What a flow run's labels say of its code: written after a pull, read before the next attempt's."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gitops_flow.git.url import origin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "gitflow."
+_LARGEST = 4 << 20
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The credentials are for this server, not for one that it names."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+class LabelError(Exception):
+    """The server could not be asked, in a few words without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A flow run on a Prefect server; ``headers`` carry the credentials."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    insecure: bool = False
+    timeout: float = 10.0
+
+
+def current(environ: Mapping[str, str]) -> Run | None:
+    """The run that this process executes, None outside of one or without a server."""
+    run, api = environ.get("PREFECT__FLOW_RUN_ID"), environ.get("PREFECT_API_URL", "")
+    if not run or not api.lower().startswith(("http://", "https://")):
+        return None
+    headers = {"Content-Type": "application/json"}
+    if key := environ.get("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    elif login := environ.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    skip = environ.get("PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "").lower() in ("1", "true", "t")
+    return Run(f"{api.rstrip('/')}/flow_runs/{quote(run, safe='')}", headers, skip)
+
+
+def read(run: Run) -> dict[str, str]:
+    """Our labels of ``run``, without the prefix.
+
+    Raises:
+        LabelError: the server is away or refuses.
+    """
+    answer = json.loads(_ask(run, run.url, None) or b"{}")
+    labels = answer.get("labels") if isinstance(answer, dict) else None
+    return {
+        key.removeprefix(PREFIX): value
+        for key, value in (labels or {}).items()
+        if key.startswith(PREFIX) and isinstance(value, str)
+    }
+
+
+def write(run: Run, labels: Mapping[str, str]) -> None:
+    """Add ``labels`` to ``run``.
+
+    Raises:
+        LabelError: the server is away, refuses, or is too old to know labels of runs.
+    """
+    body = json.dumps({PREFIX + key: value for key, value in labels.items()}).encode()
+    _ask(run, f"{run.url}/labels", body)
+
+
+def _ask(run: Run, url: str, body: bytes | None) -> bytes:
+    request = urllib.request.Request(  # noqa: S310 - http or https, see current()
+        url, data=body, headers=dict(run.headers), method="GET" if body is None else "PATCH"
+    )
+    context = ssl.create_default_context()
+    if run.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context), _NoRedirects()
+    )
+    try:
+        with opener.open(request, timeout=run.timeout) as answer:
+            data: bytes = answer.read(_LARGEST)
+            return data
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise LabelError(f"{origin(url)} answered {error.code}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise LabelError(f"{origin(url)}: {reason}") from None

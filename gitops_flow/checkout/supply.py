@@ -1,0 +1,167 @@
+"""The ways to the objects of one pull: a cached image, the repository's shelf, or no cache."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops_flow.checkout import cache, fetching, image
+from gitops_flow.checkout.cache import UnusableError
+from gitops_flow.checkout.objects import opened
+from gitops_flow.checkout.store import Store
+from gitops_flow.checkout.workspace import made_aside
+from gitops_flow.errors import GitError, RemoteError
+from gitops_flow.git import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gitops_flow.checkout.cache import Shelf
+    from gitops_flow.checkout.fetching import Order
+    from gitops_flow.checkout.image import Image
+    from gitops_flow.checkout.objects import Source
+
+# Failures that the cache has no part in: without it, they would be the same.
+_THE_SERVERS = ("network", "timeout", "auth", "host-key", "tls", "not-found", "missing")
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Where a checkout's objects come from.
+
+    ``store`` is for git's own commands; with ``empty`` it has no objects yet.
+    ``origin`` says in a word whence, ``received`` how many bytes of packs came.
+    ``keep`` is called once everything was read and was right.
+    """
+
+    source: Source
+    store: Store
+    origin: str
+    received: int = 0
+    empty: bool = False
+    keep: Callable[[], None] = lambda: None
+
+
+@contextlib.contextmanager
+def uncached(order: Order, scratch: Path) -> Iterator[Supply]:
+    """Everything from the server, into a store at ``scratch`` that is thrown away."""
+    command.require_version()
+    store = Store.create(scratch)
+    origin = _borrowed(store, order)
+    if origin is None:
+        _fetch(store, order, None)
+        origin = "fetched"
+    with opened(store, order.places[-1].timeout) as reader:
+        yield Supply(reader, store, origin, _size(store))
+
+
+@contextlib.contextmanager
+def cached(order: Order, shelf: Shelf, scratch: Path) -> Iterator[Supply]:
+    """From the image if there is one, else by fetching what the shelf lacks.
+
+    Pulls of one missing snapshot wait for the first of them; others don't.
+
+    Raises:
+        UnusableError: the cache does not work here and now.
+        GitflowError: as for the other ways.
+    """
+    with contextlib.ExitStack() as stack:
+        with _its_own_errors():
+            found = _image(stack, shelf, order)
+            if found is None:
+                patience = order.places[-1].timeout
+                stack.enter_context(shelf.claimed(order.commit[:3], patience))
+                found = _image(stack, shelf, order)
+            if found is not None:
+                supply = Supply(found, Store.create(scratch), "cached", empty=True)
+            else:
+                supply = _filled(stack, order, shelf)
+        yield supply
+
+
+def discard(order: Order, shelf: Shelf) -> None:
+    """Drop what the cache has of ``order``, and its database: one of them was damaged."""
+    with contextlib.suppress(OSError):
+        for path in _images(order, shelf):
+            path.unlink(missing_ok=True)
+        if newest := shelf.newest_image():
+            newest.unlink(missing_ok=True)
+        shelf.discard()
+
+
+def _images(order: Order, shelf: Shelf) -> list[Path]:
+    """Where the objects of ``order`` may be; the first is where they will be."""
+    whole = shelf.image(order.commit)
+    return [shelf.image(order.commit, order.directories), whole] if order.directories else [whole]
+
+
+def _image(stack: contextlib.ExitStack, shelf: Shelf, order: Order) -> Image | None:
+    for path in _images(order, shelf):
+        found = stack.enter_context(image.opened(path))
+        if found and order.commit in found:
+            cache.touch(path)
+            return found
+    return None
+
+
+def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf) -> Supply:
+    """Fetch what is missing, aside from what other pulls use; what is read is recorded."""
+    command.require_version()
+    stack.enter_context(shelf.claimed("database", order.places[-1].timeout, shared=True))
+    work = stack.enter_context(made_aside(shelf.path / "making", order.commit[:12]))
+    store = Store.create(work.scratch)
+    newest = shelf.newest_image()
+    base = stack.enter_context(image.opened(newest)) if newest else None
+    origin = _borrowed(store, order)
+    borrowed = origin is not None
+    if not borrowed:
+        lent = not order.directories and shelf.lend(store)
+        origin = "updated" if lent or (base and order.directories) else "fetched"
+        _fetch(store, order, base)
+    reader = stack.enter_context(opened(store, order.places[-1].timeout))
+    recording = image.Recording(
+        image.Layered(base, reader) if base else reader, work.aside / "image"
+    )
+    stack.callback(recording.close)
+
+    def keep() -> None:
+        with contextlib.suppress(OSError):
+            recording.finish(_images(order, shelf)[0])
+            if not borrowed and not order.directories:
+                shelf.adopt(store, order.commit)
+
+    return Supply(recording, store, origin or "", _size(store), keep=keep)
+
+
+def _fetch(store: Store, order: Order, base: Image | None) -> None:
+    if order.directories:
+        fetching.fetch_some(store, order, base)
+    else:
+        fetching.fetch(store, order)
+
+
+def _borrowed(store: Store, order: Order) -> str | None:
+    """Use a repository on this machine in place."""
+    for place in order.places:
+        if store.borrow(place.address, order.commit):
+            return "read in place"
+    return None
+
+
+def _size(store: Store) -> int:
+    return sum(path.stat().st_size for path in store.packs())
+
+
+@contextlib.contextmanager
+def _its_own_errors() -> Iterator[None]:
+    """Tell failures of the cache, which a pull can do without, from the server's."""
+    try:
+        yield
+    except OSError as error:
+        raise UnusableError(error.strerror or str(error)) from error
+    except GitError as error:
+        if not isinstance(error, RemoteError) or error.kind in _THE_SERVERS:
+            raise
+        raise UnusableError(error.message) from error

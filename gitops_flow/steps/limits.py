@@ -1,0 +1,42 @@
+"""Amounts that a worker's environment sets: times, sizes, ages."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from gitops_flow.checkout import sweep
+from gitops_flow.errors import CheckoutError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+def seconds(name: str, default: float) -> float:
+    """A positive number of seconds."""
+    text = os.environ.get(name, "")
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 10_000_000:
+        raise CheckoutError(f"{name}={text!r} is not a number of seconds", hint="for example 120")
+    return number
+
+
+def from_environment() -> sweep.Limits:
+    """What the cache and finished runs may take."""
+    usual = sweep.Limits()
+    return sweep.Limits(
+        _amount("GITFLOW_CACHE_MAX_SIZE", usual.size, "kMGT", "2G"),
+        _amount("GITFLOW_CACHE_MAX_AGE", usual.age, "smhd", "30d"),
+        _amount("GITFLOW_RUNS_MAX_AGE", usual.runs, "smhd", "12h"),
+    )
+
+
+def _amount(name: str, default: float, units: str, example: str) -> float:
+    """A number with a unit from the environment."""
+    text = os.environ.get(name, "").strip()
+    found = re.fullmatch(rf"(\d{{1,12}}(?:\.\d+)?) ?([{units}]?)", text)
+    if text and not found:
+        raise CheckoutError(f"{name}={text!r} is not an amount", hint=f"for example {example}")
+    return float(found[1]) * _UNITS.get(found[2], 1) if found else default
