@@ -36,6 +36,7 @@ class Problem:
     where: Position | None = None
     hint: str | None = None
     severity: Literal["error", "warning", "note"] = "error"
+    path: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

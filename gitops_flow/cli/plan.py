@@ -91,7 +91,14 @@ def document(preview: Preview) -> dict[str, Any]:
             for name, changes in preview.drift.items()
         },
         "restored": preview.restored.id if preview.restored else None,
-        "blocked": [redact(line) for line in preview.blocked],
+        "blocked": [
+            {
+                "message": redact(each.message),
+                "details": [redact(detail) for detail in each.details],
+                "hint": redact(each.hint) if each.hint else None,
+            }
+            for each in preview.blocked
+        ],
         "warnings": [redact(str(problem)) for problem in preview.warnings],
         "notes": [redact(str(problem)) for problem in preview.notes],
     }
@@ -138,12 +145,16 @@ def text(preview: Preview) -> list[str]:
     if preview.steps:
         steps = count(preview.steps, "deployment")
         lines.append(f"build and push steps of {steps} run first; their outputs are not known yet")
-    lines += [f"+ work pool {pool} (type process)" for pool in preview.missing_pools]
+    if not preview.blocked:
+        lines += [f"+ work pool {pool} (type process)" for pool in preview.missing_pools]
     for action in preview.plan.actions:
         lines += action_lines(action)
     lines += left_alone_lines(preview)
     lines += [f"not in the manifest any more: {o.full_name}" for o in preview.plan.orphans]
-    lines += [f"refused: {redact(line)}" for line in preview.blocked]
+    for refusal in preview.blocked:
+        lines.append(f"refused: {redact(refusal.message)}")
+        lines += [f"    {redact(detail)}" for detail in refusal.details]
+        lines += [f"    hint: {redact(refusal.hint)}"] if refusal.hint else []
     lines.append(summary(preview))
     lines.append(_next(preview))
     return [printable(line) for line in lines if line]
@@ -226,7 +237,9 @@ def markdown_text(preview: Preview) -> list[str]:
     lines = [f"### gitflow plan: {_cell(preview.source.name)}", "", f"`{_plain(summary(preview))}`"]
     lines += ["", f"- {_plain(snapshot_text(preview.snapshot))}"]
     lines += [f"- {_plain(code_text(change))}" for change in preview.code]
-    lines += [f"- **refused**: {_cell(redact(line))}" for line in preview.blocked]
+    for refusal in preview.blocked:
+        lines.append(f"- **refused**: {_cell(redact(refusal.message))}")
+        lines += [f"  - {_cell(redact(detail))}" for detail in refusal.details]
     lines += [f"- warning: {_cell(redact(str(each)))}" for each in preview.warnings]
     shown = [each for each in preview.plan.actions if not isinstance(each, plan.Unchanged)]
     if shown:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import plan
 from gitops_flow.deploy import rollback
 from gitops_flow.deploy.desire import desire
+from gitops_flow.deploy.request import Refusal
 from gitops_flow.errors import ManifestError
 from gitops_flow.model import Problem
 from gitops_flow.plan import hold
@@ -16,19 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.deploy.session import Session
     from gitops_flow.manifest import Answers
     from gitops_flow.model import Deployment
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A reason not to carry a plan out: in a few words, in detail, and what to do."""
-
-    message: str
-    details: tuple[str, ...]
-    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +94,10 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
     pools = {pool for each in planned.writes if (pool := _pool(each))}
     templates = session.templates(pools)
     missing = tuple(sorted(pools - templates.keys()))
-    checked = plan.check(planned.actions, templates, variables=variables)
+    checked = [
+        _placed(session.prepared, problem)
+        for problem in plan.check(planned.actions, templates, variables=variables)
+    ]
     said += [problem for problem in checked if problem.severity != "error"]
     errors = [problem for problem in checked if problem.severity == "error"]
     return Compared(
@@ -112,6 +108,15 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         warnings=tuple(problem for problem in said if problem.severity == "warning"),
         notes=tuple(problem for problem in said if problem.severity == "note"),
     )
+
+
+def _placed(prepared: Prepared, problem: Problem) -> Problem:
+    """``problem`` at the place of the value that it is about."""
+    for config in prepared.manifest.deployments:
+        if problem.path and config.where == problem.where:
+            path = ("deployments", config.index, *problem.path)
+            return replace(problem, where=prepared.manifest.position(*path))
+    return problem
 
 
 def _pool(action: plan.Create | plan.Update | plan.Delete) -> str | None:

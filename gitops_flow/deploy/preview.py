@@ -57,9 +57,7 @@ def preview(
             else sum(bool(job.build or job.push) for job in building.jobs(prepared)),
             code=changes,
             lost=lost,
-            blocked=tuple(
-                line for each in compared.refusals for line in (each.message, *each.details)
-            ),
+            blocked=compared.refusals,
             drift=dict(_drift(compared.plan)),
             warnings=compared.warnings,
             notes=compared.notes,

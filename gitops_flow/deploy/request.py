@@ -121,6 +121,15 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reason not to carry a plan out: in a few words, in detail, and what to do."""
+
+    message: str
+    details: tuple[str, ...]
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What a deploy would do.
 
@@ -140,7 +149,7 @@ class Preview:
     steps: int
     code: tuple[CodeChange, ...]
     lost: tuple[str, ...]
-    blocked: tuple[str, ...]
+    blocked: tuple[Refusal, ...]
     drift: dict[str, tuple[FieldChange, ...]]
     warnings: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()

@@ -89,6 +89,14 @@ def _describe(found: Found, flow_name: str | None) -> FlowInfo:
     )
 
 
+def _is_task(function: ast.AST) -> bool:
+    for decorator in getattr(function, "decorator_list", ()):
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if "task" in (getattr(called, "id", None), getattr(called, "attr", None)):
+            return True
+    return False
+
+
 def _name(found: Found, evaluator: Evaluator, given: str | None, notes: list[str]) -> str:
     option = found.options.get("name")
     name: Any = None
@@ -98,6 +106,9 @@ def _name(found: Found, evaluator: Evaluator, given: str | None, notes: list[str
             name = evaluator.value(option)
         except Unknown:
             known = False
+    if not known and _is_task(found.function):
+        message = f"{found.function.name!r} is a task, not a flow"
+        raise FlowError(message, where=found.where, hint="name a function with @flow")
     if not known:
         if given:
             return _checked(given, found.where)

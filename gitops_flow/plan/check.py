@@ -11,7 +11,7 @@ from gitops_flow.model import Deployment, Problem
 from gitops_flow.plan.actions import Create, Update
 from gitops_flow.plan.hydrate import UNKNOWN, has_kinds, hydrated, workspace_variables
 from gitops_flow.plan.schema import Schemas
-from gitops_flow.plan.schemawords import complaint, nearest
+from gitops_flow.plan.schemawords import complaint, nearest, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gitops_flow.plan.actions import Action
 
 _PLACE = ("work_pool", "work_queue")
+# Where the fields stand in a manifest.
+_SECTIONS = {"job_variables": ("work_pool", "job_variables"), "parameters": ("parameters",)}
 
 
 def check(
@@ -104,6 +106,7 @@ def _job_variables(
                     f"job variable {name!r} means nothing to {pool}",
                     f"did you mean {close!r}?",
                     warning=True,
+                    path=(*_SECTIONS["job_variables"], name),
                 )
 
 
@@ -136,15 +139,21 @@ def _complaints(
         if error.instance is UNKNOWN:
             continue
         message, hint = complaint(error, field, owner)
-        yield _problem(item, message, hint)
+        yield _problem(item, message, hint, path=(*_SECTIONS[field], *place(error)))
 
 
 def _problem(
-    item: Deployment, message: str, hint: str | None = None, *, warning: bool = False
+    item: Deployment,
+    message: str,
+    hint: str | None = None,
+    *,
+    warning: bool = False,
+    path: tuple[str | int, ...] = (),
 ) -> Problem:
     return Problem(
         f"{item.full_name}: {message}",
         where=item.where,
         hint=hint,
         severity="warning" if warning else "error",
+        path=path,
     )

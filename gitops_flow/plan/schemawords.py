@@ -30,6 +30,11 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def place(error: Any) -> tuple[str | int, ...]:
+    """Keys and indexes that lead to what a ``jsonschema`` error is about."""
+    return tuple(_deepest(error).absolute_path)
+
+
 def complaint(error: Any, field: str, owner: str) -> tuple[str, str | None]:
     """What a ``jsonschema`` error says, as message and hint.
 

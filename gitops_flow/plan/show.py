@@ -179,11 +179,22 @@ def _inputs(
 
 
 def _outline(item: Deployment) -> Iterator[tuple[str, str]]:
-    if item.entrypoint:
-        yield "entrypoint", value_text(item.entrypoint)
+    """Every value of a deployment that is not what the server gives without it."""
+    for name in ("entrypoint", "description", "version"):
+        if value := getattr(item, name):
+            yield name, value_text(masked_value(value))
+    if tags := [tag for tag in item.tags if tag not in item.marks]:
+        yield "tags", _joined(tags) or ""
     if item.work_pool:
         queue = f"/{item.work_queue}" if item.work_queue else ""
         yield "work_pool", value_text(f"{item.work_pool}{queue}")
+    for name in ("parameters", "job_variables", "concurrency_options"):
+        for line in _tree(name, {}, getattr(item, name) or {}, secret=False):
+            yield line.path, line.after or ""
+    if item.concurrency_limit is not None:
+        yield "concurrency_limit", str(item.concurrency_limit)
+    if not item.enforce_parameter_schema:
+        yield "enforce_parameter_schema", "false"
     for number, step in enumerate(item.pull_steps or ()):
         yield f"pull_steps[{number}]", step_text(step)
     for schedule in item.schedules:
