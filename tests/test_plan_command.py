@@ -117,6 +117,25 @@ def test_a_plan_shows_each_value_before_and_after_with_secrets_masked(
     assert "secret-value-1" not in shown
 
 
+def test_a_plan_shows_every_value_of_what_it_creates(
+    project: Project, namespace: str, pool: str
+) -> None:
+    text = manifest(namespace, "one", pool=pool)
+    text = text.replace(f"{{name: {pool}}}", f"{{name: {pool}, job_variables: {{env: {{A: b}}}}}}")
+    more = "    parameters: {who: me}\n    description: d\n    concurrency_limit: 3\n"
+    project.repo.write("prefect.yaml", text + more + "    paused: true\n")
+    shown = project.gitflow("plan").stdout
+    for line in (
+        "parameters.who: me",
+        "job_variables.env.A: b",
+        "description: d",
+        "concurrency_limit: 3",
+        "paused: true",
+        "tags: t-one",
+    ):
+        assert f"    {line}\n" in shown
+
+
 def test_the_exit_code_says_that_something_is_to_be_done_only_when_asked(project: Project) -> None:
     project.gitflow("plan")
     project.gitflow("plan", "--exit-code", code=4)
@@ -289,7 +308,9 @@ def test_what_the_server_would_refuse_is_told_before_a_build_step_runs(
     bad = text.replace(f"{{name: {pool}}}", f"{{name: {pool}, job_variables: {{cpu: many}}}}")
     project.repo.write("prefect.yaml", bad + "    parameters: {times: often}\n")
     failed = project.gitflow("deploy", "--all", code=1)
+    assert "prefect.yaml:7:51: " in failed.stderr
     assert "job_variables.cpu" in failed.stderr
+    assert "prefect.yaml:8:25: " in failed.stderr
     assert "parameters.times" in failed.stderr
     assert not (project.repo.path / "ran").exists()
     assert everything(project, namespace) == []

@@ -195,13 +195,17 @@ def _outline(item: Deployment) -> Iterator[tuple[str, str]]:
         yield "concurrency_limit", str(item.concurrency_limit)
     if not item.enforce_parameter_schema:
         yield "enforce_parameter_schema", "false"
+    if item.paused:
+        yield "paused", "true"
+    yield from _parts(item)
+    for field in item.unknown:
+        yield field, _KNOWN_LATER
+
+
+def _parts(item: Deployment) -> Iterator[tuple[str, str]]:
     for number, step in enumerate(item.pull_steps or ()):
         yield f"pull_steps[{number}]", step_text(step)
     for schedule in item.schedules:
         yield _label("schedules", schedule.slug), schedule_text(schedule)
     for automation in item.automations:
         yield _label("triggers", automation.name), automation_text(automation)
-    if item.paused:
-        yield "paused", "true"
-    for field in item.unknown:
-        yield field, _KNOWN_LATER
