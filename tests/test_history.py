@@ -10,61 +10,13 @@ from pathlib import Path
 import pytest
 
 from gitops_flow.cli import boundary
-from gitops_flow.codestore import address, history, ledger, publish, snapshot
+from gitops_flow.codestore import address, history
 from gitops_flow.codestore.history import Entry
-from gitops_flow.codestore.store import open_store
 from gitops_flow.errors import CodeStoreError, UsageError
 from gitops_flow.git import repository
-from gitops_flow.model import CodeStoreSettings, Provenance, Source
+from gitops_flow.model import CodeStoreSettings, Provenance
+from tests.support.releases import Shop
 from tests.support.repo import Repo
-
-MANIFEST = """\
-name: shop
-deployments:
-  - {name: main, entrypoint: "flow.py:hello", work_pool: {name: p}}
-"""
-
-
-class Shop:
-    """A repository whose releases are made without a Prefect server."""
-
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        self.server = Repo(base / "origin.git", bare=True)
-        self.server.git("config", "receive.fsckObjects", "true")
-        self.server.git("config", "uploadpack.allowFilter", "true")
-        self.repo = Repo(base / "shop").write("prefect.yaml", MANIFEST).write("flow.py", "0\n")
-        self.repo.commit()
-        self.repo.git("remote", "add", "origin", str(self.server.path))
-        self.found = repository.discover(self.repo.path)
-        self.target = address.resolve(self.found, CodeStoreSettings(), base / "data")
-        self.source = Source("shop", address.identity(self.found), "prefect.yaml")
-
-    def release(
-        self,
-        content: str,
-        *,
-        names: tuple[str, ...] = ("hello/main",),
-        when: int = 1_700_000_000,
-        mark: str | None = None,
-        rollback: str | None = None,
-        signature: str | None = None,
-    ) -> publish.Publication:
-        self.repo.write("flow.py", content)
-        store = open_store(self.base / "cache", self.found, self.target.url)
-        snap = snapshot.take(
-            repository.discover(self.repo.path),
-            store,
-            snapshot.Options(),
-            source="shop",
-            author="Ann <ann@x>",
-        )
-        mark = self.source.mark if mark is None else mark
-        made = ledger.Release(snap, names, when, mark, None, rollback, signature)
-        return publish.publish(store, self.target, made, again=rollback is not None)
-
-    def chain(self, cache: str = "cache") -> history.Chain:
-        return history.read(self.base / cache, self.found, self.target)
 
 
 @pytest.fixture

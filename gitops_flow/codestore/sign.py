@@ -52,21 +52,28 @@ def sign(store: PrivateStore, snapshot: Snapshot) -> str:
     with store.locked():
         env = {**store.env(), **ident}
         try:
-            command.run(
+            said = command.run(
                 ["tag", "-s", "-f", "-m", f"release of {snapshot.commit}", _TAG, snapshot.commit],
                 env=env,
                 config=config,
                 timeout=_TIMEOUT,
-            )
+            ).stderr
         except GitError as error:
-            raise CodeStoreError(
-                f"the release cannot be signed: {error.message}",
-                hint="set user.signingkey (and gpg.format: ssh or openpgp) as for `git commit -S`, "
-                "or deploy without sign",
-            ) from None
+            raise _unsigned(error.message) from None
         text = command.run(["cat-file", "tag", _TAG], env=env, timeout=60).stdout
         command.run(["update-ref", "-d", f"refs/tags/{_TAG}"], env=env, timeout=60)
+    if b"\n-----BEGIN " not in text:
+        # Some versions of git make a plain tag when ssh-keygen fails, and call it done.
+        raise _unsigned(command.tidy(said))
     return text.decode("utf-8", "replace")
+
+
+def _unsigned(reason: str) -> CodeStoreError:
+    return CodeStoreError(
+        f"the release cannot be signed: {reason}",
+        hint="set user.signingkey (and gpg.format: ssh or openpgp) as for `git commit -S`, "
+        "or deploy with --no-sign",
+    )
 
 
 def check(git_dir: Path, repository: Repository, snapshot: str, signature: str) -> Signer:

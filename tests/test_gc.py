@@ -1,0 +1,268 @@
+"""Dropping old releases: what goes, what stays, and that nobody loses a pinned commit."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gitops_flow.codestore import publish, trim
+from gitops_flow.codestore.history import Entry
+from gitops_flow.git import repository
+from gitops_flow.model import Provenance
+from tests.support.prefect import SharedServer, SharedWorker
+from tests.support.project import Project
+from tests.support.releases import Shop
+from tests.support.repo import Repo
+
+DAY = 86400
+NOW = 1_700_000_000
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def _entry(age: float, snapshot: str, mark: str = "gitflow:shop-00000000") -> Entry:
+    origin = Provenance("shop", None, False, "A <a@b>")
+    when = int(NOW - age)
+    return Entry(f"{when:040x}", snapshot, "", when, origin, mark, (), 0, (), None, None, "")
+
+
+def _names(entries: tuple[Entry, ...]) -> str:
+    return "".join(entry.snapshot for entry in entries)
+
+
+def _sorted(entries: list[Entry], pins: str = "", keep: int = 1, days: float = 1) -> trim.Sorted:
+    return trim.sort(entries, set(pins), keep=keep, older_than=days * DAY, now=NOW)
+
+
+OLD = [_entry(n * 10 * DAY, name) for n, name in enumerate("edcba", 1)]
+
+
+@pytest.mark.parametrize(
+    ("pins", "keep", "days", "kept"),
+    [
+        ("", 1, 1, "e"),
+        ("", 3, 1, "edc"),
+        ("", 1, 25, "ed"),
+        ("a", 1, 1, "ea"),
+        ("ac", 2, 1, "edca"),
+        ("x", 9, 1, "edcba"),
+    ],
+)
+def test_what_is_new_enough_or_among_the_newest_or_pinned_stays(
+    pins: str, keep: int, days: float, kept: str
+) -> None:
+    found = _sorted(OLD, pins, keep, days)
+    assert _names(found.kept) == kept
+    assert _names(found.dropped) == "".join(name for name in "edcba" if name not in kept)
+
+
+def test_each_source_keeps_its_own_newest() -> None:
+    quiet = _entry(99 * DAY, "q", mark="gitflow:quiet-11111111")
+    assert _names(_sorted([*OLD, quiet]).kept) == "eq"
+
+
+def test_a_release_of_the_last_hour_stays_whatever_is_asked_for() -> None:
+    young = [_entry(10, "z"), _entry(3000, "y"), _entry(4000, "x")]
+    assert _names(_sorted(young, days=0).kept) == "zy"
+
+
+def test_of_a_pinned_snapshot_the_newest_entry_is_enough() -> None:
+    found = _sorted([_entry(DAY * 9, "z"), _entry(DAY * 10, "p"), _entry(DAY * 11, "p")], "p")
+    assert _names(found.kept) == "zp"
+    assert [entry.when for entry in found.dropped] == [NOW - DAY * 11]
+
+
+def _rewrite(shop: Shop, snapshots: set[str]) -> str | None:
+    chain = shop.chain()
+    kept = [entry for entry in chain.entries if entry.snapshot in snapshots]
+    return trim.rewrite(chain, kept, shop.found, shop.target)
+
+
+def test_snapshots_keep_their_ids_and_stay_fetchable_and_a_clone_is_smaller(
+    shop: Shop, tmp_path: Path
+) -> None:
+    for number in range(4):
+        shop.repo.write("big.bin", (b"%d" % number) * 50_000)
+        shop.release(f"{number}\n")
+    before = shop.chain().entries
+    wanted = {before[0].snapshot, before[3].snapshot}
+    assert _rewrite(shop, wanted) is not None
+    after = shop.chain().entries
+    assert [entry.snapshot for entry in after] == [before[0].snapshot, before[3].snapshot]
+    assert [entry.message for entry in after] == [before[0].message, before[3].message]
+    shop.server.git("fsck", "--strict")
+    clone = Repo(tmp_path / "clone.git", bare=True)
+    clone.git("fetch", "-q", shop.server.path.as_uri(), "code-store:ledger")
+    held = clone.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
+    assert wanted <= set(held)
+    assert before[1].snapshot not in held
+    worker = Repo(tmp_path / "worker.git", bare=True)
+    worker.git("fetch", "-q", "--depth=1", shop.server.path.as_uri(), before[3].snapshot)
+
+
+def test_a_rewrite_sends_commits_only(shop: Shop) -> None:
+    shop.repo.write("big.bin", bytes(range(256)) * 4000)
+    shop.release("1\n")
+    shop.release("2\n")
+    shop.server.git("repack", "-adq")
+    _rewrite(shop, {shop.chain().entries[0].snapshot})
+    sizes = [p.stat().st_size for p in (shop.server.path / "objects").glob("??/*")]
+    assert sum(sizes) < 5000
+
+
+def test_a_rewrite_loses_to_whoever_published_meanwhile(shop: Shop) -> None:
+    shop.release("1\n")
+    shop.release("2\n")
+    chain = shop.chain()
+    newer = shop.release("3\n")
+    assert trim.rewrite(chain, chain.entries[:1], shop.found, shop.target) is None
+    assert shop.chain().entries[0].id == newer.entry
+
+
+def test_a_rollback_goes_on_naming_the_entry_that_it_went_back_to(shop: Shop) -> None:
+    shop.release("0\n")
+    first = shop.release("1\n")
+    shop.release("2\n")
+    shop.release("1\n", rollback=first.entry)
+    chain = shop.chain()
+    trim.rewrite(chain, chain.entries[:-1], shop.found, shop.target)
+    newest, _, target = shop.chain().entries
+    assert newest.rollback == target.id != first.entry
+
+
+def test_publishing_goes_on_after_a_rewrite(shop: Shop) -> None:
+    shop.release("1\n")
+    shop.release("2\n")
+    _rewrite(shop, {shop.chain().entries[0].snapshot})
+    shop.release("3\n")
+    assert len(shop.chain().entries) == 2
+
+
+def test_an_old_release_is_published_again_before_something_is_pinned_to_it(shop: Shop) -> None:
+    shop.release("1\n", when=NOW)
+    assert not shop.release("1\n", when=NOW + 60).pushed
+    assert shop.release("1\n", when=NOW + 60, since=NOW + 30).pushed
+    assert not shop.release("1\n", when=NOW + 90, since=NOW + 30).pushed
+
+
+def test_publishes_and_rewrites_at_once_lose_no_young_release(shop: Shop) -> None:
+    now = int(time.time())
+    for number in range(5):
+        shop.release(f"old {number}\n", when=now - 9 * DAY)
+    found: list[publish.Publication] = []
+
+    def deploy() -> None:
+        found.extend(
+            shop.release(f"young {number}\n", when=int(time.time())) for number in range(8)
+        )
+
+    def drop() -> None:
+        repo = repository.discover(shop.repo.path)
+        for _ in range(12):
+            chain = shop.chain()
+            kept = trim.sort(chain.entries, (), keep=1, older_than=0, now=time.time()).kept
+            if len(kept) < len(chain.entries):
+                trim.rewrite(chain, kept, repo, shop.target)
+
+    threads = [threading.Thread(target=each) for each in (deploy, drop)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    young = [entry for entry in shop.chain().entries if entry.when >= now]
+    assert len(young) == len(found) == 8
+
+
+MANIFEST = """\
+name: {name}
+deployments:
+  - {{name: main, entrypoint: "flow.py:hello", work_pool: {{name: gitflow-tests}}}}
+"""
+FLOW = """\
+from prefect import flow
+
+@flow(name="{name}", log_prints=True)
+def hello():
+    print("version {version}")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, prefect_server: SharedServer, namespace: str) -> Project:
+    """A source with one deployment, pinned to the first of twelve old releases."""
+    made = Project(tmp_path / "project", prefect_server)
+    bare = Repo(tmp_path / "origin.git", bare=True)
+    bare.git("config", "receive.fsckObjects", "true")
+    made.repo.write("prefect.yaml", MANIFEST.format(name=namespace))
+    made.repo.write("flow.py", FLOW.format(name=namespace, version=1)).commit()
+    made.repo.git("remote", "add", "origin", str(bare.path))
+    made.deploy("--all", "--create-pools")
+    return made
+
+
+def _age(project: Project, origin: Path, count: int) -> None:
+    """Put ``count`` releases on top of the first, all of them 40 days old."""
+    shop = Shop.__new__(Shop)
+    shop.base, shop.repo, shop.server = origin.parent, project.repo, Repo(origin, init=False)
+    shop.attach()
+    shop.backdate(40 * DAY)
+    for number in range(count):
+        shop.release(f"{number}\n", when=int(time.time()) - 40 * DAY, name="notes")
+
+
+@pytest.mark.real
+def test_gc_keeps_what_a_live_deployment_pins_and_a_worker_still_runs_it(
+    project: Project,
+    tmp_path: Path,
+    namespace: str,
+    prefect_worker: Callable[[], SharedWorker],
+) -> None:
+    prefect_worker()
+    pin = project.pin(namespace, "main")
+    _age(project, tmp_path / "origin.git", 6)
+    planned = json.loads(project.gitflow("gc", "--keep", "2", "--json").stdout)
+    assert (len(planned["dropped"]), planned["done"]) == (4, False)
+    assert len(json.loads(project.gitflow("history", "--json").stdout)["releases"]) == 7
+    done = json.loads(project.gitflow("gc", "--keep", "2", "--yes", "--json").stdout)
+    assert (len(done["dropped"]), done["done"]) == (4, True)
+    left = json.loads(project.gitflow("history", "--json").stdout)["releases"]
+    assert [each["snapshot"] for each in left][-1] == pin
+    assert len(left) == 3
+    assert "version 1" in project.run(namespace, "main")
+
+
+@pytest.mark.real
+def test_gc_refuses_while_a_server_cannot_be_asked(project: Project, tmp_path: Path) -> None:
+    _age(project, tmp_path / "origin.git", 3)
+    away = project.gitflow(
+        "gc",
+        *("--keep", "1", "--yes", "--server", "http://127.0.0.1:9/api"),
+        code=1,
+        env={"PREFECT_CLIENT_MAX_RETRIES": "0"},
+    )
+    assert "nothing was dropped, because a server cannot be asked" in away.stderr
+    assert len(json.loads(project.gitflow("history", "--json").stdout)["releases"]) == 4
+
+
+@pytest.mark.parametrize("text", ["30", "d", "-1d", "1y", "1.5d"])
+def test_an_age_that_cannot_be_read_is_refused(text: str) -> None:
+    from gitops_flow.cli.releasecommands import age
+    from gitops_flow.errors import UsageError
+
+    with pytest.raises(UsageError, match="is not an age"):
+        age(text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30d", 30 * DAY), ("12h", 43200), ("2w", 14 * DAY)])
+def test_an_age_is_days_hours_or_weeks(text: str, seconds: float) -> None:
+    from gitops_flow.cli.releasecommands import age
+
+    assert age(text) == seconds
