@@ -277,10 +277,7 @@ REFUSED = {
     "a task": (
         "from prefect import task\n@task\ndef f(): ...",
         "f",
-        (
-            "flows/etl.py:3: the name of flow 'f' is only known when the code runs "
-            "(set flow_name: in the manifest)"
-        ),
+        "flows/etl.py:3: 'f' is a task, not a flow (name a function with @flow)",
     ),
     "a constant": ("f = 1", "f", "flows/etl.py: 'f' is not a function (name a @flow function)"),
     "a class": ("class f: ...", "f", "flows/etl.py: 'f' is not a flow"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -308,10 +309,8 @@ def test_what_the_server_would_refuse_is_told_before_a_build_step_runs(
     bad = text.replace(f"{{name: {pool}}}", f"{{name: {pool}, job_variables: {{cpu: many}}}}")
     project.repo.write("prefect.yaml", bad + "    parameters: {times: often}\n")
     failed = project.gitflow("deploy", "--all", code=1)
-    assert "prefect.yaml:7:51: " in failed.stderr
-    assert "job_variables.cpu" in failed.stderr
-    assert "prefect.yaml:8:25: " in failed.stderr
-    assert "parameters.times" in failed.stderr
+    assert re.search(r"prefect\.yaml:7:\d+: .*job_variables\.cpu", failed.stderr)
+    assert re.search(r"prefect\.yaml:8:\d+: .*parameters\.times", failed.stderr)
     assert not (project.repo.path / "ran").exists()
     assert everything(project, namespace) == []
 

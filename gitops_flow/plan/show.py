@@ -195,9 +195,9 @@ def _outline(item: Deployment) -> Iterator[tuple[str, str]]:
         yield "concurrency_limit", str(item.concurrency_limit)
     if not item.enforce_parameter_schema:
         yield "enforce_parameter_schema", "false"
+    yield from _parts(item)
     if item.paused:
         yield "paused", "true"
-    yield from _parts(item)
     for field in item.unknown:
         yield field, _KNOWN_LATER
 
