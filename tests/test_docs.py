@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 ALL = "\n".join(TEXT.values())
+COMMAND_PAGES = ("docs/deploy.md", "docs/plan.md", "docs/releases.md")
 SOURCES = {
     path: path.read_text()
     for path in ROOT.glob("gitops_flow/**/*.py")
@@ -54,8 +55,8 @@ def test_every_path_that_is_named_exists(page: str) -> None:
 
 def test_every_gitflow_command_in_the_documents_exists() -> None:
     shown = "\n".join(re.findall(r"```console\n(.*?)```", ALL, re.DOTALL))
-    used = set(re.findall(r"^(?:\$ )?gitflow ([a-z]\w*)", shown, re.MULTILINE))
-    used |= set(re.findall(r"`gitflow ([a-z]\w*)", ALL))
+    used = set(re.findall(r"^(?:\$ )?gitflow ([a-z][\w-]*)", shown, re.MULTILINE))
+    used |= set(re.findall(r"`gitflow ([a-z][\w-]*)", ALL))
     assert used
     assert used <= set(options())
 
@@ -65,7 +66,7 @@ def test_every_option_in_the_documents_exists() -> None:
     used = set(
         re.findall(
             r"`(--[a-z][a-z-]*)[ `=]",
-            TEXT["docs/deploy.md"] + TEXT["docs/plan.md"] + TEXT["README.md"],
+            TEXT["README.md"] + "".join(TEXT[page] for page in COMMAND_PAGES),
         )
     )
     assert used
@@ -75,7 +76,7 @@ def test_every_option_in_the_documents_exists() -> None:
 @pytest.mark.parametrize("name", list(options()))
 def test_every_option_that_exists_is_documented(name: str) -> None:
     long = {flag for flag in options()[name] if flag.startswith("--")}
-    pages = TEXT["docs/deploy.md"] + TEXT["docs/plan.md"]
+    pages = "".join(TEXT[page] for page in COMMAND_PAGES)
     assert {flag for flag in long if not re.search(rf"{flag}[`\s]", pages)} == set()
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,13 +47,13 @@ class Shop(Project):
 
     name = ""
 
-    def version(self, number: int, *args: str, second: bool = False) -> dict[str, object]:
+    def version(self, number: int, *args: str, second: bool = False) -> dict[str, Any]:
         text = MANIFEST.format(name=self.name, who=f"who{number}") + (SECOND if second else "")
         self.repo.write("prefect.yaml", text)
         self.repo.write("flow.py", FLOW.format(name=self.name, version=number))
         return self.deploy("--all", *args)
 
-    def parameters(self, name: str = "main") -> dict[str, object]:
+    def parameters(self, name: str = "main") -> dict[str, Any]:
         return dict(self.live(self.name, name)["parameters"])
 
     def pinned(self, name: str = "main") -> str:
@@ -58,10 +62,10 @@ class Shop(Project):
     def tags(self, name: str = "main") -> list[str]:
         return list(self.live(self.name, name)["tags"])
 
-    def history(self) -> list[dict[str, object]]:
+    def history(self) -> list[dict[str, Any]]:
         return list(json.loads(self.gitflow("history", "--json").stdout)["releases"])
 
-    def report(self, *args: str, code: int = 0) -> dict[str, object]:
+    def report(self, *args: str, code: int = 0) -> dict[str, Any]:
         return dict(json.loads(self.gitflow(*args, "--json", code=code).stdout))
 
     def upcoming(self) -> int:
@@ -89,127 +93,29 @@ def shop(
     return made
 
 
-def test_a_rollback_brings_back_code_and_configuration_and_a_worker_runs_them(shop: Shop) -> None:
-    shop.version(1)
-    first = shop.pinned()
-    shop.version(2)
-    report = shop.report("rollback")
-    assert [each["status"] for each in report["deployments"]] == ["updated"]  # type: ignore[attr-defined]
-    assert shop.pinned() == first
-    assert shop.parameters() == {"who": "who1"}
-    assert "version 1 for who1" in shop.run(shop.name, "main")
-
-
-def test_a_rollback_is_a_release_of_its_own(shop: Shop) -> None:
-    shop.version(1)
-    shop.version(2)
-    shop.gitflow("rollback")
-    newest, second, first = shop.history()
-    assert newest["rollback"] == first["id"]
-    assert newest["snapshot"] == first["snapshot"] != second["snapshot"]
-    assert newest["deployments"] == [f"{shop.name}/main"]
-
-
-def test_rolling_back_twice_leads_further_back_and_then_ends(shop: Shop) -> None:
-    for number in (1, 2, 3):
-        shop.version(number)
-    shop.gitflow("rollback")
-    assert shop.parameters() == {"who": "who2"}
-    shop.gitflow("rollback")
-    assert shop.parameters() == {"who": "who1"}
-    told = shop.gitflow("rollback", code=2)
-    assert "there is no release before" in told.stderr
-
-
-def test_a_release_can_be_named_and_a_dry_run_changes_nothing(shop: Shop) -> None:
-    for number in (1, 2, 3):
-        shop.version(number)
-    pin, releases = shop.pinned(), len(shop.history())
-    shown = shop.gitflow("rollback", "--to", "@3", "--dry-run").stdout
-    assert "who3 -> who1" in shown.replace('"', "")
-    assert (shop.pinned(), len(shop.history())) == (pin, releases)
-    shop.gitflow("rollback", "--to", "@3")
-    assert shop.parameters() == {"who": "who1"}
-
-
-def test_code_only_leaves_the_configuration_as_it_is(shop: Shop) -> None:
-    shop.version(1)
-    first = shop.pinned()
-    shop.version(2)
-    before = shop.live(shop.name, "main")
-    report = shop.report("rollback", "--code-only")
-    after = shop.live(shop.name, "main")
-    assert shop.pinned() == first
-    assert set(report["deployments"][0]["fields"]) <= {"pull_steps", "version"}  # type: ignore[index]
-    changing = {"pull_steps", "version", "updated", "last_polled", "status"}
-    assert {key: before[key] for key in before.keys() - changing} == {
-        key: after[key] for key in after.keys() - changing
-    }
-    assert "version 1 for who2" in shop.run(shop.name, "main")
-
-
-def test_only_the_named_deployments_go_back(shop: Shop) -> None:
-    shop.version(1, second=True)
-    first = shop.pinned("other")
-    shop.version(2, second=True)
-    second = shop.pinned()
-    shop.gitflow("rollback", "other")
-    assert (shop.pinned(), shop.pinned("other")) == (second, first)
-
-
-def test_a_held_deployment_is_neither_updated_nor_pruned_until_it_is_released(shop: Shop) -> None:
-    shop.version(1, second=True)
-    first = shop.pinned("other")
-    runs = shop.upcoming()
-    shop.gitflow("hold", "--all")
-    assert "gitflow-hold" in shop.tags()
-    assert shop.upcoming() == runs
-    report = shop.version(2, "--prune")
-    assert {each["name"]: each["status"] for each in report["deployments"]} == {  # type: ignore[attr-defined]
-        f"{shop.name}/main": "held",
-        f"{shop.name}/other": "held",
-    }
-    assert (shop.pinned(), shop.pinned("other")) == (first, first)
-    assert "2 held" in shop.gitflow("plan", "--prune").stdout
-    shop.gitflow("release-hold", "other")
-    report = shop.version(2, "--prune", "--force-prune")
-    assert [each["status"] for each in report["deployments"]] == ["held", "deleted"]  # type: ignore[attr-defined]
-
-
-def test_the_next_deploy_does_not_undo_a_rollback_that_holds(shop: Shop) -> None:
-    shop.version(1)
-    first = shop.pinned()
-    shop.version(2)
-    shop.gitflow("rollback", "--hold")
-    shop.version(3)
-    assert shop.pinned() == first
-    assert "gitflow-hold" in shop.tags()
-    shop.gitflow("release-hold")
-    shop.version(3)
-    assert shop.pinned() != first
-    assert "gitflow-hold" not in shop.tags()
-
-
-def test_a_rollback_of_what_is_held_keeps_the_hold(shop: Shop) -> None:
-    shop.version(1)
-    first = shop.pinned()
-    shop.version(2)
-    shop.gitflow("hold")
-    shop.gitflow("rollback")
-    assert shop.pinned() == first
-    assert "gitflow-hold" in shop.tags()
-
-
-def test_a_hold_of_a_name_that_is_not_there_changes_nothing(shop: Shop) -> None:
-    shop.version(1)
-    told = shop.gitflow("hold", "main", "mian", code=2).stderr
-    assert "no deployment 'mian'" in told
-    assert "gitflow-hold" not in shop.tags()
-
-
-def test_configuration_that_needs_build_steps_is_refused_and_the_code_alone_goes_back(
+def test_a_rollback_brings_back_code_and_configuration_as_a_release_and_leads_further_back(
     shop: Shop,
 ) -> None:
+    shop.version(1)
+    first = shop.pinned()
+    for number in (2, 3):
+        shop.version(number)
+    pin = shop.pinned()
+    shown = shop.gitflow("rollback", "--dry-run").stdout
+    assert "who3 -> who2" in shown.replace('"', "")
+    assert (shop.pinned(), len(shop.history())) == (pin, 3)
+    report = shop.report("rollback")
+    assert [each["status"] for each in report["deployments"]] == ["updated"]
+    newest, _, second, oldest = shop.history()
+    assert (newest["rollback"], newest["snapshot"]) == (second["id"], second["snapshot"])
+    assert newest["deployments"] == [f"{shop.name}/main"]
+    shop.gitflow("rollback")
+    assert (shop.pinned(), oldest["snapshot"]) == (first, first)
+    assert "version 1 for who1" in shop.run(shop.name, "main")
+    assert "there is no release before" in shop.gitflow("rollback", code=2).stderr
+
+
+def test_code_only_leaves_the_configuration_as_it_is_even_where_steps_make_it(shop: Shop) -> None:
     steps = "    build: [{prefect.deployments.steps.run_shell_script: {id: s, script: echo 1}}]\n"
     steps += '    description: "{{ s.stdout }}"\n'
     for number in (1, 2):
@@ -217,7 +123,73 @@ def test_configuration_that_needs_build_steps_is_refused_and_the_code_alone_goes
         shop.repo.write("prefect.yaml", text)
         shop.repo.write("flow.py", FLOW.format(name=shop.name, version=number))
         shop.deploy("--all")
+    before = shop.live(shop.name, "main")
     told = shop.gitflow("rollback", code=2).stderr
     assert "needs the outputs of build steps" in told
-    shop.gitflow("rollback", "--code-only")
+    report = shop.report("rollback", "--code-only")
+    after = shop.live(shop.name, "main")
+    assert set(report["deployments"][0]["fields"]) == {"pull_steps", "version"}
+    changing = {"pull_steps", "version", "updated", "last_polled", "status"}
+    assert {key: before[key] for key in before.keys() - changing} == {
+        key: after[key] for key in after.keys() - changing
+    }
     assert "version 1 for who2" in shop.run(shop.name, "main")
+
+
+def test_a_held_deployment_is_neither_updated_nor_pruned_until_it_is_released(shop: Shop) -> None:
+    shop.version(1, second=True)
+    first = shop.pinned("other")
+    runs = shop.upcoming()
+    assert "no deployment 'mian'" in shop.gitflow("hold", "main", "mian", code=2).stderr
+    assert "which deployment?" in shop.gitflow("hold", code=2).stderr
+    assert "gitflow-hold" not in shop.tags()
+    shop.gitflow("hold", "--all")
+    assert "gitflow-hold" in shop.tags()
+    assert shop.upcoming() == runs > 0
+    report = shop.version(2, "--prune")
+    assert {each["name"]: each["status"] for each in report["deployments"]} == {
+        f"{shop.name}/main": "held",
+        f"{shop.name}/other": "held",
+    }
+    assert (shop.pinned(), shop.pinned("other")) == (first, first)
+    assert "2 held" in shop.gitflow("plan", "--prune").stdout
+    shop.gitflow("release-hold", "other")
+    report = shop.version(2, "--prune", "--force-prune")
+    assert [each["status"] for each in report["deployments"]] == ["held", "deleted"]
+
+
+def test_the_next_deploy_does_not_undo_a_rollback_that_holds(shop: Shop) -> None:
+    shop.version(1, second=True)
+    first = shop.pinned()
+    shop.version(2, second=True)
+    second = shop.pinned()
+    shop.gitflow("rollback", "main", "--hold")
+    shop.version(3, second=True)
+    assert shop.pinned() == first
+    assert shop.pinned("other") not in (first, second)
+    shop.gitflow("rollback", "main", "--to", second[:12])
+    assert shop.pinned() == second
+    assert "gitflow-hold" in shop.tags()
+    shop.gitflow("release-hold", "main")
+    shop.version(3, second=True)
+    assert shop.pinned() == shop.pinned("other")
+    assert "gitflow-hold" not in shop.tags()
+
+
+def test_every_command_of_the_releases_page_works_in_its_order(shop: Shop, tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs/releases.md").read_text()
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    assert len(commands) > 15
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    shop.repo.git("config", "gpg.format", "ssh")
+    shop.repo.git("config", "user.signingkey", f"{key}.pub")
+    for number in (1, 2, 3):
+        shop.version(number)
+    for program, *args in commands:
+        assert program == "gitflow"
+        shop.gitflow(*args)
+    assert "version 2" in (tmp_path / "shop-before/flow.py").read_text()
+    (step,) = shop.live(shop.name, "main")["pull_steps"]
+    assert "SSH SIGNATURE" in step["gitops_flow.steps.pull_code"]["release"]
