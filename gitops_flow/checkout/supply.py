@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.checkout import cache, fetching, image
 from gitops_flow.checkout.cache import UnusableError
-from gitops_flow.checkout.objects import opened
+from gitops_flow.checkout.objects import DamagedError, opened
 from gitops_flow.checkout.store import Store
 from gitops_flow.checkout.workspace import made_aside
 from gitops_flow.errors import GitError, RemoteError
@@ -119,7 +119,7 @@ def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf) -> Supply:
     if not borrowed:
         lent = not order.directories and shelf.lend(store)
         origin = "updated" if lent or (base and order.directories) else "fetched"
-        _fetch(store, order, base)
+        _fetch_beside(store, order, base, lent=lent)
     reader = stack.enter_context(opened(store, order.places[-1].timeout))
     recording = image.Recording(
         image.Layered(base, reader) if base else reader, work.aside / "image"
@@ -140,6 +140,16 @@ def _fetch(store: Store, order: Order, base: Image | None) -> None:
         fetching.fetch_some(store, order, base)
     else:
         fetching.fetch(store, order)
+
+
+def _fetch_beside(store: Store, order: Order, base: Image | None, *, lent: bool) -> None:
+    """Fetch; what neither the server nor the disk is to blame for, what was lent is."""
+    try:
+        _fetch(store, order, base)
+    except RemoteError as error:
+        if not lent or error.kind in (*_THE_SERVERS, "disk"):
+            raise
+        raise DamagedError(error.message) from error
 
 
 def _borrowed(store: Store, order: Order) -> str | None:

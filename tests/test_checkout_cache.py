@@ -1,0 +1,551 @@
+"""Pulls that share a cache: always the pin's files, whatever happened to the cache."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gitops_flow import checkout
+from gitops_flow.checkout import cache, shared, sweep, workspace
+from gitops_flow.checkout.cache import Shelf
+from gitops_flow.errors import CheckoutError, RemoteError
+from tests.support import gitservers
+from tests.support.repo import Repo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return Repo(tmp_path / "project")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    path = tmp_path / "worker"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "checkout"
+
+
+def parentless(repo: Repo) -> str:
+    """The working tree as a snapshot: a commit without parents that a branch keeps."""
+    repo.git("add", "-A")
+    made = repo.git("commit-tree", repo.git("write-tree"), "-m", "snapshot")
+    repo.git("update-ref", f"refs/heads/{made}", made)
+    return made
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+
+
+def only_shelf(root: Path) -> Shelf:
+    (path,) = (path for path in root.iterdir() if path.is_dir())
+    return Shelf(path)
+
+
+def pull(repo: Repo, commit: str, here: Path, root: Path, **more: object) -> checkout.Checkout:
+    url = f"file://{repo.path}"
+    return checkout.make(url, commit, here, pauses=(), cache=root, **more)  # type: ignore[arg-type]
+
+
+def test_a_snapshot_that_was_pulled_needs_no_server_again(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    repo.write("flow.py", "x").write("run.sh", "#!/bin/sh\n", executable=True)
+    repo.write("large", os.urandom(2_500_000)).symlink("link", "flow.py").write("empty")
+    commit = parentless(repo)
+    first = pull(repo, commit, here, root)
+    shutil.move(repo.path, repo.path.with_name("away"))
+    again = pull(repo, commit, here, root)
+    assert (first.origin, again.origin, again.received) == ("fetched", "cached", 0)
+    assert files(again.directory) == files(first.directory)
+    assert os.access(again.directory / "run.sh", os.X_OK)
+    assert (again.directory / "link").readlink() == Path("flow.py")
+    assert again.directory != first.directory
+
+
+def test_the_next_snapshot_brings_only_what_differs(repo: Repo, here: Path, root: Path) -> None:
+    for number in range(300):
+        repo.write(f"d{number % 10}/f{number}", os.urandom(2000))
+    whole = pull(repo, parentless(repo), here, root)
+    changed = 0
+    for number in range(3):
+        repo.write(f"d{number}/f{number}", os.urandom(2000))
+        changed += 2000
+    made = pull(repo, parentless(repo), here, root)
+    assert made.origin == "updated"
+    assert changed < made.received < 2 * changed < whole.received
+    assert files(made.directory) == files(repo.path)
+
+
+def test_what_a_run_writes_reaches_no_other(repo: Repo, here: Path, root: Path) -> None:
+    commit = parentless(repo.write("a/x", "pinned").write("y", "pinned"))
+    for _ in range(3):
+        made = pull(repo, commit, here, root).directory
+        assert files(made) == {"a/x": b"pinned", "y": b"pinned"}
+        (made / "a/x").write_text("overwritten")
+        (made / "y").unlink()
+
+
+def test_line_endings_come_out_of_the_cache_as_attributes_ask(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    repo.write(".gitattributes", "*.bat text eol=crlf\n").write("a.bat", "one\ntwo\n")
+    commit = parentless(repo)
+    for origin in ("fetched", "cached"):
+        made = pull(repo, commit, here, root)
+        assert made.origin == origin
+        assert (made.directory / "a.bat").read_bytes() == b"one\r\ntwo\r\n"
+
+
+def test_a_repository_on_this_machine_is_cached_as_well(repo: Repo, here: Path, root: Path) -> None:
+    commit = parentless(repo.write("x", "1"))
+    origins = [checkout.make(str(repo.path), commit, here, cache=root).origin for _ in range(2)]
+    assert origins == ["read in place", "cached"]
+
+
+@pytest.mark.parametrize("part", ["images", "objects/pack"])
+@pytest.mark.parametrize("damage", ["changed", "cut", "emptied", "gone"])
+def test_a_damaged_cache_is_rebuilt(
+    repo: Repo, here: Path, root: Path, part: str, damage: str
+) -> None:
+    for number in range(50):
+        repo.write(f"f{number}", os.urandom(1000))
+    first = parentless(repo)
+    pull(repo, first, here, root)
+    for path in (only_shelf(root).path / part).iterdir():
+        if damage == "gone":
+            path.unlink()
+            continue
+        data = path.read_bytes()
+        path.chmod(0o600)
+        middle = len(data) // 2
+        torn = {
+            "changed": data[:middle] + bytes(b ^ 255 for b in data[middle:]),
+            "cut": data[:middle],
+            "emptied": b"",
+        }
+        path.write_bytes(torn[damage])
+    assert files(pull(repo, first, here, root).directory) == files(repo.path)
+    second = parentless(repo.write("f0", "new"))
+    assert files(pull(repo, second, here, root).directory) == files(repo.path)
+    assert pull(repo, second, here, root).origin == "cached"
+
+
+def test_a_changed_byte_in_an_image_is_never_handed_over(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("flow.py", "print('right')\n"))
+    pull(repo, commit, here, root)
+    (image,) = (only_shelf(root).path / "images").iterdir()
+    image.write_bytes(image.read_bytes().replace(b"right", b"wrong"))
+    made = pull(repo, commit, here, root)
+    assert (made.directory / "flow.py").read_text() == "print('right')\n"
+    assert made.origin == "fetched"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 KiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(path)]
+    if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount a small tmpfs here")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_cache_on_a_full_disk_is_done_without(repo: Repo, here: Path, small_disk: Path) -> None:
+    for number in range(10):
+        repo.write(f"f{number}", os.urandom(50_000))
+    commit = parentless(repo)
+    for _ in range(2):
+        made = pull(repo, commit, here, small_disk / "checkout")
+        assert files(made.directory) == files(repo.path)
+
+
+@pytest.mark.parametrize("kind", ["file", "unwritable"])
+def test_a_cache_that_cannot_be_made_is_done_without(
+    repo: Repo, here: Path, tmp_path: Path, kind: str
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" if kind == "file" else Path("/proc/none")
+    assert files(pull(repo, commit, here, place).directory) == {"x": b"1"}
+
+
+def test_the_directories_of_the_cache_are_for_their_owner_alone(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    pull(repo, parentless(repo.write("x", "1")), here, root)
+    assert root.stat().st_mode & 0o077 == 0
+
+
+def test_in_a_directory_that_a_group_shares_all_is_for_the_group(
+    repo: Repo, here: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "group"
+    base.mkdir()
+    base.chmod(0o2770)
+    pull(repo, parentless(repo.write("x", "1")), here, base / "checkout")
+    for path in (base / "checkout").rglob("*"):
+        if path.is_dir():
+            assert path.stat().st_mode & 0o2070 == 0o2070, path
+
+
+def test_two_users_of_one_cache_get_the_pins_files(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid():
+        pytest.skip("only root can become another user")
+    commit = parentless(repo.write("x", "1"))
+    base = Path("/tmp") / f"gitflow-test-{os.getpid()}"
+    base.mkdir()
+    base.chmod(0o2770)
+    try:
+        os.chown(base, 0, 65534)
+        base.chmod(0o2770)
+        pull(repo, commit, tmp_path, base / "checkout")
+        (base / "other").mkdir()
+        os.chown(base / "other", 65534, 65534)
+        child = multiprocessing.get_context("fork").Process(
+            target=_as_nobody, args=(str(repo.path), commit, base)
+        )
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+    finally:
+        shutil.rmtree(base)
+
+
+def _as_nobody(path: str, commit: str, base: Path) -> None:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    made = checkout.make(f"file://{path}", commit, base / "other", cache=base / "checkout")
+    sys.exit(made.origin != "cached" or files(made.directory) != {"x": b"1"})
+
+
+def test_addresses_of_one_repository_share_and_credentials_do_not_count(root: Path) -> None:
+    of = {
+        cache.shelf(root, address).path
+        for address in (
+            "https://git.example.org/a/b.git",
+            "https://user:token@git.example.org/a/b",
+            "git@git.example.org:a/b.git",
+        )
+    }
+    assert len(of) == 1
+    assert cache.shelf(root, "https://git.example.org/a/c.git").path not in of
+    assert not [path for path in root.rglob("*") if "token" in path.name]
+
+
+# Some directories of a large repository.
+
+
+@pytest.mark.parametrize("filters", ["true", "false"])
+def test_chosen_directories_are_all_that_comes_if_the_server_can_filter(
+    repo: Repo, here: Path, root: Path, filters: str
+) -> None:
+    repo.git("config", "uploadpack.allowFilter", filters)
+    repo.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    for number in range(100):
+        repo.write(f"d{number % 10}/f{number}", os.urandom(2000))
+    commit = parentless(repo)
+    made = pull(repo, commit, here, root, directories=["d3"])
+    assert files(made.directory) == {
+        name: data for name, data in files(repo.path).items() if name.startswith("d3/")
+    }
+    assert (made.received < 60_000) == (filters == "true")
+    assert pull(repo, commit, here, root, directories=["d3"]).origin == "cached"
+    assert files(pull(repo, commit, here, root).directory) == files(repo.path)
+
+
+def test_another_choice_of_directories_is_not_answered_from_the_first(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("a/x", "1").write("b/y", "2"))
+    for name in ("a", "b"):
+        made = pull(repo, commit, here, root, directories=[name])
+        assert [path.name for path in made.directory.iterdir()] == [name]
+
+
+# Several addresses.
+
+
+def test_the_first_address_that_answers_is_used(repo: Repo, here: Path, root: Path) -> None:
+    commit = parentless(repo.write("x", "1"))
+    dead = f"git://127.0.0.1:{gitservers.refused_port()}/x"
+    with gitservers.hanging() as port:
+        places = [
+            checkout.Place(dead),
+            checkout.Place(f"git://127.0.0.1:{port}/x", timeout=0.5),
+            checkout.Place(f"file://{repo.path}"),
+        ]
+        made = checkout.make(places, commit, here, pauses=(), cache=root)
+    assert files(made.directory) == {"x": b"1"}
+
+
+def test_when_no_address_answers_the_error_names_all(here: Path, root: Path) -> None:
+    urls = [f"git://127.0.0.1:{gitservers.refused_port()}/{name}" for name in "ab"]
+    with pytest.raises(RemoteError, match="none of 2 addresses") as caught:
+        checkout.make([checkout.Place(url) for url in urls], "a" * 40, here, pauses=(), cache=root)
+    assert all(url in str(caught.value) for url in urls)
+    assert caught.value.retry
+
+
+# One directory for all runs.
+
+
+def give(repo: Repo, commit: str, root: Path, **more: object) -> checkout.Checkout:
+    place = checkout.Place(f"file://{repo.path}")
+    return checkout.make_shared([place], commit, root, pauses=(), **more)  # type: ignore[arg-type]
+
+
+def test_shared_runs_get_one_read_only_directory(repo: Repo, root: Path) -> None:
+    repo.write("a/x", "1").write("run", "#!/bin/sh\n", executable=True).symlink("l", "a")
+    commit = parentless(repo)
+    first, second = give(repo, commit, root), give(repo, commit, root)
+    assert first.directory == second.directory
+    assert second.origin == "shared"
+    assert second.files == 2
+    for path in [first.directory, *first.directory.rglob("*")]:
+        assert path.is_symlink() or path.stat().st_mode & 0o222 == 0, path
+    assert os.access(first.directory / "run", os.X_OK)
+
+
+@pytest.mark.parametrize("change", ["rewritten", "added", "removed"])
+def test_a_shared_directory_that_was_changed_is_not_handed_out_again(
+    repo: Repo, root: Path, change: str
+) -> None:
+    commit = parentless(repo.write("x", "1").write("y", "2"))
+    first = give(repo, commit, root).directory
+    first.chmod(0o755)
+    before = (first / "x").stat()
+    if change == "rewritten":
+        (first / "x").chmod(0o644)
+        (first / "x").write_text("!")
+        (first / "x").chmod(0o444)
+        os.utime(first / "x", ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif change == "added":
+        (first / "__pycache__").mkdir()
+    else:
+        (first / "y").unlink()
+    first.chmod(0o555)
+    second = give(repo, commit, root)
+    assert second.directory != first
+    assert files(second.directory) == {"x": b"1", "y": b"2"}
+
+
+# Clearing away.
+
+
+def aged(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def sweep_now(root: Path, **limits: float) -> None:
+    (root / ".swept").unlink(missing_ok=True)
+    sweep.cache(root, sweep.Limits(**limits))
+
+
+def test_images_go_by_age_and_then_by_size_the_least_used_first(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commits = [parentless(repo.write("x", os.urandom(50_000))) for _ in range(4)]
+    for commit in commits:
+        checkout.make(str(repo.path), commit, here, cache=root)
+    images = only_shelf(root).path / "images"
+    for days, commit in enumerate(reversed(commits)):
+        aged(images / commit, days * 86400 + 60)
+    sweep_now(root, age=2.5 * 86400)
+    assert {path.name for path in images.iterdir()} == set(commits[1:])
+    sweep_now(root, size=120_000)
+    assert {path.name for path in images.iterdir()} == set(commits[2:])
+
+
+def test_the_cache_is_looked_over_only_once_in_a_while(repo: Repo, here: Path, root: Path) -> None:
+    pull(repo, parentless(repo.write("x", "1")), here, root)
+    sweep.cache(root, sweep.Limits())
+    sweep.cache(root, sweep.Limits(size=0))
+    assert list((only_shelf(root).path / "images").iterdir())
+
+
+def test_many_packs_become_one_and_the_next_snapshot_still_builds_on_it(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        repo.write(f"f{number}", os.urandom(1000))
+    for number in range(4):
+        pull(repo, parentless(repo.write("x", f"{number}")), here, root)
+    monkeypatch.setattr(sweep, "_MANY_PACKS", 2)
+    sweep_now(root)
+    packs = only_shelf(root).path / "objects" / "pack"
+    assert len(list(packs.glob("*.pack"))) == len(list(packs.glob("*.idx"))) == 1
+    made = pull(repo, parentless(repo.write("x", "next")), here, root)
+    assert made.origin == "updated"
+    assert made.received < 5000
+    assert files(made.directory) == files(repo.path)
+
+
+USE_SHARED = """
+import pathlib, sys, time
+from gitops_flow import checkout
+made = checkout.make_shared([checkout.Place(sys.argv[1])], sys.argv[2], pathlib.Path(sys.argv[3]))
+print(made.directory, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_shared_directory_goes_only_when_no_process_uses_it(repo: Repo, root: Path) -> None:
+    commit = parentless(repo.write("x", "1"))
+    arguments = [sys.executable, "-c", USE_SHARED, f"file://{repo.path}", commit, str(root)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        directory = Path(user.stdout.readline().strip())
+        sweep_now(root, size=0)
+        assert files(directory) == {"x": b"1"}
+        user.kill()
+    sweep_now(root, size=0)
+    assert not directory.exists()
+    assert shared.find(shared.Key(only_shelf(root), commit, ())) is None
+
+
+RUN = """
+import os, pathlib, sys, time
+from gitops_flow.checkout import sweep
+made = pathlib.Path(sys.argv[1]); made.mkdir(); sweep.register(made); print(flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_runs_directory_goes_only_after_the_run_and_its_age(here: Path) -> None:
+    made = here / "project-1"
+    arguments = [sys.executable, "-c", RUN, str(made)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        run.stdout.readline()
+        assert sweep.finished_runs(here, 0.0) == 0
+        run.kill()
+    assert sweep.finished_runs(here, 3600.0) == 0
+    assert made.is_dir()
+    assert sweep.finished_runs(here, 0.0) == 1
+    assert list(here.iterdir()) == []
+
+
+def test_a_directory_that_no_run_made_is_left_alone(repo: Repo, here: Path, root: Path) -> None:
+    made = pull(repo, parentless(repo.write("x")), here, root).directory
+    assert sweep.finished_runs(here, 0.0) == 0
+    assert made.is_dir()
+
+
+# Many at once.
+
+STORM = """
+import pathlib, random, sys
+from gitops_flow import checkout
+url, here, root, seed, *commits = sys.argv[1:]
+random.seed(seed)
+for commit in random.sample(commits, 5):
+    made = checkout.make(url, commit, pathlib.Path(here), cache=pathlib.Path(root), pauses=())
+    print(commit, made.directory, flush=True)
+"""
+
+
+@pytest.mark.real
+def test_fifty_runs_at_once_over_ten_snapshots_while_others_are_killed(
+    repo: Repo, here: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chooser = random.Random(3)
+    expected = {}
+    for number in range(10):
+        for _ in range(30):
+            name = f"d{chooser.randrange(5)}/f{chooser.randrange(60)}"
+            repo.write(name, f"{number} {chooser.random()}\n" * 20)
+        commit = parentless(repo)
+        expected[commit] = files(repo.path)
+    with gitservers.git_daemon(tmp_path, tmp_path / "daemon") as server:
+        arguments = [server.url("project"), str(here), str(root)]
+        runs: list[tuple[subprocess.Popen[str], bool]] = []
+        for number in range(50):
+            command = [sys.executable, "-c", STORM, *arguments, str(number), *expected]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            runs.append((process, number % 3 == 0))
+            if len([each for each, _ in runs if each.poll() is None]) >= 12:
+                victims = [each for each, doomed in runs if doomed and each.poll() is None]
+                time.sleep(chooser.random() * 0.3)
+                for victim in victims[:2]:
+                    victim.send_signal(signal.SIGKILL)
+                while len([each for each, _ in runs if each.poll() is None]) >= 12:
+                    time.sleep(0.02)
+        for process, doomed in runs:
+            out, _ = process.communicate(timeout=120)
+            assert doomed or process.returncode == 0
+            assert doomed or len(out.splitlines()) == 5
+            for line in out.splitlines():
+                commit, directory = line.split(" ", 1)
+                assert files(Path(directory)) == expected[commit]
+        # What the killed ones left has no final name, and the next pulls clear it away.
+        for path in here.iterdir():
+            if not path.name.startswith("."):
+                assert files(path) in expected.values()
+        monkeypatch.setattr(workspace, "_SETTLED", 0.0)
+        last = next(iter(expected))
+        made = checkout.make(arguments[0], last, here, cache=root)
+        assert files(made.directory) == expected[last]
+    assert not list(here.glob(".*.partial-*"))
+
+
+def test_a_run_whose_snapshot_is_there_does_not_wait_for_a_download(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    with only_shelf(root).claimed(commit[:3], 0.0), only_shelf(root).claimed("database", 0.0):
+        assert pull(repo, commit, here, root).origin == "cached"
+
+
+def test_a_download_that_never_ends_is_waited_for_only_so_long(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, parentless(repo.write("x", "2")), here, root)
+    place = checkout.Place(f"file://{repo.path}", timeout=5)
+    with only_shelf(root).claimed(commit[:3], 0.0):
+        began = time.monotonic()
+        made = checkout.make([place], commit, here, cache=root)
+    assert files(made.directory) == {"x": b"1"}
+    assert time.monotonic() - began >= 5
+
+
+def test_an_error_of_the_content_is_not_taken_for_a_damaged_cache(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("x", "1").symlink("out", "../../secret"))
+    for _ in range(2):
+        with pytest.raises(CheckoutError, match="leads out"):
+            pull(repo, commit, here, root)
+    assert list(here.iterdir()) == []

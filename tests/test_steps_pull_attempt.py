@@ -1,0 +1,218 @@
+"""The labels of a flow run, and the commit that a second attempt gets."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from gitops_flow.steps import pull_code
+from tests.support.project import Project
+from tests.support.repo import Repo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.prefect import SharedServer, SharedWorker
+
+SOURCE = {"name": "shop", "commit": "c" * 40, "dirty": False, "author": "A <a@example.org>"}
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """The two endpoints of one flow run."""
+
+    labels: ClassVar[dict[str, str]] = {}
+    seen: ClassVar[list[tuple[str, str, str | None]]] = []
+    status: ClassVar[int] = 200
+
+    def do_GET(self) -> None:
+        self._answer(json.dumps({"labels": self.labels}).encode())
+
+    def do_PATCH(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.status == 200:
+            self.labels.update(body)
+        self._answer(b"")
+
+    def _answer(self, body: bytes) -> None:
+        self.seen.append((self.command, self.path, self.headers["Authorization"]))
+        self.send_response(self.status)
+        if self.status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Api]]:
+    class Own(Api):
+        labels: ClassVar[dict[str, str]] = {}
+        seen: ClassVar[list[tuple[str, str, str | None]]] = []
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Own)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "run-1")
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    yield Own
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return Repo(tmp_path / "project")
+
+
+def text(made: dict[str, str]) -> str:
+    return (Path(made["directory"]) / "flow.py").read_text()
+
+
+def test_a_run_is_labelled_with_its_code(repo: Repo, api: type[Api]) -> None:
+    commit = repo.write("flow.py").commit()
+    pull_code(str(repo.path), commit, source=SOURCE)
+    assert api.labels == {
+        "gitflow.repository": str(repo.path),
+        "gitflow.commit": commit,
+        "gitflow.source": "shop",
+        "gitflow.source-commit": "c" * 40,
+        "gitflow.author": "A <a@example.org>",
+        "gitflow.state": "clean",
+    }
+    assert {path for _, path, _ in api.seen} == {
+        "/api/flow_runs/run-1",
+        "/api/flow_runs/run-1/labels",
+    }
+
+
+def test_the_second_attempt_gets_the_commit_of_the_first(
+    repo: Repo, api: type[Api], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first = repo.write("flow.py", "first").commit()
+    assert text(pull_code(str(repo.path), first)) == "first"
+    second = repo.write("flow.py", "second").commit()
+    assert text(pull_code(str(repo.path), second)) == "first"
+    assert f"keeps the commit of its first attempt, {first[:12]}" in caplog.text
+    assert api.labels["gitflow.commit"] == first
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"gitflow.commit": "--upload-pack=x", "gitflow.repository": "/same"},
+        {"gitflow.commit": "a" * 40, "gitflow.repository": "/another"},
+        {"gitflow.commit": "a" * 40},
+        {"gitflow.commit": 3, "gitflow.repository": "/same"},
+    ],
+)
+def test_labels_that_are_not_of_this_repository_or_no_commit_do_not_count(
+    repo: Repo, api: type[Api], labels: dict[str, object]
+) -> None:
+    same = {"/same": str(repo.path)}
+    api.labels.update({key: same.get(value, value) for key, value in labels.items()})  # type: ignore[call-overload,misc]
+    assert text(pull_code(str(repo.path), repo.write("flow.py", "x").commit())) == "x"
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 500])
+def test_a_server_that_does_not_answer_only_warns(
+    repo: Repo,
+    api: type[Api],
+    status: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", "pnu_s3cret")
+    monkeypatch.setattr(api, "status", status)
+    assert text(pull_code(str(repo.path), repo.write("flow.py", "x").commit())) == "x"
+    assert f"answered {status}" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert not [path for _, path, _ in api.seen if "elsewhere" in path]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PREFECT_API_KEY", "pnu_1", "Bearer pnu_1"),
+        ("PREFECT_API_AUTH_STRING", "admin:pass", "Basic YWRtaW46cGFzcw=="),
+    ],
+)
+def test_the_runs_own_credentials_are_used(
+    repo: Repo,
+    api: type[Api],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    expected: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    pull_code(str(repo.path), repo.write("flow.py").commit())
+    assert {header for _, _, header in api.seen} == {expected}
+
+
+def test_no_credentials_are_in_a_label(repo: Repo, api: type[Api]) -> None:
+    from gitops_flow.checkout import Place
+    from gitops_flow.steps import attempt
+
+    place = Place("https://user:s3cret@git.example.org/x.git")
+    request = attempt.Request((place,), "a" * 40, (), False, None, ())
+    _, finish = attempt.resolve(logging.getLogger("x"), request, None)
+    finish()
+    assert api.labels["gitflow.repository"] == "https://git.example.org/x.git"
+
+
+@pytest.mark.real
+def test_a_run_that_is_tried_again_after_a_deploy_has_the_code_of_its_first_attempt(
+    tmp_path: Path, prefect_server: SharedServer, prefect_worker: object, namespace: str
+) -> None:
+    worker: SharedWorker = prefect_worker()  # type: ignore[operator]
+    project = Project(tmp_path / "project", prefect_server)
+    Repo(tmp_path / "origin.git", bare=True)
+    project.repo.git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    project.repo.write(
+        "prefect.yaml",
+        f"deployments:\n- name: main\n  entrypoint: flow.py:f\n  work_pool: {{name: {worker.pool}}}\n",
+    )
+
+    def publish(version: str) -> str:
+        flow = f'from prefect import flow\n@flow(name="{namespace}")\ndef f():\n    raise ValueError("{version}")\n'
+        project.repo.write("flow.py", flow).commit()
+        return str(project.deploy()["snapshot"]["commit"])
+
+    def ended(run: str) -> dict[str, Any]:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found: dict[str, Any] = prefect_server.call("GET", f"/flow_runs/{run}")
+            if found["state_type"] in ("FAILED", "CRASHED", "COMPLETED"):
+                return found
+            time.sleep(0.2)
+        raise AssertionError(found)
+
+    first = publish("one")
+    deployment = project.live(namespace, "main")["id"]
+    run = prefect_server.call("POST", f"/deployments/{deployment}/create_flow_run", {})["id"]
+    failed = ended(run)
+    assert failed["state"]["message"].endswith("ValueError: one")
+    assert failed["labels"]["gitflow.commit"] == first
+    assert publish("two") != first
+    prefect_server.call(
+        "POST",
+        f"/flow_runs/{run}/set_state",
+        {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True},
+    )
+    time.sleep(1)
+    failed = ended(run)
+    assert failed["run_count"] == 2
+    assert failed["state"]["message"].endswith("ValueError: one")
