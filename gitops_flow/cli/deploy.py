@@ -132,7 +132,8 @@ def _summary(report: Report, seconds: float) -> str:
     for result in report.results:
         counts[result.status] = counts.get(result.status, 0) + 1
     parts = ", ".join(f"{number} {status}" for status, number in counts.items())
-    return f"{count(len(report.results), 'deployment')}: {parts} in {seconds:.1f} s"
+    told = f"{count(len(report.results), 'deployment')}: {parts}" if parts else "nothing differs"
+    return f"{told} in {seconds:.1f} s"
 
 
 def _next(report: Report) -> list[str]:

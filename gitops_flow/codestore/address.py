@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,11 @@ def identity(repository: Repository) -> str:
     remote = repository.remote_url("origin")
     if remote is None and repository.remotes():
         remote = repository.remote_url(repository.remotes()[0])
-    return url.normalise(_absolute(repository, remote)) if remote else str(repository.root)
+    if not remote:
+        return str(repository.root)
+    found = _absolute(repository, remote)
+    # One place may be written in several ways: ../up/and/down.
+    return url.normalise(os.path.normpath(found) if found.startswith("/") else found)
 
 
 def _address(repository: Repository, remote: str | None, data_dir: Path) -> tuple[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def desire(
         default_work_pool=prepared.settings.default_work_pool,
         chosen=prepared.chosen,
         is_own_repository=_is_own(prepared),
+        is_own_directory=_is_inside(prepared),
         allow_missing=prepared.request.allow_missing,
         notes=True,
         cloud=prepared.settings.require_prefect().is_cloud,
@@ -91,6 +93,16 @@ def _is_own(prepared: Prepared) -> Callable[[str], bool]:
     repo = prepared.repository
     own = {url.normalise(found) for name in repo.remotes() if (found := repo.remote_url(name))}
     return lambda address_: url.normalise(address_) in own
+
+
+def _is_inside(prepared: Prepared) -> Callable[[str], bool]:
+    root = os.path.realpath(prepared.repository.root)
+
+    def inside(directory: str) -> bool:
+        found = os.path.realpath(os.path.join(root, prepared.base, directory))  # noqa: PTH118
+        return found == root or found.startswith(f"{root}/")
+
+    return inside
 
 
 def pull_step(prepared: Prepared, snap: Snapshot) -> dict[str, Json]:

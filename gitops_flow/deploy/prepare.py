@@ -64,7 +64,9 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
     chosen = [] if request.rollback else locate.choose(document, request)
     repo = repository.discover(path.parent)
     relative = locate.inside(repo.root.resolve(), path)
-    name = document.name or url.name_of(str(repo.root))
+    # A clone may be in a directory of any name; what it was cloned from is the same for all.
+    identity = address.identity(repo)
+    name = document.name or url.name_of(identity)
     base = relative.parent.as_posix()
     chain = settings.code_store.over(document.gitflow.code_store)
     return Prepared(
@@ -73,7 +75,7 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
         manifest=document,
         chosen=tuple(chosen),
         repository=repo,
-        source=Source(name, address.identity(repo), relative.as_posix(), str(repo.root)),
+        source=Source(name, identity, relative.as_posix(), str(repo.root)),
         base="" if base == "." else base,
         target=address.resolve(repo, chain, settings.data_dir),
     )

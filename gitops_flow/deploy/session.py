@@ -119,12 +119,12 @@ def rewind(session: Session, tell: Callable[[str], None]) -> None:
 
 
 def _owned(client: prefect.Client, prepared: Prepared) -> list[Deployment]:
-    """What carries the source's mark; where something may be deleted, its former one as well."""
-    source = prepared.source
-    found = prefect.live(client, names=None, mark=source.mark)
-    if prepared.request.prune and source.former_mark:
-        found += prefect.live(client, names=None, mark=source.former_mark)
-    return found
+    """What carries the source's mark; where something may be deleted, all that the server has.
+
+    A source that had another name, or no remote, owns what its mark of then is on.
+    """
+    mark = None if prepared.request.prune else prepared.source.mark
+    return prefect.live(client, names=None, mark=mark)
 
 
 def _name(item: Deployment) -> Name:

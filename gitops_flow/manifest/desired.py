@@ -39,6 +39,7 @@ class Desired:
         pull_steps: Sequence[Step],
         default_work_pool: str | None,
         is_own_repository: Callable[[str], bool],
+        is_own_directory: Callable[[str], bool] = lambda _: True,
     ) -> Deployment | None:
         """The deployment, or None when it has an error."""
         fill_in, config = self.filling, self.filling.config
@@ -76,7 +77,7 @@ class Desired:
             paused=spec.paused,
             concurrency_limit=limit.limit if limit else None,
             concurrency_options=_options(limit) if limit else None,
-            pull_steps=self._pull(pull_steps, is_own_repository),
+            pull_steps=self._pull(pull_steps, is_own_repository, is_own_directory),
             automations=self._automations(name),
             ignored=fill_in.manifest.gitflow.ignore,
             unknown=tuple(fill_in.unknown),
@@ -206,7 +207,10 @@ class Desired:
         return triggers.to_model(filled, name, int(str(path[-1])) + 1)
 
     def _pull(
-        self, pull_steps: Sequence[Step], is_own_repository: Callable[[str], bool]
+        self,
+        pull_steps: Sequence[Step],
+        is_own_repository: Callable[[str], bool],
+        is_own_directory: Callable[[str], bool],
     ) -> tuple[Step, ...]:
         fill_in = self.filling
         section, own = pull.section_of(fill_in.manifest, fill_in.config)
@@ -217,7 +221,9 @@ class Desired:
                 return baked
         path: Path = ("pull",) if own else ("", "pull")
         filled = None if section is None else stepfilling.pull_steps(fill_in, section, path)
-        pinned = pull.pin(filled, pull_steps, is_own_repository, raw=section)
+        pinned = pull.pin(
+            filled, pull_steps, is_own_repository, is_own_directory=is_own_directory, raw=section
+        )
         tell: dict[Literal["error", "warning", "note"], Callable[..., None]] = {
             "error": fill_in.error,
             "warning": fill_in.warning,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitops_flow.model import Json
 
     Step = dict[str, Json]
-    Role = Literal["own", "other", "here", "plain"]
+    Role = Literal["own", "other", "here", "away", "plain"]
 
 GO_TO = "prefect.deployments.steps.set_working_directory"
 _CLONE = ("git_clone", "git_clone_project")
@@ -37,6 +37,7 @@ def pin(
     pull_steps: Sequence[Step],
     is_own_repository: Callable[[str], bool],
     *,
+    is_own_directory: Callable[[str], bool] = lambda _: True,
     raw: Sequence[Step] | None = None,
 ) -> Pinned:
     """Put ``pull_steps`` in the place of what fetches this repository's code.
@@ -47,6 +48,7 @@ def pin(
         pull_steps: ``{"gitops_flow.steps.pull_code": {inputs}}``, or Prefect's
             own ``git_clone`` with what has to come after it.
         is_own_repository: whether an address is this repository's.
+        is_own_directory: whether a directory is this repository's, or in it.
         raw: the section as written.
     """
     ours = list(pull_steps)
@@ -56,9 +58,12 @@ def pin(
     if not steps:
         message = "no pull steps: the code is not pinned"
         return Pinned((), (Remark(None, message, "warning"),))
-    roles = [role(step, is_own_repository) for step in steps]
-    if "own" not in roles and "other" in roles:
-        at = roles.index("other")
+    roles = [role(step, is_own_repository, is_own_directory) for step in steps]
+    if "own" not in roles and "here" in roles and "other" not in roles:
+        roles[roles.index("here")] = "own"
+    leads = [at for at, what in enumerate(roles) if what in ("other", "away")]
+    if "own" not in roles and leads:
+        at = leads[0]
         message = (
             f"kept {name_of(steps[at])}: it decides which code runs, so the code is not pinned"
         )
@@ -84,13 +89,17 @@ def _replace(steps: list[Step], roles: list[Role], raw: Sequence[Step], ours: li
             remarks += [*found, *named_by(at, step, steps[at + 1 :])]
             continue
         result.append(step)
-        if what in ("other", "here"):
+        if what in ("other", "here", "away"):
             message = f"kept {name_of(step)}: it may lead away from the pinned code"
             remarks.append(Remark(at, message, "warning"))
     return Pinned(tuple(result), tuple(remarks))
 
 
-def role(step: Step, is_own_repository: Callable[[str], bool]) -> Role:
+def role(
+    step: Step,
+    is_own_repository: Callable[[str], bool],
+    is_own_directory: Callable[[str], bool] = lambda _: True,
+) -> Role:
     """What a step is to the code: ours to replace, another source of code, a place, or neither."""
     name, inputs = name_of(step), inputs_of(step)
     last = name.rpartition(".")[2]
@@ -102,9 +111,11 @@ def role(step: Step, is_own_repository: Callable[[str], bool]) -> Role:
         return "other"
     if last != "set_working_directory":
         return "plain"
+    directory = str(inputs.get("directory", ""))
     # Below the output of another step is where that step put it, wherever that is.
-    marks = placeholders(str(inputs.get("directory", "")))
-    return "plain" if any(mark.kind == "output" for mark in marks) else "here"
+    if any(mark.kind == "output" for mark in placeholders(directory)):
+        return "plain"
+    return "here" if is_own_directory(directory) else "away"
 
 
 def in_directory(steps: Sequence[Step] | None, directory: str) -> tuple[Step, ...] | None:

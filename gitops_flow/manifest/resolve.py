@@ -46,6 +46,7 @@ def resolve(
     answers: Answers | None = None,
     environ: Mapping[str, str] | None = None,
     is_own_repository: Callable[[str], bool] = lambda _address: True,
+    is_own_directory: Callable[[str], bool] = lambda _directory: True,
     chosen: Sequence[DeploymentConfig] | None = None,
     allow_missing: bool = False,
     notes: bool = False,
@@ -68,6 +69,7 @@ def resolve(
             :attr:`Deployment.unknown` names the field.
         environ: the environment, in place of ``answers``.
         is_own_repository: whether the address in a ``git_clone`` is this repository's.
+        is_own_directory: whether that of a ``set_working_directory`` is, or is in it.
         chosen: the deployments that are wanted; all of them when None.
         allow_missing: leave out what nothing fills in, as Prefect does.
         notes: tell what became of pull steps, too.
@@ -85,7 +87,9 @@ def resolve(
     for config in manifest.deployments if chosen is None else chosen:
         filling = Filling(manifest, config, given, allow_missing)
         one = Desired(filling, mark, default_version, flows, cloud)
-        deployment = one.deployment(steps, default_work_pool, is_own_repository)
+        deployment = one.deployment(
+            steps, default_work_pool, is_own_repository, is_own_directory
+        )
         if deployment is not None:
             first = seen.setdefault(deployment.full_name, config)
             if first is not config:

@@ -98,6 +98,12 @@ def _connection(sources: Sources, environ: Mapping[str, str]) -> PrefectConnecti
         raise UsageError(
             "the address of the Prefect API must begin with http:// or https://", where=url.where
         )
+    if "?" in address or "#" in address:
+        raise UsageError(
+            "the address of the Prefect API must not have a query or a fragment",
+            where=url.where,
+            hint="a key goes to PREFECT_API_KEY, user and password to PREFECT_API_AUTH_STRING",
+        )
     skip = sources.get(
         "PREFECT_API_TLS_INSECURE_SKIP_VERIFY", path=("api", "tls_insecure_skip_verify")
     )
