@@ -198,6 +198,15 @@ def test_verify_finds_the_broken_import_of_what_is_pinned_and_not_of_what_is_on_
     shown = project.gitflow("verify", "good").stdout
     assert f"{namespace}/good  ok" in shown
     assert "1 deployment: 1 ok" in shown
+    # Nobody makes it run other code here by writing its address to the server.
+    live = project.live(namespace, "good")
+    elsewhere = [{OURS: {**live["pull_steps"][0][OURS], "repository": str(project.repo.path)}}]
+    project.server.call("PATCH", f"/deployments/{live['id']}", {"pull_steps": elsewhere})
+    moved = project.gitflow("verify", "good").stdout
+    assert f"{namespace}/good  not pinned" in moved
+    assert "is not this source's code store" in moved
+    project.server.call("PATCH", f"/deployments/{live['id']}", {"pull_steps": live["pull_steps"]})
+
     unknown = project.gitflow("verify", "goood", code=2).stderr
     assert "did you mean 'good'?" in unknown
 

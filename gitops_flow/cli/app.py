@@ -239,6 +239,8 @@ def verify(
     everything: options.Everything = False,
     file: options.File = None,
     python: options.Python = None,
+    remote: options.Remote = None,
+    pull_url: options.PullUrl = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
@@ -246,7 +248,13 @@ def verify(
     from gitops_flow.cli import verify as verb
 
     request = _request(file=file, names=None if everything else names, python=python)
-    return verb.run(request, os.environ, profile=profile, as_json=as_json)
+    return verb.run(
+        request,
+        os.environ,
+        profile=profile,
+        code_store=options.store(remote, None, pull_url),
+        as_json=as_json,
+    )
 
 
 @app.command()

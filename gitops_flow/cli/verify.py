@@ -18,15 +18,21 @@ if TYPE_CHECKING:
     from gitops_flow.deploy import DeployRequest
     from gitops_flow.deploy.loading import Finding
     from gitops_flow.deploy.verify import Verified
+    from gitops_flow.model import CodeStoreSettings
 
 _WIDEST = 60
 
 
 def run(
-    request: DeployRequest, environ: Mapping[str, str], *, profile: str | None, as_json: bool
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None,
+    code_store: CodeStoreSettings,
+    as_json: bool,
 ) -> int:
     """Look and report; the exit code is 1 when something is broken."""
-    found = settings.load(environ, request.directory, profile=profile)
+    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
         report = verify.run(request, found, environ, tell=talk.say)
     if as_json:

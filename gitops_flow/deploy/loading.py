@@ -71,7 +71,8 @@ def look(
 def _checkout_of(pin: Pin) -> str:
     """The same for pins that one checkout serves."""
     directories = sorted({*pin.directories, pin.directory}) if pin.directories else []
-    return json.dumps([pin.addresses, pin.commit, pin.credentials, directories], default=str)
+    asked = [pin.addresses, pin.commit, pin.credentials, pin.release, pin.signers, directories]
+    return json.dumps(asked, default=str)
 
 
 def _finding(item: Deployment, pin: Pin | None, error: GitflowError | None) -> Finding:

@@ -25,6 +25,8 @@ class Pin:
     the server keeps them, so they may hold placeholders. ``directory`` is what
     the entrypoint is relative to, "" for the root; ``directories`` are the only
     ones that are written, if any. ``others`` names the other pull steps.
+    ``release`` is the text of a signed tag, which one of ``signers``, if any,
+    must have signed.
     """
 
     addresses: tuple[str, ...]
@@ -33,6 +35,8 @@ class Pin:
     directory: str = ""
     directories: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    release: str | None = None
+    signers: tuple[str, ...] = ()
 
 
 def of(deployment: Deployment) -> Pin | None:
@@ -58,6 +62,8 @@ def of(deployment: Deployment) -> Pin | None:
             others=tuple(
                 other for number, (other, _) in enumerate(steps) if number not in (at, used + at)
             ),
+            release=inputs.get("release"),
+            signers=tuple(map(str, _listed(inputs.get("verify_signers")))),
         )
     return None
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import buildsteps, checkout, prefect
+from gitops_flow.checkout import signers
 from gitops_flow.deploy import building, loading, pins
 from gitops_flow.deploy.loading import Finding, Python
 from gitops_flow.deploy.session import opened
-from gitops_flow.errors import CheckoutError, GitflowError, ManifestError, UsageError
+from gitops_flow.errors import CheckoutError, ManifestError, UsageError
 from gitops_flow.git import credentials
 from gitops_flow.git.url import split_userinfo
 from gitops_flow.manifest.answers import block_parts, block_value, variable_name
@@ -78,9 +79,27 @@ def run(
         tell("asking for what is pinned")
         found = [(item, _filled(session, pins.of(item))) for item in live]
     tell("checking out and importing")
-    python = _python(prepared, environ)
-    findings = loading.look(found, lambda pin, top: _fetched(pin, top, prepared.target), python)
-    return Verified(prepared.source, python.path, findings)
+    python, target = _python(prepared, environ), prepared.target
+    # Code from elsewhere is not run on this machine because somebody wrote so on the server.
+    ours = [(item, pin if pin and _is_named(pin, target) else None) for item, pin in found]
+    findings = loading.look(ours, lambda pin, top: _fetched(pin, top, target), python)
+    told = [_or_elsewhere(each, pin) for each, (_, pin) in zip(findings, found, strict=True)]
+    return Verified(prepared.source, python.path, tuple(told))
+
+
+def _is_named(pin: Pin, target: CodeStore) -> bool:
+    return set(pin.addresses) <= {target.url, target.pull_url, *target.mirrors}
+
+
+def _or_elsewhere(finding: Finding, pin: Pin | None) -> Finding:
+    """``finding``, with the reason where there is a pin that was left alone."""
+    if pin is None or finding.status != "not pinned":
+        return finding
+    error = CheckoutError(
+        f"its code comes from {', '.join(pin.addresses)}, which is not this source's code store",
+        hint="deploy again, or name what it was deployed with (--remote, --pull-url)",
+    )
+    return replace(finding, commit=pin.commit, error=error)
 
 
 def before_publishing(
@@ -212,26 +231,13 @@ def _directories(pin: Pin) -> tuple[str, ...]:
 
 def _fetched(pin: Pin, top: Path, target: CodeStore) -> Path:
     """The checkout of ``pin``, from the first of its addresses that gives it out."""
-    failure: GitflowError = CheckoutError("the pull step names no repository")
-    for number, address in enumerate(pin.addresses):
-        parent = top / str(number)
-        parent.mkdir()
-        try:
-            auth = _auth(pin, address, target)
-            made = checkout.make(
-                address,
-                pin.commit,
-                parent,
-                directories=_directories(pin),
-                auth=auth,
-                timeout=_TIMEOUT,
-                pauses=(),
-            )
-        except GitflowError as error:
-            failure = failure if number else error
-        else:
-            return made.directory
-    raise failure
+    if not pin.addresses:
+        raise CheckoutError("the pull step names no repository")
+    signers.check(pin.signers, pin.release, pin.commit)
+    places = [checkout.Place(each, _auth(pin, each, target), _TIMEOUT) for each in pin.addresses]
+    return checkout.make(
+        places, pin.commit, top, directories=_directories(pin), pauses=()
+    ).directory
 
 
 def _auth(pin: Pin, address: str, target: CodeStore) -> Auth | None:
