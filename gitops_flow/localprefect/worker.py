@@ -1,4 +1,4 @@
-"""A Prefect process worker."""
+"""A Prefect worker."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def start_worker(
     home: Path,
     env: Mapping[str, str] | None = None,
     *,
+    kind: str = "process",
     timeout: float = 90.0,
     on_wait: Callable[[float], None] | None = None,
 ) -> Worker:
-    """Start a process worker on ``pool`` (made if absent); return when it is online.
+    """Start a worker on ``pool`` (made if absent); return when it is online.
 
     Args:
         api_url: the server's address, ending in ``/api``.
@@ -44,6 +45,7 @@ def start_worker(
         cwd: directory it runs in; Prefect gives each run one of its own.
         home: its PREFECT_HOME, made if absent.
         env: variables on top of the clean environment; runs inherit them.
+        kind: the worker's type, and that of the pool if it is made.
         timeout: seconds until the server must call it online.
         on_wait: called about ten times a second with the seconds waited.
 
@@ -53,7 +55,7 @@ def start_worker(
     """
     home.mkdir(parents=True, exist_ok=True)
     name = f"gitflow-{secrets.token_hex(4)}"
-    arguments = ["worker", "start", "--pool", pool, "--type", "process", "--name", name]
+    arguments = ["worker", "start", "--pool", pool, "--type", kind, "--name", name]
     settings = {"PREFECT_API_URL": api_url, "PREFECT_WORKER_QUERY_SECONDS": "0.5"}
     child = spawn(
         "worker",

@@ -77,8 +77,8 @@ def smart_http(
     )
     environment = _server_environment(workdir)
     with (
-        _running([fcgiwrap, "-c", "16", "-s", f"unix:{socket_path}"], workdir, environment),
-        _running(
+        running([fcgiwrap, "-c", "16", "-s", f"unix:{socket_path}"], workdir, environment),
+        running(
             [nginx, "-p", str(workdir), "-c", str(workdir / "nginx.conf"), "-e", "error.log"],
             workdir,
             environment,
@@ -110,7 +110,7 @@ def ssh(root: Path, workdir: Path) -> Iterator[GitServer]:
         f"-o UserKnownHostsFile={workdir}/known_hosts -o StrictHostKeyChecking=yes"
     )
     arguments = [sshd, "-D", "-e", "-f", str(workdir / "sshd_config")]
-    with _running(arguments, workdir, _server_environment(workdir)):
+    with running(arguments, workdir, _server_environment(workdir)):
         _wait_for(port)
         yield GitServer(
             f"ssh://{getpass.getuser()}@127.0.0.1:{port}{root}", {"GIT_SSH_COMMAND": command}
@@ -124,7 +124,7 @@ def git_daemon(root: Path, workdir: Path, *, receive: bool = False) -> Iterator[
     port = _free_port()
     arguments = ["git", "daemon", "--listen=127.0.0.1", f"--port={port}", f"--base-path={root}"]
     arguments += ["--export-all", "--reuseaddr", *(["--enable=receive-pack"] if receive else [])]
-    with _running([*arguments, str(root)], workdir, _server_environment(workdir)):
+    with running([*arguments, str(root)], workdir, _server_environment(workdir)):
         _wait_for(port)
         yield GitServer(f"git://127.0.0.1:{port}", {})
 
@@ -193,7 +193,7 @@ def _server_environment(workdir: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _running(
+def running(
     arguments: Sequence[str], workdir: Path, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     with (workdir / f"{Path(arguments[0]).name}.out").open("ab") as out:
