@@ -1,0 +1,121 @@
+"""What holds a deployment, and which inputs a rollback of the code alone changes; no server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gitops_flow import plan
+from gitops_flow.deploy import rollback
+from gitops_flow.model import PULL_STEP, Deployment
+from gitops_flow.plan import hold
+
+MARK = "gitflow:shop-01234567"
+LIVE = Deployment("flow", "main", "flow.py:f", tags=("team", MARK), id="1", flow_id="2")
+HELD = replace(LIVE, tags=(*LIVE.tags, hold.HOLD_TAG))
+
+
+def _plan(
+    *live: Deployment, desired: tuple[Deployment, ...] = (), prune: bool = False
+) -> plan.Plan:
+    return plan.make(list(desired), live, source_mark=MARK, adopt=False, prune=prune)
+
+
+@pytest.mark.parametrize("description", [None, "changed"])
+def test_a_held_deployment_is_passed_by_whether_it_differs_or_not(description: str | None) -> None:
+    wanted = replace(LIVE, id=None, description=description)
+    (action,) = hold.respect(_plan(HELD, desired=(wanted,))).actions
+    assert isinstance(action, plan.Held)
+    assert action.full_name == "flow/main"
+
+
+def test_a_held_deployment_is_neither_deleted_nor_called_an_orphan() -> None:
+    pruned = hold.respect(_plan(HELD, prune=True))
+    assert (pruned.deletes, pruned.writes) == ((), ())
+    assert hold.respect(_plan(HELD)).orphans == ()
+
+
+def test_what_is_not_held_is_planned_as_ever() -> None:
+    planned = _plan(LIVE, desired=(replace(LIVE, id=None, description="changed"),))
+    assert hold.respect(planned) == planned
+
+
+def test_another_sources_deployment_stays_a_conflict_when_it_is_held() -> None:
+    others = replace(HELD, tags=("gitflow:other-76543210", hold.HOLD_TAG))
+    (action,) = hold.respect(_plan(others, desired=(replace(LIVE, id=None),))).actions
+    assert isinstance(action, plan.Conflict)
+
+
+def test_holding_and_releasing_writes_the_tags_and_nothing_else() -> None:
+    (action,) = hold.switch([LIVE, HELD], hold=True).actions
+    assert isinstance(action, plan.Update)
+    assert (action.fields, action.desired.tags) == (("tags",), HELD.tags)
+    (back,) = hold.switch([LIVE, HELD], hold=False).actions
+    assert isinstance(back, plan.Update)
+    assert (back.fields, back.desired.tags) == (("tags",), LIVE.tags)
+
+
+@pytest.mark.parametrize(
+    ("live", "asked", "held"), [(LIVE, False, False), (LIVE, True, True), (HELD, False, True)]
+)
+def test_a_rollback_keeps_a_hold_and_sets_one_when_asked(
+    live: Deployment, asked: bool, held: bool
+) -> None:
+    (kept,) = hold.keep([replace(LIVE, id=None)], [live], hold=asked)
+    assert hold.is_held(kept) is held
+
+
+NEW = {"requires": "gitops-flow", "repository": "new", "commit": "b" * 40, "source": {"dirty": 1}}
+
+
+def _moved(step: dict[str, Any], new: dict[str, Any] | None = None) -> dict[str, Any]:
+    return rollback._repinned(step, {PULL_STEP: new or NEW})
+
+
+def test_only_the_commit_and_what_goes_with_it_change_in_a_pull_step() -> None:
+    before = {
+        "repository": "kept",
+        "commit": "a" * 40,
+        "directory": "kept",
+        "source": {"dirty": 0},
+        "release": "old signature",
+    }
+    assert _moved({PULL_STEP: before})[PULL_STEP] == {
+        "repository": "kept",
+        "commit": "b" * 40,
+        "directory": "kept",
+        "source": {"dirty": 1},
+    }
+
+
+def test_a_signed_rollback_brings_its_own_signature() -> None:
+    before = {"repository": "r", "commit": "a" * 40, "release": "old"}
+    after = _moved({PULL_STEP: before}, {**NEW, "release": "new"})
+    assert after[PULL_STEP]["release"] == "new"
+
+
+def test_prefects_own_step_gets_the_commit_and_the_directory_that_carries_it() -> None:
+    name = "prefect.deployments.steps.git_clone"
+    before = {
+        "repository": "r",
+        "commit_sha": "a" * 40,
+        "clone_directory_name": f"shop-{'a' * 12}",
+        "access_token": "{{ prefect.blocks.secret.t }}",
+    }
+    assert _moved({name: before}) == {
+        name: {**before, "commit_sha": "b" * 40, "clone_directory_name": f"shop-{'b' * 12}"}
+    }
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"prefect.deployments.steps.set_working_directory": {"directory": "/x"}},
+        {"prefect.deployments.steps.git_clone": {"repository": "r", "branch": "main"}},
+        {"prefect.deployments.steps.run_shell_script": None},
+    ],
+)
+def test_other_steps_stay_as_they_are(step: dict[str, Any]) -> None:
+    assert _moved(step) == step
