@@ -87,9 +87,7 @@ def resolve(
     for config in manifest.deployments if chosen is None else chosen:
         filling = Filling(manifest, config, given, allow_missing)
         one = Desired(filling, mark, default_version, flows, cloud)
-        deployment = one.deployment(
-            steps, default_work_pool, is_own_repository, is_own_directory
-        )
+        deployment = one.deployment(steps, default_work_pool, is_own_repository, is_own_directory)
         if deployment is not None:
             first = seen.setdefault(deployment.full_name, config)
             if first is not config:
