@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.deploy.request import Preview
@@ -50,7 +52,7 @@ def preview(
             snapshot=found.snapshot,
             url=prepared.target.url,
             branch=prepared.target.branch,
-            plan=compared.plan,
+            plan=_without_former_secrets(session, found, compared.plan),
             missing_pools=compared.missing_pools,
             steps=0
             if prepared.restored
@@ -84,6 +86,38 @@ def _code_changes(
         else:
             found.append(change)
     return tuple(found), tuple(lost)
+
+
+def _without_former_secrets(session: Session, code: Code, planned: Plan) -> Plan:
+    """``planned`` with what placeholders of the manifests that are live now filled in as secret.
+
+    Without it, a placeholder that is taken out would show what it stood for.
+    """
+    from gitops_flow import manifest, plan
+    from gitops_flow.deploy.sources import SnapshotFiles
+    from gitops_flow.errors import GitflowError
+
+    objects = code.store.objects()
+    known: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def before(pin: str) -> dict[str, tuple[str, ...]]:
+        if pin not in known:
+            known[pin] = {}
+            # Where it is not here, the comparison of the code has fetched it, or could not.
+            with contextlib.suppress(GitflowError):
+                files = SnapshotFiles(objects, objects.commit(pin).tree)
+                data = files.read(session.prepared.source.manifest)
+                read = manifest.parse(data or b"", "prefect.yaml")
+                known[pin] = {each.name: manifest.secret_fields(each) for each in read.deployments}
+        return known[pin]
+
+    actions = []
+    for action in planned.actions:
+        live = getattr(action, "live", None)
+        pin = pinned(live) if live is not None else None
+        fields = before(pin).get(live.name, ()) if pin and live is not None else ()
+        actions.append(plan.told_before(action, fields))
+    return replace(planned, actions=tuple(actions))
 
 
 def pinned(deployment: Deployment) -> str | None:

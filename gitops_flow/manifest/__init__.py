@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gitops_flow.manifest.answers import Answers, Lookups, lookups
 from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest
+from gitops_flow.manifest.filling import secret_fields
 from gitops_flow.manifest.load import load, parse
 from gitops_flow.manifest.pull import in_directory, wants_submodules
 from gitops_flow.manifest.resolve import entrypoints, resolve
@@ -24,6 +25,7 @@ __all__ = [
     "lookups",
     "parse",
     "resolve",
+    "secret_fields",
     "step_position",
     "steps",
     "wants_submodules",

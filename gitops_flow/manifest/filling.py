@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.manifest import answers as given
 from gitops_flow.manifest import sections
-from gitops_flow.manifest.template import KEEP, MISSING, REMOVE, Placeholder, fill, lookup, names
+from gitops_flow.manifest.template import (
+    KEEP,
+    MISSING,
+    REMOVE,
+    Placeholder,
+    fill,
+    lookup,
+    names,
+    placeholders,
+)
 from gitops_flow.manifest.wording import did_you_mean, dotted, quoted
 from gitops_flow.model import Problem
 from gitops_flow.redact import is_secret_key
@@ -198,11 +207,7 @@ class Filling:
 
     def note_secret(self, mark: Placeholder, path: Path, value: Json) -> None:
         """Remember that ``value``, which the value at ``path`` gets, is not to be shown."""
-        part = _field(path)
-        if part in ("parameters", "job_variables"):
-            keys = itertools.takewhile(lambda key: isinstance(key, str), mark.path)
-            part = ".".join([part, *map(str, keys)])
-        self.secret_fields[part] = None
+        self.secret_fields[_secret_field(path, mark)] = None
         self.secrets |= dict.fromkeys(_texts(value))
 
     def nothing(self, mark: Placeholder, where: Path, known: Iterable[str]) -> Remove:
@@ -245,6 +250,37 @@ def _field(path: Path) -> str:
     if path[:1] == ("work_pool",) and first == "name":
         return "work_pool"
     return _FIELDS.get(first, first)
+
+
+def secret_fields(config: DeploymentConfig) -> tuple[str, ...]:
+    """Where a deployment's placeholders are filled in with secrets; see model.Deployment."""
+    spec = config.spec
+    places: list[tuple[Path, Json]] = [
+        ((name,), getattr(spec, name))
+        for name in ("parameters", "description", "version", "tags", "triggers")
+    ]
+    places += [
+        (("schedules",), each.model_dump(exclude_unset=True))
+        for each in [spec.schedule, *(spec.schedules or [])]
+        if each is not None
+    ]
+    if spec.work_pool is not None:
+        places.append((("work_pool", "job_variables"), spec.work_pool.job_variables))
+    found: dict[str, None] = {}
+    for path, value in places:
+        for mark in placeholders(value):
+            stays = mark.kind == "block" and path[0] == "work_pool"  # as it is written
+            if not stays and (mark.kind == "block" or is_secret(mark) or is_secret_key(mark.name)):
+                found[_secret_field(path, mark)] = None
+    return tuple(found)
+
+
+def _secret_field(path: Path, mark: Placeholder) -> str:
+    part = _field(path)
+    if part in ("parameters", "job_variables"):
+        keys = itertools.takewhile(lambda key: isinstance(key, str), mark.path)
+        part = ".".join([part, *map(str, keys)])
+    return part
 
 
 def _texts(value: Json) -> Iterator[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gitops_flow.plan.actions import Delete, Update
 from gitops_flow.redact import MASK, is_secret_key, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gitops_flow.model import Deployment, Json
+    from gitops_flow.plan.actions import Action
 
 # How a line's path begins, where it is not the field's name.
 _LABELS = {"automations": "triggers"}
@@ -38,6 +40,13 @@ def hidden(lines: Iterable[Line], *sides: Deployment) -> tuple[Line, ...]:
     fields = [_LABELS.get(each, each) for side in sides for each in side.secret_fields]
     texts = tuple({text for side in sides for text in (*side.secrets, *_named(side))})
     return tuple(_hidden(line, fields, texts) for line in lines)
+
+
+def told_before(action: Action, fields: tuple[str, ...]) -> Action:
+    """``action`` on a live deployment in whose ``fields`` an earlier manifest put secrets."""
+    if not fields or not isinstance(action, Update | Delete):
+        return action
+    return replace(action, live=replace(action.live, secret_fields=fields))
 
 
 def _hidden(line: Line, fields: Iterable[str], texts: tuple[str, ...]) -> Line:
