@@ -386,3 +386,59 @@ def test_import_flows_asks_python_where_the_source_does_not_say_it_all(
     project.deploy("--all", "--import-flows", "--python", sys.executable)
     schema = project.live(namespace, "one")["parameter_openapi_schema"]
     assert schema["properties"]["kind"]["default"] == "onetwo"
+
+
+def test_a_secret_whose_placeholder_is_taken_out_is_not_shown(
+    project: Project, namespace: str, pool: str
+) -> None:
+    text = manifest(namespace, "one", pool=pool)
+    project.repo.write("prefect.yaml", text + "    parameters: {who: 'x{{ $DB_PASSWORD }}'}\n")
+    project.deploy(env={"DB_PASSWORD": "hunter-22"})
+    project.repo.write("prefect.yaml", text)
+    for form in ("--json", "--markdown"):
+        shown = project.gitflow("plan", form).stdout
+        assert "parameters.who" in shown
+        assert "hunter-22" not in shown
+
+
+def test_a_clone_in_a_directory_of_another_name_is_the_same_source(
+    project: Project, namespace: str, pool: str, tmp_path: Path
+) -> None:
+    text = manifest(namespace, "one", "two", "three", pool=pool)
+    text = text.replace(f"name: {namespace}\n", "", 1)
+    project.repo.write("prefect.yaml", text)
+    project.repo.commit("no name")
+    project.repo.git("push", "-q", "origin", "main")
+    project.deploy()
+    clone = tmp_path / "another-name"
+    project.repo.git(
+        "clone", "-q", "-b", "main", str(tmp_path / "x" / ".." / "origin.git"), str(clone)
+    )
+    again = Project(clone, project.server)
+    assert set(actions(planned(again)).values()) == {"unchanged"}
+    again.gitflow("destroy", "--yes")
+    assert everything(project, namespace) == []
+
+
+def test_a_source_that_is_named_anew_still_prunes_what_it_owns(
+    project: Project, namespace: str, pool: str
+) -> None:
+    project.repo.write(
+        "prefect.yaml", manifest(namespace, "one", "two", "three", "four", pool=pool)
+    )
+    project.deploy()
+    text = manifest(f"{namespace}-renamed", "one", "two", "three", pool=pool)
+    project.repo.write("prefect.yaml", text)
+    project.deploy("--all", "--prune")
+    assert len(everything(project, namespace)) == 3
+
+
+def test_a_working_directory_elsewhere_is_kept_and_warned_of(
+    project: Project, namespace: str, pool: str
+) -> None:
+    step = {"prefect.deployments.steps.set_working_directory": {"directory": "/opt/elsewhere"}}
+    head = f"pull: [{json.dumps(step)}]\n"
+    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool, head=head))
+    shown = project.gitflow("deploy", "--all").stdout
+    assert "it decides which code runs, so the code is not pinned" in shown
+    assert project.live(namespace, "one")["pull_steps"] == [step]

@@ -16,7 +16,7 @@ from gitops_flow.plan.hold import HOLD_TAG, is_held
 from gitops_flow.plan.hydrate import workspace_variables
 from gitops_flow.plan.prune import destroy, prune_refusal
 from gitops_flow.plan.schedules import ScheduleChange, ScheduleDiff, compare
-from gitops_flow.plan.secrets import Line
+from gitops_flow.plan.secrets import Line, told_before
 from gitops_flow.plan.show import lines, masked
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ __all__ = [
     "make",
     "masked",
     "prune_refusal",
+    "told_before",
     "workspace_variables",
 ]
 
