@@ -1,40 +1,38 @@
-"""A cold pull of one pinned snapshot, against Prefect's ``git_clone`` with ``commit_sha``.
+"""Pulls of pinned snapshots, against Prefect's ``git_clone`` with ``commit_sha``.
 
-The code store holds 10,000 files of 0.1 to 2.5 KB and 300 snapshots of them, three files changed
-in each. Both start with nothing on the worker's side; finished directories are kept until the end,
-because some file systems are slow to reuse what was deleted a moment ago.
+The code store holds 1,000 or 10,000 files of 0.1 to 2.5 KB and 300 snapshots of them, three files
+changed in each, behind nginx and ``git http-backend``. Measured are a first pull with nothing on the
+worker's side, one of a cached snapshot, one of the next snapshot, and twenty of one at once; each
+``git_clone`` is in a fresh directory, as a process worker has it. Finished directories are kept
+until the end, because some file systems are slow to reuse what was deleted a moment ago. The first
+argument, if any, is the directory to work in: the disk matters.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import multiprocessing
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from support import command, compare, in_turns, isolate
 
 from gitops_flow.steps import pull_code
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-FILES = 10_000
 SNAPSHOTS = 300
 ROUNDS = 5
+AT_ONCE = 20
+_FORK = multiprocessing.get_context("fork")
 
 
-def build(path: Path) -> str:
-    """Make the code store at ``path``; the id of the middle one of its snapshots."""
+def build(path: Path, count: int) -> list[str]:
+    """Make the code store of ``count`` files at ``path``; the ids of its snapshots."""
     chooser = random.Random(7)
 
     def source() -> bytes:
@@ -46,7 +44,7 @@ def build(path: Path) -> str:
     stream = [b"reset refs/heads/build\n"]
     for number in range(SNAPSHOTS):
         stream.append(b"commit refs/heads/build\ncommitter a <a@b> 0 +0000\ndata 0\n")
-        for file in range(FILES) if number == 0 else chooser.sample(range(FILES), 3):
+        for file in range(count) if number == 0 else chooser.sample(range(count), 3):
             data = source()
             name = f"pkg{file % 20:02}/mod{file // 20 % 25:02}/file_{file:05}.py"
             stream.append(f"M 644 inline {name}\ndata {len(data)}\n".encode() + data + b"\n")
@@ -55,7 +53,7 @@ def build(path: Path) -> str:
     snapshots = ledger(path)
     command("git", "update-ref", "-d", "refs/heads/build", cwd=path)
     command("git", "repack", "-adq", cwd=path)
-    return snapshots[SNAPSHOTS // 2]
+    return snapshots
 
 
 def ledger(path: Path) -> list[str]:
@@ -77,65 +75,138 @@ def ledger(path: Path) -> list[str]:
     return snapshots
 
 
-@contextlib.contextmanager
-def daemon(root: Path) -> Iterator[str]:
-    """A real git server on loopback; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    args = ["git", "daemon", "--listen=127.0.0.1", f"--port={port}", f"--base-path={root}"]
-    args += ["--export-all", str(root)]
-    quiet = subprocess.DEVNULL  # it remarks on the probe of its port
-    process = subprocess.Popen(args, start_new_session=True, stderr=quiet)
-    try:
-        for _ in range(500):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.02)
-        yield f"git://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait()
+class Bench:
+    """One code store on a server, and a worker's directory."""
 
+    def __init__(self, work: Path, address: str, snapshots: list[str], count: int) -> None:
+        self.work = work
+        self.address = address
+        self.snapshots = snapshots
+        self.count = count
+        self.made: list[Path] = []
+        self.next = SNAPSHOTS // 2
 
-def measure(work: Path, repository: str, commit: str, label: str) -> None:
-    """Print one row for pulls of ``commit`` from ``repository`` into new directories of ``work``."""
-    from prefect.deployments.steps import git_clone
+    def ours(self, commit: str, **inputs: str) -> None:
+        self.made.append(Path(pull_code(self.address, commit, **inputs)["directory"]))
 
-    made: list[Path] = []
+    def theirs(self, commit: str) -> None:
+        from prefect.deployments.steps import git_clone
 
-    def ours() -> None:
-        made.append(Path(pull_code(repository, commit)["directory"]))
-
-    def theirs() -> None:
         name = f"clone-{uuid.uuid4()}"
-        git_clone(repository=repository, commit_sha=commit, clone_directory_name=name)
-        made.append(work / name)
+        git_clone(repository=self.address, commit_sha=commit, clone_directory_name=name)
+        self.made.append(self.work / name)
 
-    os.chdir(work)
-    ours(), theirs()
-    counts = {sum(len(files) for _, _, files in os.walk(path / "pkg00")) for path in made}
-    if counts != {FILES // 20}:
-        sys.exit(f"not the same files: {counts}")
-    compare(label, *in_turns(ours, theirs, ROUNDS), "git_clone")
+    def first(self) -> None:
+        """With an empty cache, which also has to be filled."""
+        os.environ["XDG_CACHE_HOME"] = str(self.work / f"cache-{uuid.uuid4()}")
+        self.ours(self.snapshots[self.next])
+
+    def following(self) -> None:
+        self.next += 1
+        self.ours(self.snapshots[self.next])
+
+    def rows(self) -> None:
+        """Print a row for each kind of pull."""
+        what = f"pull_code, {self.count:,} files, "
+        pin = self.snapshots[SNAPSHOTS // 2]
+        self.first(), self.theirs(pin)
+        self.check()
+        for label, ours in (
+            ("first pull", self.first),
+            ("cached", lambda: self.ours(pin)),
+            ("cached, isolation: shared", lambda: self.ours(pin, isolation="shared")),
+            ("next snapshot", self.following),
+        ):
+            compare(what + label, *in_turns(ours, lambda: self.theirs(pin), ROUNDS), "git_clone")
+        self.check()
+
+    def check(self) -> None:
+        """End loudly if the two did not make the same files."""
+        counts = {sum(len(files) for _, _, files in os.walk(made / "pkg00")) for made in self.made}
+        if counts != {self.count // 20}:
+            sys.exit(f"not the same files: {counts}")
+
+    def together(self, **inputs: str) -> None:
+        """Twenty runs in processes of their own at once, against one."""
+        pin = self.snapshots[SNAPSHOTS // 2]
+
+        def start(count: int) -> None:
+            # Forked: what is measured is the pull, not Python's start.
+            running = [
+                _FORK.Process(target=self.ours, args=(pin,), kwargs=inputs) for _ in range(count)
+            ]
+            for process in running:
+                process.start()
+            for process in running:
+                process.join()
+                if process.exitcode:
+                    sys.exit("a pull failed")
+
+        start(1)
+        one, many = in_turns(lambda: start(1), lambda: start(AT_ONCE), ROUNDS)
+        print(
+            f"pull_code, {self.count:,} files, {AT_ONCE} at once, {inputs or 'copies'}: one "
+            f"{one * 1000:.0f} ms   all {many * 1000:.0f} ms   {many / one:.1f} x one",
+            flush=True,
+        )
+
+
+def on_the_wire(store: Path, bench: Bench) -> None:
+    """Print the bytes that a server sends for the next snapshot and for Prefect's clone."""
+    from support.wire import counted
+
+    with counted(bench.address) as (address, received):
+        bench.address = address
+        bench.first()
+        sizes = []
+        for _ in range(3):
+            before = received()
+            bench.following()
+            sizes.append(received() - before)
+        before = received()
+        bench.theirs(bench.snapshots[bench.next])
+        whole = received() - before
+    names = command(
+        "git", "diff", "--name-only", *bench.snapshots[bench.next - 1 : bench.next + 1], cwd=store
+    ).split()
+    changed = sum(
+        len(command("git", "show", f"{bench.snapshots[bench.next]}:{name.decode()}", cwd=store))
+        for name in names
+    )
+    print(
+        f"bytes for the next snapshot: {sizes} (files that changed in the last: {changed}); "
+        f"git_clone: {whole}",
+        flush=True,
+    )
 
 
 def main() -> None:
-    logging.disable(logging.INFO)
-    with tempfile.TemporaryDirectory() as directory:
+    logging.disable(logging.WARNING)
+    from tests.support import gitservers
+
+    parent = sys.argv[1] if len(sys.argv) > 1 else None
+    with tempfile.TemporaryDirectory(dir=parent) as directory:
         base = Path(directory)
         isolate(base)
-        store = base / "store.git"
-        commit = build(store)
-        work = base / "work"
-        work.mkdir()
-        what = f"pull_code, {FILES:,} files behind {SNAPSHOTS} snapshots"
-        measure(work, str(store), commit, f"{what}, a path")
-        with daemon(base) as address:
-            measure(work, f"{address}/store.git", commit, f"{what}, a server")
-        os.chdir(base.parent)
-        shutil.rmtree(work)
+        for count in (1_000, 10_000):
+            root = base / f"served-{count}"
+            root.mkdir()
+            snapshots = build(root / "store.git", count)
+            work = base / f"work-{count}"
+            work.mkdir()
+            os.chdir(work)
+            with gitservers.smart_http(root, base / f"http-{count}", login=None) as server:
+                bench = Bench(work, server.url("store.git"), snapshots, count)
+                bench.rows()
+                bench.together()
+                bench.together(isolation="shared")
+                on_the_wire(root / "store.git", bench)
+            os.chdir(base.parent)
+            for path, _, _ in os.walk(work):
+                Path(path).chmod(0o700)  # shared directories are read-only
+            shutil.rmtree(work)
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     main()

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gitops_flow.checkout import sweep
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
 from gitops_flow.git import credentials
 from gitops_flow.git.command import Auth
-from gitops_flow.steps import pull_code
+from gitops_flow.steps import limits, pull_code
 from tests.support import gitservers
 from tests.support.repo import Repo
 
@@ -38,16 +39,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.mkdir()
     monkeypatch.chdir(path)
     return path
-
-
-@pytest.fixture
-def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    caplog.set_level(logging.INFO, "gitops_flow")
-    return caplog.messages
-
-
-def warned(messages: list[str]) -> list[str]:
-    return [text for text in messages if not text.startswith("pulled")]
 
 
 def test_it_returns_an_absolute_directory_below_the_current_one(repo: Repo, here: Path) -> None:
@@ -543,3 +534,84 @@ def test_every_error_is_one_of_ours(here: Path) -> None:
         with pytest.raises(GitflowError):
             pull_code(repository, "a" * 40)
     assert list(here.iterdir()) == []
+
+
+# Mirrors, sharing, and what the environment sets.
+
+
+def test_a_repository_may_be_several_addresses_tried_in_order(
+    repo: Repo, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit = repo.write("flow.py", "x").commit()
+    dead = f"git://127.0.0.1:{gitservers.refused_port()}/x"
+    made = pull_code([dead, f"file://{repo.path}"], commit)
+    assert (Path(made["directory"]) / "flow.py").read_text() == "x"
+    assert any(dead in text for text in caplog.messages)
+
+
+def test_shared_runs_get_one_directory_and_leave_no_bytecode_in_it(
+    repo: Repo, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "")
+    commit = repo.write("jobs/flow.py", "x = 1").commit()
+    first = pull_code(f"file://{repo.path}", commit, isolation="shared", directory="jobs")
+    monkeypatch.syspath_prepend(first["directory"])
+    subprocess.run([sys.executable, "-c", "import flow"], check=True, cwd=first["directory"])
+    second = pull_code(f"file://{repo.path}", commit, isolation="shared", directory="jobs")
+    assert first == second
+    assert sys.dont_write_bytecode
+    assert list(here.iterdir()) == []
+
+
+def test_without_a_cache_a_shared_run_gets_a_directory_of_its_own(
+    repo: Repo, here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GITFLOW_PULL_CACHE", "off")
+    made = pull_code(str(repo.path), repo.write("x").commit(), isolation="shared")
+    assert Path(made["directory"]).parent == here
+    assert any("isolation: shared needs the cache" in text for text in caplog.messages)
+
+
+def test_an_unknown_isolation_is_refused(repo: Repo) -> None:
+    with pytest.raises(CheckoutError, match="'link' is none of copy, shared"):
+        pull_code(str(repo.path), repo.write("x").commit(), isolation="link")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GITFLOW_CACHE_MAX_SIZE", "much"),
+        ("GITFLOW_CACHE_MAX_SIZE", "2d"),
+        ("GITFLOW_CACHE_MAX_AGE", "-1"),
+        ("GITFLOW_RUNS_MAX_AGE", "1G"),
+        ("GITFLOW_MIRROR_TIMEOUT", "never"),
+    ],
+)
+def test_an_amount_that_cannot_be_understood_is_named(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(CheckoutError, match=f"{name}='{value}'"):
+        pull_code(str(repo.path), repo.write("x").commit())
+
+
+def test_the_environment_says_what_the_cache_and_runs_may_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GITFLOW_CACHE_MAX_SIZE", "1.5G")
+    monkeypatch.setenv("GITFLOW_CACHE_MAX_AGE", "2d")
+    monkeypatch.setenv("GITFLOW_RUNS_MAX_AGE", "90")
+    assert limits.from_environment() == sweep.Limits(1.5e9, 2 * 86400, 90)
+
+
+def test_the_log_says_what_came_and_that_the_next_run_needed_nothing(
+    repo: Repo, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    commit = repo.write("x", "1").commit()
+    for _ in range(2):
+        pull_code(f"file://{repo.path}", commit, source={"dirty": False})
+    first, second = caplog.messages
+    assert re.search(r"\(clean\), 1 files fetched, \d+ kB in ", first)
+    assert "(clean), 1 files cached in " in second
