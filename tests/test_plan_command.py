@@ -412,7 +412,7 @@ def test_a_clone_in_a_directory_of_another_name_is_the_same_source(
     project.deploy()
     clone = tmp_path / "another-name"
     project.repo.git(
-        "clone", "-q", "-b", "main", str(tmp_path / "x" / ".." / "origin.git"), str(clone)
+        "clone", "-q", "-b", "main", str(tmp_path / "project" / ".." / "origin.git"), str(clone)
     )
     again = Project(clone, project.server)
     assert set(actions(planned(again)).values()) == {"unchanged"}
