@@ -103,9 +103,7 @@ def identity(repository: Repository) -> str:
         remote = repository.remote_url(repository.remotes()[0])
     if not remote:
         return str(repository.root)
-    found = _absolute(repository, remote)
-    # One place may be written in several ways: ../up/and/down.
-    return url.normalise(os.path.normpath(found) if found.startswith("/") else found)
+    return url.normalise(_absolute(repository, remote))
 
 
 def _address(repository: Repository, remote: str | None, data_dir: Path) -> tuple[str, bool]:
@@ -138,7 +136,10 @@ def _address(repository: Repository, remote: str | None, data_dir: Path) -> tupl
 
 def _absolute(repository: Repository, address: str) -> str:
     """A relative path in a configuration is meant from the repository's root."""
-    if "://" in address or Path(address).is_absolute():
+    if Path(address).is_absolute():
+        # One place may be written in several ways: up/../and/down.
+        return os.path.normpath(address)
+    if "://" in address:
         return address
     if address.startswith((".", "~")) or (repository.root / address).exists():
         return str((repository.root / Path(address).expanduser()).resolve())
