@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import buildsteps, checkout, prefect
+from gitops_flow import buildsteps, checkout
 from gitops_flow.checkout import signers
-from gitops_flow.deploy import building, loading, pins
+from gitops_flow.deploy import building, loading, pinfilling, pins
 from gitops_flow.deploy.loading import Finding, Python
 from gitops_flow.deploy.session import opened
 from gitops_flow.errors import CheckoutError, ManifestError, UsageError
 from gitops_flow.git import credentials
 from gitops_flow.git.url import split_userinfo
-from gitops_flow.manifest.answers import block_parts, block_value, variable_name
-from gitops_flow.manifest.template import KEEP, MISSING, fill, placeholders
 from gitops_flow.model import Problem
 
 if TYPE_CHECKING:
@@ -29,10 +27,8 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.pins import Pin
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
-    from gitops_flow.deploy.session import Session
     from gitops_flow.git.command import Auth
-    from gitops_flow.manifest.template import Keep, Placeholder
-    from gitops_flow.model import Deployment, Json, Source
+    from gitops_flow.model import Deployment, Source
     from gitops_flow.settings import Settings
 
 _TIMEOUT = 600.0  # seconds, for each talk with a git server
@@ -74,14 +70,16 @@ def run(
     """
     whole = replace(request, everything=True, names=(), tags=())
     with opened(whole, settings, environ) as session:
-        prepared = session.prepared
-        live = _chosen(session.live(()), request.names)
+        prepared, target = session.prepared, session.prepared.target
+        found = [(item, pins.of(item)) for item in _chosen(session.live(()), request.names)]
         tell("asking for what is pinned")
-        found = [(item, _filled(session, pins.of(item))) for item in live]
+        # Code from elsewhere is not run on this machine because somebody wrote so on the server.
+        ours = [
+            (item, pinfilling.filled(session, pin) if pin and _is_named(pin, target) else None)
+            for item, pin in found
+        ]
     tell("checking out and importing")
-    python, target = _python(prepared, environ), prepared.target
-    # Code from elsewhere is not run on this machine because somebody wrote so on the server.
-    ours = [(item, pin if pin and _is_named(pin, target) else None) for item, pin in found]
+    python = _python(prepared, environ)
     findings = loading.look(ours, lambda pin, top: _fetched(pin, top, target), python)
     told = [_or_elsewhere(each, pin) for each, (_, pin) in zip(findings, found, strict=True)]
     return Verified(prepared.source, python.path, tuple(told))
@@ -125,14 +123,7 @@ def before_publishing(
 
         ours = [(item, pin if _is(pin, code) else None) for item, pin in found]
         findings = loading.look(ours, make, _python(prepared, environ))
-    broken = [each for each in findings if each.error]
-    if broken:
-        raise ManifestError(
-            f"{len(broken)} deployment{'' if len(broken) == 1 else 's'} would not load; "
-            "nothing was pinned",
-            tuple(_problem(each) for each in broken),
-            hint=next((each.error.hint for each in broken if each.error), None),
-        )
+    _refuse([each for each in findings if each.error])
     return tuple(
         Problem(
             f"{item.full_name} was not verified: its code is not this snapshot",
@@ -141,6 +132,17 @@ def before_publishing(
         )
         for item, pin in ours
         if pin is None
+    )
+
+
+def _refuse(broken: Sequence[Finding]) -> None:
+    if not broken:
+        return
+    raise ManifestError(
+        f"{len(broken)} deployment{'' if len(broken) == 1 else 's'} would not load; "
+        "nothing was pinned",
+        tuple(_problem(each) for each in broken),
+        hint=next((each.error.hint for each in broken if each.error and each.error.hint), None),
     )
 
 
@@ -181,45 +183,6 @@ def _chosen(live: Sequence[Deployment], names: Sequence[str]) -> list[Deployment
         chosen |= hits
     listed = sorted(live, key=lambda item: item.full_name)
     return [item for item in listed if not names or item.full_name in chosen]
-
-
-def _filled(session: Session, pin: Pin | None) -> Pin | None:
-    """``pin`` with its placeholders filled in as far as can be known here."""
-    if pin is None:
-        return None
-    given = [list(pin.addresses), pin.credentials, pin.directory, list(pin.directories)]
-    addresses, credentials_, directory, directories = fill(given, _answers(session, given))
-    return replace(
-        pin,
-        addresses=tuple(map(str, addresses)),
-        credentials=credentials_,
-        directory=str(directory),
-        directories=tuple(map(str, directories)),
-    )
-
-
-def _answers(session: Session, value: Json) -> Callable[[Placeholder], Json | Keep]:
-    """What the server and the environment have for the placeholders in ``value``."""
-    marks = placeholders(value)
-    parts = {
-        mark.name: found for mark in marks if mark.kind == "block" and (found := block_parts(mark))
-    }
-    blocks = prefect.blocks(session.client, {(slug, name) for slug, name, _ in parts.values()})
-    variables = session.variables(variable_name(m) for m in marks if m.kind == "variable")
-
-    def answer(mark: Placeholder) -> Json | Keep:
-        found: Json = MISSING
-        if mark.kind == "env":
-            found = session.environ.get(mark.name, MISSING)
-        elif mark.kind == "variable":
-            found = variables.get(variable_name(mark), MISSING)
-        elif mark.name in parts:
-            slug, name, path = parts[mark.name]
-            if f"{slug}/{name}" in blocks:
-                found = block_value(blocks[f"{slug}/{name}"], path)
-        return KEEP if found is MISSING else found
-
-    return answer
 
 
 def _directories(pin: Pin) -> tuple[str, ...]:
