@@ -154,13 +154,17 @@ class TestDemo:
         leader, follower = pty.openpty()
         process = subprocess.Popen([*COMMAND, "--keep"], stdout=follower, start_new_session=True)
         os.close(follower)
-        seen = read_terminal(leader, lambda text: "Ctrl-C ends it all" in text)
-        assert "starting Prefect on SQLite, about 20 s 1 s" in seen
-        assert any(" worker start " in line for line in left_behind(home))
-        process.send_signal(signal.SIGINT)
-        read_terminal(leader, lambda _: False)
-        os.close(leader)
-        assert process.wait(60) == 0
+        try:
+            seen = read_terminal(leader, lambda text: "Ctrl-C ends it all" in text)
+            assert "starting Prefect on SQLite, about 20 s 1 s" in seen
+            assert any(" worker start " in line for line in left_behind(home))
+            process.send_signal(signal.SIGINT)
+            read_terminal(leader, lambda _: False)
+            assert process.wait(60) == 0
+        finally:
+            os.close(leader)
+            process.terminate()
+            process.wait(60)
         assert list(temporary.iterdir()) == []
         assert left_behind(home) == []
 
