@@ -12,6 +12,7 @@ import pytest
 
 from gitops_flow.codestore import publish, trim
 from gitops_flow.codestore.history import Entry
+from gitops_flow.errors import RemoteError
 from gitops_flow.git import repository
 from gitops_flow.model import Provenance
 from tests.support.prefect import SharedServer, SharedWorker
@@ -125,6 +126,17 @@ def test_a_rewrite_loses_to_whoever_published_meanwhile(shop: Shop) -> None:
     newer = shop.release("3\n")
     assert trim.rewrite(chain, chain.entries[:1], shop.found, shop.target) is None
     assert shop.chain().entries[0].id == newer.entry
+
+
+def test_a_server_that_lets_no_branch_be_rewritten_says_so(shop: Shop) -> None:
+    shop.release("1\n")
+    shop.release("2\n")
+    before = shop.chain()
+    shop.server.git("config", "receive.denyNonFastForwards", "true")
+    with pytest.raises(RemoteError) as caught:
+        _rewrite(shop, {before.entries[0].snapshot})
+    assert caught.value.kind == "refused"
+    assert shop.chain().entries == before.entries
 
 
 def test_a_rollback_goes_on_naming_the_entry_that_it_went_back_to(shop: Shop) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
 from gitops_flow.codestore import ledger
-from gitops_flow.errors import CodeStoreError, UsageError
+from gitops_flow.errors import CodeStoreError, GitError, UsageError
 from gitops_flow.git import command, remote
-from gitops_flow.git.objects import Objects
+from gitops_flow.git.objects import DamagedError, Objects
 from gitops_flow.model import FileChange, Provenance, Snapshot
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 _REF = "refs/gitflow/ledger"
 # The second section lets git accept commits without their files; it has no address,
 # so that nothing is ever fetched behind our back.
-_CONFIG = """\
+_PROMISOR = "ledger"
+_CONFIG = f"""\
 [core]
 \trepositoryformatversion = 1
 \tbare = true
-[remote "ledger"]
+[remote "{_PROMISOR}"]
 \tpromisor = true
 \tpartialclonefilter = tree:0
 """
@@ -95,14 +97,24 @@ def read(cache_dir: Path, repository: Repository, target: CodeStore) -> Chain:
         CodeStoreError: the branch is no ledger.
         RemoteError: the server cannot be asked.
     """
-    path = _copy(cache_dir, target)
+    try:
+        return _read(_copy(cache_dir, target), repository, target)
+    except GitError as error:
+        # A power cut can leave empty objects behind; all of it can be fetched again.
+        # git looks for what it misses at the remote that has no address.
+        if not isinstance(error, DamagedError) and f"'{_PROMISOR}'" not in error.message:
+            raise
+        shutil.rmtree(_copy(cache_dir, target), ignore_errors=True)
+        return _read(_copy(cache_dir, target), repository, target)
+
+
+def _read(path: Path, repository: Repository, target: CodeStore) -> Chain:
     config = repository.network_config()
     with files.locked(path / "gitflow.lock"):
         tip = _tip(target, config)
         if tip is None:
             return Chain(None, (), path)
-        objects = Objects(path)
-        if not objects.has(tip):
+        if not Objects(path).has(tip):
             remote.fetch(
                 path,
                 target.url,
@@ -111,11 +123,10 @@ def read(cache_dir: Path, repository: Repository, target: CodeStore) -> Chain:
                 auth=target.auth,
                 config=config,
             )
-            objects = Objects(path)
             # It may have moved on since it was asked for.
             answer = command.run(["rev-parse", _REF], env={"GIT_DIR": str(path)}, timeout=60)
             tip = answer.stdout.decode("ascii").strip()
-        return Chain(tip, tuple(_entries(objects, tip, target)), path)
+        return Chain(tip, tuple(_entries(Objects(path), tip, target)), path)
 
 
 def _tip(target: CodeStore, config: Sequence[tuple[str, str]]) -> str | None:
