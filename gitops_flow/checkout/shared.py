@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,23 +99,28 @@ def lock_of(tree: Path) -> Path:
 
 def _state(root: Path) -> str:
     """A digest over every name below ``root`` and what the kernel says of it."""
-    lines = []
+    paths: list[bytes] = []
+    numbers = array("Q")
+
+    def add(path: bytes, stat: os.stat_result) -> None:
+        paths.append(path)
+        numbers.extend((stat.st_mode, stat.st_uid, stat.st_size, stat.st_ino, stat.st_ctime_ns))
+
     below = [os.fsencode(root)]
     while below:
         here = below.pop()
-        lines.append(_line(here, os.lstat(here)))
+        add(here, os.lstat(here))
         with os.scandir(here) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=_name):
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.path)
                 else:
-                    lines.append(_line(entry.path, entry.stat(follow_symlinks=False)))
-    return hashlib.sha256(b"\0".join(sorted(lines))).hexdigest()
+                    add(entry.path, entry.stat(follow_symlinks=False))
+    return hashlib.sha256(b"\0".join(paths) + b"\0\0" + numbers.tobytes()).hexdigest()
 
 
-def _line(path: bytes, stat: os.stat_result) -> bytes:
-    told = (stat.st_mode, stat.st_uid, stat.st_size, stat.st_ino, stat.st_ctime_ns)
-    return path + b"\0" + repr(told).encode()
+def _name(entry: os.DirEntry[bytes]) -> bytes:
+    return entry.name
 
 
 def _read_only(root: Path) -> None:
