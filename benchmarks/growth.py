@@ -68,7 +68,7 @@ def measure(base: Path, files: list[Path], count: int) -> None:
         started = time.perf_counter()
         publish.publish(store, target, ledger.Release.of(snap, ["flow/main"], mark="gitflow:b"))
         seconds.append(time.perf_counter() - started)
-        if number in (0, 9, 99, count - 1):
+        if number + 1 in (1, 10, 100, count) or (number + 1) % 250 == 0:
             sizes.append(size(base / "server.git"))
             print(
                 f"release {number + 1:5}: publish {1000 * seconds[-1]:6.0f} ms, code store "
