@@ -142,7 +142,7 @@ def _load(name: str, requires: list[str], notes: dict[str, Any]) -> Any:
         for package in requires:
             if not (module := _module_of(package)).isidentifier():
                 raise ImportError(f"{package} is an address")
-            importlib.import_module(module)
+            _import(module)
         return _function(name)
     except ImportError:
         if not requires:
@@ -160,12 +160,7 @@ def _function(name: str) -> Any:
         location, _, path = name.rpartition(":" if ":" in name else ".")
         if not location:
             raise ValueError(f"{name!r} is not the dotted name of a function")
-        here = os.getcwd()  # noqa: PTH109
-        sys.path.insert(0, here)
-        try:
-            module = importlib.import_module(location)
-        finally:
-            sys.path.remove(here)
+        module = _import(location)
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
@@ -176,6 +171,16 @@ def _function(name: str) -> Any:
     if not callable(found):
         raise TypeError(f"{name} is a {type(found).__name__}, not a function")
     return found
+
+
+def _import(name: str) -> Any:
+    """Import a module that is installed, or that is in the working directory."""
+    here = os.getcwd()  # noqa: PTH109
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(here)
 
 
 def _script(location: str) -> Any:
