@@ -110,6 +110,7 @@ def test_a_function_gets_the_inputs_without_the_reserved_ones(steps: Runner) -> 
     inputs = {"a": [1, None, {"b": 2.5}], "ü": True}
     outputs = steps.one({"mine.give": {**inputs, "id": "x", "requires": ["mine", "json"]}})
     assert outputs == {"x": inputs, **inputs}
+    assert not any("installing" in line for line in steps.printed)
 
 
 @pytest.mark.parametrize("name", ["mine.later", "mine.promise", "mine:later", "mine:Class.method"])
