@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -11,9 +12,9 @@ def main() -> None:
         from gitops_flow import __version__
 
         try:
-            sys.stdout.write(f"gitflow {__version__}\n")
-            sys.stdout.flush()
-        except OSError:
+            # Not through the stream, which would keep what it cannot write.
+            os.write(sys.stdout.fileno(), f"gitflow {__version__}\n".encode())
+        except (OSError, ValueError):
             pass  # told below, as for any other command
         else:
             return
