@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, plan
+from gitops_flow.cli import for_one_command
 from gitops_flow.model import PULL_STEP, Deployment, FlowInfo, Json
 from gitops_flow.prefect import shape
 
@@ -143,6 +144,7 @@ def _edited(flow: FlowInfo) -> FlowInfo:
 
 
 def main() -> None:
+    for_one_command()
     with tempfile.TemporaryDirectory() as directory:
         before: dict[str, float] = {}
         for count in SIZES:

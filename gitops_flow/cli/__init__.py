@@ -18,10 +18,20 @@ def main() -> None:
             pass  # told below, as for any other command
         else:
             return
-    # Where these are installed httpx loads them: its own command line, and HTTP/2.
-    # We use neither, and this process is ours.
-    for name in ("httpx._main", "h2"):
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    for_one_command()
     from gitops_flow.cli.boundary import run
 
     sys.exit(run(sys.argv[1:]))
+
+
+def for_one_command() -> None:
+    """Set this process up to run one command and nothing else."""
+    import gc
+
+    # Where these are installed httpx loads them: its own command line, and HTTP/2.
+    # We use neither.
+    for name in ("httpx._main", "h2"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    # Little of what a command makes can be thrown away before its end, and looking
+    # for it would take a third of the time in which a large manifest is read.
+    gc.set_threshold(100_000, 50, 1000)
