@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
+    from gitops_flow.deploy import DeployRequest
     from gitops_flow.model import CodeStoreSettings
 
 _UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
@@ -156,4 +157,33 @@ def store(
 
     return CodeStoreSettings(
         remote=remote, branch=branch, pull_url=tuple(pull_url or ()) or None, sign=sign
+    )
+
+
+def request(
+    *,
+    file: Path | None,
+    names: list[str] | None = None,
+    tag: list[str] | None = None,
+    allow_secret: list[str] | None = None,
+    max_file_size: str | None = None,
+    max_total_size: str | None = None,
+    force_prune: bool = False,
+    prune: bool = False,
+    **rest: Any,
+) -> DeployRequest:
+    """The options of a command as the request they stand for."""
+    from gitops_flow.deploy import DeployRequest
+
+    return DeployRequest(
+        directory=here(),
+        manifest=file,
+        names=tuple(names or ()),
+        tags=tuple(tag or ()),
+        allow_secrets=tuple(allow_secret or ()),
+        max_file_size=size("--max-file-size", max_file_size),
+        max_total_size=size("--max-total-size", max_total_size),
+        prune=prune or force_prune,
+        force_prune=force_prune,
+        **rest,
     )

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from gitops_flow.cli import options
 from gitops_flow.errors import UsageError
-
-if TYPE_CHECKING:
-    from gitops_flow.deploy import DeployRequest
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 Release = Annotated[
@@ -43,7 +40,7 @@ def history(
     """List the releases, newest first."""
     from gitops_flow.cli import history as verb
 
-    request, store = _request(file, names), options.store(remote, branch)
+    request, store = options.request(file=file, names=names), options.store(remote, branch)
     return verb.listing(
         request, os.environ, code_store=store, everything=everything, limit=limit, as_json=as_json
     )
@@ -59,7 +56,7 @@ def show(
     """Show one release: whose it is, from which commit, and what changed with it."""
     from gitops_flow.cli import history as verb
 
-    request, store = _request(file), options.store(remote, branch)
+    request, store = options.request(file=file), options.store(remote, branch)
     return verb.show(request, os.environ, release, code_store=store, as_json=as_json)
 
 
@@ -73,7 +70,7 @@ def checkout(
     """Write a release's files to a new directory, verified as on a worker."""
     from gitops_flow.cli import history as verb
 
-    request, store = _request(file), options.store(remote, branch)
+    request, store = options.request(file=file), options.store(remote, branch)
     return verb.check_out(request, os.environ, release, directory, code_store=store)
 
 
@@ -155,7 +152,7 @@ def _hold(
 ) -> int:
     from gitops_flow.cli import hold as verb
 
-    request = _request(file, names, everything)
+    request = options.request(file=file, names=names, everything=everything)
     return verb.run(request, os.environ, profile=profile, hold=hold, as_json=as_json)
 
 
@@ -181,7 +178,7 @@ def gc(
     from gitops_flow.cli import gc as verb
 
     return verb.run(
-        _request(file, everything=True),
+        options.request(file=file, everything=True),
         os.environ,
         profile=profile,
         servers=server or [],
@@ -203,13 +200,3 @@ def age(text: str) -> float:
     if not found:
         raise UsageError(f"--older-than: {text!r} is not an age", hint="write 30d, 12h or 2w")
     return float(found[1]) * _UNITS[found[2]]
-
-
-def _request(
-    file: Path | None, names: list[str] | None = None, everything: bool = False
-) -> DeployRequest:
-    from gitops_flow.deploy import DeployRequest
-
-    return DeployRequest(
-        directory=options.here(), manifest=file, names=tuple(names or ()), everything=everything
-    )
