@@ -22,6 +22,21 @@ from gitops_flow import localprefect
 from gitops_flow.errors import ApiError, GitflowError
 
 
+# On SQLite the server's own services now and then keep each other, and every request,
+# waiting for a minute. These do nothing that a test looks at; the scheduler stays.
+_QUIET = {
+    f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
+    for name in (
+        "CANCELLATION_CLEANUP",
+        "EVENT_PERSISTER",
+        "FOREMAN",
+        "PAUSE_EXPIRATIONS",
+        "TASK_RUN_RECORDER",
+        "TRIGGERS",
+    )
+}
+
+
 @dataclass(frozen=True)
 class SharedServer:
     """The run's server, as tests see it."""
@@ -111,7 +126,10 @@ class Owner:
     def _start_server(self) -> SharedServer:
         if self._server is None:
             self._server = localprefect.start_server(
-                self._root / "server", ui=False, env=self._environment(), timeout=240
+                self._root / "server",
+                ui=False,
+                env={**self._environment(), **_QUIET},
+                timeout=240,
             )
         server = self._server
         return SharedServer(server.api_url, server.home, server.pid, server.log_path)
