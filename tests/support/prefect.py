@@ -21,7 +21,6 @@ from typing import Any
 from gitops_flow import localprefect
 from gitops_flow.errors import ApiError, GitflowError
 
-
 # On SQLite the server's own services now and then keep each other, and every request,
 # waiting for a minute. These do nothing that a test looks at; the scheduler stays.
 _QUIET = {
