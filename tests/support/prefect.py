@@ -22,8 +22,11 @@ from gitops_flow import localprefect
 from gitops_flow.errors import ApiError, GitflowError
 
 # On SQLite the server's own services now and then keep each other, and every request,
-# waiting for a minute. These do nothing that a test looks at; the scheduler stays.
+# waiting for a minute: so those are off at which no test looks (the scheduler stays), and
+# workers ask less often, since each question makes the server write.
 _QUIET = {
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+} | {
     f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
     for name in (
         "CANCELLATION_CLEANUP",
@@ -140,7 +143,12 @@ class Owner:
             cwd = base / "cwd"
             cwd.mkdir(parents=True)
             self._workers[pool] = localprefect.start_worker(
-                server.api_url, pool, cwd, base / "home", self._environment(), timeout=180
+                server.api_url,
+                pool,
+                cwd,
+                base / "home",
+                {**self._environment(), **_QUIET},
+                timeout=180,
             )
         worker = self._workers[pool]
         return SharedWorker(worker.name, pool, worker.cwd, worker.pid, worker.log_path)
