@@ -176,7 +176,9 @@ def test_no_process_is_started_when_no_step_needs_it(steps: Runner) -> None:
 
 def test_a_process_that_died_between_steps_is_started_again(steps: Runner) -> None:
     # Dead to us is what the system has made a zombie of, a moment after the signal.
-    gone = "until grep -q State:.Z /proc/{{ pid }}/status; do sleep 0.01; done"
+    zombie = "grep -q State:.Z /proc/{{ pid }}/status"
+    alone = "[ $(ls /proc/{{ pid }}/task | wc -l) = 1 ]"
+    gone = f"until {zombie} && {alone}; do sleep 0.01; done"
     kill = sh(f"sh -c 'kill -9 {{{{ pid }}}}; {gone}'")
     outputs = steps.one({"mine.pid": {"id": "first"}}, kill, {"mine.pid": {"id": "second"}})
     assert outputs["first"]["pid"] != outputs["second"]["pid"]

@@ -574,7 +574,13 @@ class Side:
         done = subprocess.run(
             [sys.executable, "-m", *self.command, "deploy", "--all", *args],
             cwd=self.repo.path,
-            env={**os.environ, **self.environ, "PREFECT_API_URL": self.server.api_url},
+            env={
+                **os.environ,
+                **self.environ,
+                "PREFECT_API_URL": self.server.api_url,
+                # The server may keep its own SQLite locked for a minute.
+                "PREFECT_API_REQUEST_TIMEOUT": "150",
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
