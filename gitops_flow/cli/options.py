@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
 
 import typer
 
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gitops_flow.deploy import DeployRequest
     from gitops_flow.model import CodeStoreSettings
 
+# What may be repeated, and what the request calls it.
+_LISTS = {"names": "names", "tag": "tags", "allow_secret": "allow_secrets"}
 _UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 
 # typer reads these at run time, and knows no "X | None" in all versions that work.
@@ -121,6 +126,123 @@ ExitCode = Annotated[
 ]
 
 
+class Group:
+    """Options that go together: each annotated attribute is one, its value the default.
+
+    No dataclass: making eight of them would take longer than reading the command line.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        vars(self).update(given)
+
+    def given(self) -> dict[str, Any]:
+        """The value of each option."""
+        return {name: getattr(self, name) for name in _parameters(type(self))}
+
+
+class Named(Group):
+    """Which deployments, by name."""
+
+    names: Names = None
+    everything: Everything = False
+
+
+class Selection(Named):
+    """Which deployments, by name or tag."""
+
+    tag: Tags = None
+
+
+class Working(Group):
+    """The manifest and the working tree, and what may be in it."""
+
+    file: File = None
+    clean: Clean = False
+    submodules: Submodules = None
+    allow_secret: AllowSecret = None
+    max_file_size: MaxFileSize = None
+    max_total_size: MaxTotalSize = None
+
+
+class Reading(Group):
+    """How the manifest and the flows are read."""
+
+    strict: Strict = False
+    allow_missing: AllowMissing = False
+    import_flows: ImportFlows = False
+    python: Python = None
+
+
+class Extent(Group):
+    """How far a deploy goes."""
+
+    changed: Changed = False
+    create_pools: CreatePools = False
+    adopt: Adopt = False
+    prune: Prune = False
+    force_prune: ForcePrune = False
+
+
+class Ledger(Group):
+    """Where the releases are."""
+
+    remote: Remote = None
+    branch: Branch = None
+
+
+class Store(Ledger):
+    """Where releases go, and how workers reach them."""
+
+    pull_url: PullUrl = None
+    sign: Sign = None
+
+
+class Output(Group):
+    """Which server, and how its state is told."""
+
+    profile: Profile = None
+    as_json: AsJson = False
+
+
+def _parameters(group: type[Group]) -> dict[str, inspect.Parameter]:
+    """A group's options as keyword parameters, those it inherits first."""
+    return {
+        name: inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(group, name),
+            annotation=globals()[annotation],
+        )
+        for base in reversed(group.__mro__)
+        for name, annotation in vars(base).get("__annotations__", {}).items()
+    }
+
+
+def spread(command: Callable[..., int]) -> Callable[..., int]:
+    """``command`` as typer wants it: each option of its groups a parameter of its own."""
+    hints = get_type_hints(command, include_extras=True)
+    flat: list[inspect.Parameter] = []
+    groups: dict[str, type[Group]] = {}
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if isinstance(kind, type) and issubclass(kind, Group):
+            groups[parameter.name] = kind
+            flat.extend(_parameters(kind).values())
+        else:
+            flat.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def spread_out(**given: Any) -> int:
+        for name, kind in groups.items():
+            given[name] = kind(**{option: given.pop(option) for option in _parameters(kind)})
+        return command(**given)
+
+    spread_out.__name__ = command.__name__
+    spread_out.__doc__ = command.__doc__
+    spread_out.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    spread_out.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    return spread_out
+
+
 def size(option: str, value: str | None) -> int | None:
     """Bytes from ``50MB``, ``1.5 GB`` or a plain number."""
     if value is None:
@@ -146,44 +268,30 @@ def here() -> Path:
         ) from None
 
 
-def store(
-    remote: str | None,
-    branch: str | None,
-    pull_url: list[str] | None = None,
-    sign: bool | None = None,
-) -> CodeStoreSettings:
+def store(place: Ledger) -> CodeStoreSettings:
     """What the command line says of the code store."""
     from gitops_flow.model import CodeStoreSettings
 
+    whole = place if isinstance(place, Store) else Store(**place.given())
     return CodeStoreSettings(
-        remote=remote, branch=branch, pull_url=tuple(pull_url or ()) or None, sign=sign
+        remote=whole.remote,
+        branch=whole.branch,
+        pull_url=tuple(whole.pull_url or ()) or None,
+        sign=whole.sign,
     )
 
 
-def request(
-    *,
-    file: Path | None,
-    names: list[str] | None = None,
-    tag: list[str] | None = None,
-    allow_secret: list[str] | None = None,
-    max_file_size: str | None = None,
-    max_total_size: str | None = None,
-    force_prune: bool = False,
-    prune: bool = False,
-    **rest: Any,
-) -> DeployRequest:
-    """The options of a command as the request they stand for."""
+def request(*groups: Group, **rest: Any) -> DeployRequest:
+    """The options of a command as the request they stand for; ``rest`` are further ones."""
     from gitops_flow.deploy import DeployRequest
 
-    return DeployRequest(
-        directory=here(),
-        manifest=file,
-        names=tuple(names or ()),
-        tags=tuple(tag or ()),
-        allow_secrets=tuple(allow_secret or ()),
-        max_file_size=size("--max-file-size", max_file_size),
-        max_total_size=size("--max-total-size", max_total_size),
-        prune=prune or force_prune,
-        force_prune=force_prune,
-        **rest,
-    )
+    given: dict[str, Any] = {}
+    for group in groups:
+        given |= group.given()
+    given |= rest
+    for option, field_name in _LISTS.items():
+        given[field_name] = tuple(given.pop(option, None) or ())
+    for option in ("max_file_size", "max_total_size"):
+        given[option] = size("--" + option.replace("_", "-"), given.get(option))
+    given["prune"] = given.get("prune", False) or given.get("force_prune", False)
+    return DeployRequest(directory=here(), manifest=given.pop("file"), **given)

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from gitops_flow.cli import options
+from gitops_flow.cli import deploycommands, options
 from gitops_flow.errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -22,25 +22,24 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; else only say wha
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     for command in (history, show, checkout, rollback, hold, gc):
-        app.command()(command)
-    app.command("release-hold")(release_hold)
+        app.command()(options.spread(command))
+    app.command("release-hold")(options.spread(release_hold))
 
 
 def history(
+    place: options.Ledger,
     names: options.Names = None,
     everything: Annotated[
         bool, typer.Option("--all", help="The releases of every source in this code store.")
     ] = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
     file: options.File = None,
-    remote: options.Remote = None,
-    branch: options.Branch = None,
     as_json: options.AsJson = False,
 ) -> int:
     """List the releases, newest first."""
     from gitops_flow.cli import history as verb
 
-    request, store = options.request(file=file, names=names), options.store(remote, branch)
+    request, store = options.request(file=file, names=names), options.store(place)
     return verb.listing(
         request, os.environ, code_store=store, everything=everything, limit=limit, as_json=as_json
     )
@@ -48,33 +47,33 @@ def history(
 
 def show(
     release: Release,
+    place: options.Ledger,
     file: options.File = None,
-    remote: options.Remote = None,
-    branch: options.Branch = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Show one release: whose it is, from which commit, and what changed with it."""
     from gitops_flow.cli import history as verb
 
-    request, store = options.request(file=file), options.store(remote, branch)
+    request, store = options.request(file=file), options.store(place)
     return verb.show(request, os.environ, release, code_store=store, as_json=as_json)
 
 
 def checkout(
     release: Release,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Must not exist.")],
+    place: options.Ledger,
     file: options.File = None,
-    remote: options.Remote = None,
-    branch: options.Branch = None,
 ) -> int:
     """Write a release's files to a new directory, verified as on a worker."""
     from gitops_flow.cli import history as verb
 
-    request, store = options.request(file=file), options.store(remote, branch)
+    request, store = options.request(file=file), options.store(place)
     return verb.check_out(request, os.environ, release, directory, code_store=store)
 
 
 def rollback(
+    store: options.Store,
+    output: options.Output,
     names: options.Names = None,
     to: Annotated[
         Optional[str],  # noqa: UP045
@@ -92,71 +91,39 @@ def rollback(
     file: options.File = None,
     create_pools: options.CreatePools = False,
     allow_missing: options.AllowMissing = False,
-    remote: options.Remote = None,
-    branch: options.Branch = None,
-    pull_url: options.PullUrl = None,
-    sign: options.Sign = None,
-    profile: options.Profile = None,
-    as_json: options.AsJson = False,
 ) -> int:
     """Go back to an earlier release: its code, and its manifest's configuration."""
-    from gitops_flow.deploy import DeployRequest, Rollback
+    from gitops_flow.deploy import Rollback
 
-    request = DeployRequest(
-        directory=options.here(),
-        manifest=file,
-        names=tuple(names or ()),
+    request = options.request(
+        file=file,
+        names=names,
         create_pools=create_pools,
         allow_missing=allow_missing,
         rollback=Rollback(to, code_only, hold_),
     )
-    store = options.store(remote, branch, pull_url, sign)
-    if dry_run:
-        from gitops_flow.cli import plan as preview
-
-        return preview.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
-    from gitops_flow.cli import deploy as verb
-
-    return verb.run(request, os.environ, profile=profile, code_store=store, as_json=as_json)
+    return deploycommands.deploy_or_show(request, store, output, only_show=dry_run)
 
 
-def hold(
-    names: options.Names = None,
-    everything: options.Everything = False,
-    file: options.File = None,
-    profile: options.Profile = None,
-    as_json: options.AsJson = False,
-) -> int:
+def hold(named: options.Named, output: options.Output, file: options.File = None) -> int:
     """Hold deployments as they are: deploys pass them by."""
-    return _hold(names, everything, file, profile, as_json, True)
+    return _hold(named, output, file, hold=True)
 
 
-def release_hold(
-    names: options.Names = None,
-    everything: options.Everything = False,
-    file: options.File = None,
-    profile: options.Profile = None,
-    as_json: options.AsJson = False,
-) -> int:
+def release_hold(named: options.Named, output: options.Output, file: options.File = None) -> int:
     """Let deploys change held deployments again."""
-    return _hold(names, everything, file, profile, as_json, False)
+    return _hold(named, output, file, hold=False)
 
 
-def _hold(
-    names: list[str] | None,
-    everything: bool,
-    file: Path | None,
-    profile: str | None,
-    as_json: bool,
-    hold: bool,
-) -> int:
+def _hold(named: options.Named, output: options.Output, file: Path | None, *, hold: bool) -> int:
     from gitops_flow.cli import hold as verb
 
-    request = options.request(file=file, names=names, everything=everything)
-    return verb.run(request, os.environ, profile=profile, hold=hold, as_json=as_json)
+    request = options.request(named, file=file)
+    return verb.run(request, os.environ, profile=output.profile, hold=hold, as_json=output.as_json)
 
 
 def gc(
+    place: options.Ledger,
     keep: Annotated[
         int, typer.Option(min=1, metavar="N", help="Each source's newest releases stay.")
     ] = 20,
@@ -169,8 +136,6 @@ def gc(
     ] = None,
     yes: Yes = False,
     file: options.File = None,
-    remote: options.Remote = None,
-    branch: options.Branch = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
@@ -182,7 +147,7 @@ def gc(
         os.environ,
         profile=profile,
         servers=server or [],
-        code_store=options.store(remote, branch),
+        code_store=options.store(place),
         keep=keep,
         older_than=age(older_than),
         really=yes,
