@@ -48,7 +48,8 @@ class _Clone:
             RemoteError: what git said, explained.
         """
         named = [(f"credential.{origin(self.url)}.username", self.user)] if self.user else []
-        for pause in (*_PAUSES, None):
+        pauses = iter(_PAUSES)
+        while True:
             done = command.run(
                 args,
                 cwd=self.path if inside else self.path.parent,
@@ -61,10 +62,10 @@ class _Clone:
             if done.returncode == 0:
                 return done
             error = diagnosis.explain(done.stderr, self.url)
+            pause = next(pauses, None)
             if pause is None or error.kind != "network":
                 raise error
             time.sleep(pause)
-        raise AssertionError("unreachable")
 
 
 def git_clone(

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_flow.errors import StepError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
@@ -21,24 +23,8 @@ if TYPE_CHECKING:
 _RESERVED = ("id", "requires")
 
 
-class Failed(Exception):  # noqa: N818 - it becomes a StepError, with the step's name and place
-    """A step failed. ``status`` as in :class:`gitops_flow.errors.StepError`."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        where: str | None = None,
-        hint: str | None = None,
-        retry: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.where = where
-        self.hint = hint
-        self.retry = retry
+class Failed(StepError):  # noqa: N818 - who runs the step adds its name and place
+    """What a step failed of, in its own words."""
 
 
 @dataclass(frozen=True, slots=True)

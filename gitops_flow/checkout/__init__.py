@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gitops_flow.checkout.supply import Supply
     from gitops_flow.git.command import Auth
 
+    # To the objects of an order, given a directory to put them into.
+    _Way = Callable[[Path], contextlib.AbstractContextManager[Supply]]
+
 __all__ = ["PAUSES", "Checkout", "Place", "make", "make_shared"]
 
 _log = log.get("checkout")
@@ -144,20 +147,24 @@ def _one_at_a_time(place: Shelf, commit: str, patience: float) -> Iterator[None]
 def _made(order: Order, parent: Path, cache: Path | None) -> Checkout:
     name = f"{name_of(split_userinfo(order.places[0].address)[0])}-{order.commit[:12]}"
     clock = _Clock()
-    for way in _ways(order, cache):
+
+    def through(way: _Way) -> Checkout:
+        with disk_errors(parent), made_aside(parent, name) as work, way(work.scratch) as found:
+            clock.lap("fetch")
+            files, warnings = _built(work.tree, order, found, clock)
+            directory = work.publish()
+            found.keep()
+            origin, received = found.origin, found.received
+        return Checkout(directory, files, clock.laps, warnings, origin, received)
+
+    for way in _cached_ways(order, cache):
         try:
-            with disk_errors(parent), made_aside(parent, name) as work, way(work.scratch) as found:
-                clock.lap("fetch")
-                files, warnings = _built(work.tree, order, found, clock)
-                directory = work.publish()
-                found.keep()
-                origin, received = found.origin, found.received
-            return Checkout(directory, files, clock.laps, warnings, origin, received)
+            return through(way)
         except UnusableError as error:
             _log.warning("the cache of checkouts is not used: %s", error)
         except _AgainError as error:
             _log.warning("the cache was damaged and is thrown away: %s", error)
-    raise AssertionError  # pragma: no cover - the last way raises or returns
+    return through(lambda scratch: supply.uncached(order, scratch))
 
 
 def _built(root: Path, order: Order, found: Supply, clock: _Clock) -> tuple[int, tuple[str, ...]]:
@@ -180,19 +187,17 @@ class _AgainError(Exception):
     """The objects of this way were damaged; the next one has others."""
 
 
-def _ways(
-    order: Order, cache: Path | None
-) -> Iterator[Callable[[Path], contextlib.AbstractContextManager[Supply]]]:
-    """The ways to try: the cache, once more when it was damaged and is new, and without."""
-    if cache is not None:
-        try:
-            place = shelf(cache, order.places[0].address)
-        except UnusableError as error:
-            _log.warning("the cache of checkouts is not used: %s", error)
-        else:
-            for _ in range(2):
-                yield lambda scratch: _mending(order, place, scratch)
-    yield lambda scratch: supply.uncached(order, scratch)
+def _cached_ways(order: Order, cache: Path | None) -> Iterator[_Way]:
+    """The ways through the cache: as it is, and once more when it was damaged and is new."""
+    if cache is None:
+        return
+    try:
+        place = shelf(cache, order.places[0].address)
+    except UnusableError as error:
+        _log.warning("the cache of checkouts is not used: %s", error)
+    else:
+        for _ in range(2):
+            yield lambda scratch: _mending(order, place, scratch)
 
 
 @contextlib.contextmanager

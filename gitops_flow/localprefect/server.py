@@ -54,14 +54,15 @@ def start_server(
             server ended or did not answer in time.
     """
     home.mkdir(parents=True, exist_ok=True)
-    for attempt in range(1, _PORT_ATTEMPTS + 1):
+    attempt = 1
+    while True:
         chosen = _free_port(port)
         try:
             return _start(home, chosen, ui, env or {}, timeout, on_wait)
         except LocalPrefectError:
             if port or attempt == _PORT_ATTEMPTS or not _taken(chosen):
                 raise
-    raise AssertionError("unreachable")
+        attempt += 1
 
 
 def _start(

@@ -81,23 +81,16 @@ def pull_code(
                 "this worker's gitops-flow is older than the one that published",
                 name,
             )
-        if not repository and not isinstance(repository, str):
-            raise CheckoutError(f"pull_code: repository is {type(repository).__name__}, not text")
-        addresses = _texts("repository", repository)
         _check_text(commit=commit, directory=directory or "", release=release or "")
-        if isolation not in _ISOLATIONS:
-            raise CheckoutError(
-                f"pull_code: isolation {isolation!r} is none of {', '.join(_ISOLATIONS)}"
-            )
-        request = Request(
-            _places(logger, credentials, addresses),
+        asked = Request(
+            _places(logger, credentials, _addresses(repository)),
             commit,
             tuple(_chosen(directories, directory)),
-            isolation == "shared",
+            _is_shared(isolation),
             release,
             tuple(_texts("verify_signers", verify_signers)),
         )
-        request, finish = attempt.resolve(logger, request, source)
+        request, finish = attempt.resolve(logger, asked, source)
         signers.check(request.signers, request.release, request.commit)
         made = _made(logger, request)
         for warning in made.warnings:
@@ -159,6 +152,20 @@ def _check_text(**inputs: str) -> None:
                 f"pull_code: {name} still holds a placeholder that Prefect did not fill in",
                 hint="check that the block, variable or environment variable it names exists",
             )
+
+
+def _addresses(repository: Json) -> list[str]:
+    if not repository and not isinstance(repository, str):
+        raise CheckoutError(f"pull_code: repository is {type(repository).__name__}, not text")
+    return _texts("repository", repository)
+
+
+def _is_shared(isolation: str) -> bool:
+    if isolation not in _ISOLATIONS:
+        raise CheckoutError(
+            f"pull_code: isolation {isolation!r} is none of {', '.join(_ISOLATIONS)}"
+        )
+    return isolation == "shared"
 
 
 def _texts(name: str, given: Json) -> list[str]:

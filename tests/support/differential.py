@@ -10,13 +10,12 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_flow.errors import ApiError
 from gitops_flow.localprefect import call
+from tests.support.prefect import patiently
 
 # One request: method, path, body.
 Call = Callable[..., Any]
@@ -66,14 +65,7 @@ def caller(api_url: str) -> Call:
 
     def ask(method: str, path: str, body: Any = None) -> Any:
         # SQLite answers 503 when its services write at the same moment.
-        for attempt in range(10):
-            try:
-                return call(api_url, method, path, body, timeout=60)
-            except ApiError as error:
-                if not error.retry or attempt == 9:
-                    raise
-                time.sleep(0.2 * (attempt + 1))
-        raise AssertionError("unreachable")
+        return patiently(lambda: call(api_url, method, path, body, timeout=60))
 
     return ask
 

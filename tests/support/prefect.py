@@ -16,10 +16,13 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitops_flow import localprefect
 from gitops_flow.errors import ApiError, GitflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # On SQLite the server's own services now and then keep each other, and every request,
 # waiting for a minute: so those are off at which no test looks (the scheduler stays), and
@@ -39,6 +42,18 @@ _QUIET = {
 }
 
 
+def patiently(ask: Callable[[], Any]) -> Any:
+    """What ``ask`` answers, asked again while the server is busy (ten times at most)."""
+    for pause in range(1, 10):
+        try:
+            return ask()
+        except ApiError as error:
+            if not error.retry:
+                raise
+            time.sleep(0.2 * pause)
+    return ask()
+
+
 @dataclass(frozen=True)
 class SharedServer:
     """The run's server, as tests see it."""
@@ -51,14 +66,7 @@ class SharedServer:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One JSON request; the decoded answer."""
         # SQLite answers 503 when its services write at the same moment.
-        for attempt in range(10):
-            try:
-                return localprefect.call(self.api_url, method, path, body)
-            except ApiError as error:
-                if not error.retry or attempt == 9:
-                    raise
-                time.sleep(0.2 * (attempt + 1))
-        raise AssertionError("unreachable")
+        return patiently(lambda: localprefect.call(self.api_url, method, path, body))
 
 
 @dataclass(frozen=True)
