@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,9 @@ _counter = itertools.count()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the owner of the shared servers; it starts none until one is asked for."""
+    # A run in the background of a script ignores Ctrl-C, and so would all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.stash[_OWNER] = Owner()
 
