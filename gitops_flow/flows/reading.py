@@ -32,19 +32,7 @@ _BANNED = re.compile(r"[/%&><]")
 def read(
     read_file: Callable[[str], bytes | None], entrypoint: str, *, flow_name: str | None = None
 ) -> FlowInfo:
-    """What the flow at ``entrypoint`` says about itself.
-
-    Args:
-        read_file: the content of a file of the repository, by path with "/",
-            or None if there is none.
-        entrypoint: ``a/b.py:func``, ``a/b.py:Class.method``, ``a.b:func`` or ``a.b.func``.
-        flow_name: the manifest's; it counts when the code computes the name,
-            as Prefect takes the name from the code wherever there is one.
-
-    Raises:
-        FlowError: when the flow is not there, is not a flow, or its name is
-            computed and none is given.
-    """
+    """As :func:`gitops_flow.flows.read`."""
     with warnings.catch_warnings():
         # Pydantic warns of what the user's classes do; that is not for a deploy to say.
         warnings.simplefilter("ignore")
