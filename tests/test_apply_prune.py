@@ -10,6 +10,7 @@ import pytest
 from gitops_flow import apply, plan, prefect
 from gitops_flow.errors import ApiError
 from gitops_flow.model import Automation, Deployment, PrefectConnection, Schedule
+from tests.support.prefect import make_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,19 +200,10 @@ def test_the_check_agrees_with_what_the_server_refuses(case: Case) -> None:
 
 def test_blocks_and_variables_are_read_and_missing_ones_are_missing(case: Case) -> None:
     name = case.flow.replace("-", "_")
-    block_type = case.call("GET", "/block_types/slug/secret")
-    schemas = {"block_schemas": {"block_type_id": {"any_": [block_type["id"]]}}}
-    schema = case.call("POST", "/block_schemas/filter", schemas)[0]
-    document = {
-        "name": case.flow,
-        "data": {"value": "hunter22"},
-        "block_type_id": block_type["id"],
-        "block_schema_id": schema["id"],
-    }
-    made = case.call("POST", "/block_documents/", document)
+    made = make_block(case.call, "secret", case.flow, {"value": "hunter22"})
     names = [("secret", case.flow), ("secret", "none"), ("no/such type", "x")]
     found = prefect.blocks(case.client, names)
-    case.call("DELETE", f"/block_documents/{made['id']}")
+    case.call("DELETE", f"/block_documents/{made}")
     assert found == {f"secret/{case.flow}": {"value": "hunter22"}}
     case.call("POST", "/variables/", {"name": name, "value": [1]})
     assert prefect.variables(case.client, [name, "none_such"]) == {name: [1]}

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.differences import ONLY_WE_REFUSE, REDEPLOYED, STORED, explained
 from tests.support.differential import State, differences, read
-from tests.support.prefect import SharedServer
+from tests.support.prefect import SharedServer, make_block
 from tests.support.repo import Repo
 
 pytestmark = pytest.mark.real
@@ -681,11 +681,7 @@ def _furnish(server: SharedServer, namespace: str) -> None:
         server.call("POST", "/variables/", {"name": f"{namespace}_{key}", "value": value})
     blocks = {"secret": {"value": "hunter2"}, "local-file-system": {"basepath": "/srv"}}
     for slug, data in blocks.items():
-        kind = server.call("GET", f"/block_types/slug/{slug}")["id"]
-        query = {"block_schemas": {"block_type_id": {"any_": [kind]}}, "limit": 1}
-        schema = server.call("POST", "/block_schemas/filter", query)[0]["id"]
-        body = {"name": f"{namespace}-token", "data": data, "block_type_id": kind}
-        server.call("POST", "/block_documents/", {**body, "block_schema_id": schema})
+        make_block(server.call, slug, f"{namespace}-token", data)
 
 
 def _remove(server: SharedServer, namespace: str) -> None:

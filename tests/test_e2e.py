@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support import gitservers
 from tests.support.prefect import SharedServer, SharedWorker
 from tests.support.project import Project
 from tests.support.proxy import Proxy
@@ -108,7 +110,6 @@ def test_what_ran_is_byte_for_byte_what_was_on_disk(
     project.repo.write("run.bat", b"one\r\ntwo\r\n").write("a.u16", "häh".encode("utf-16"))
     project.repo.write("data/ünï cöde.bin", bytes(range(256))).write("flow.py", source)
     import hashlib
-    import json
 
     on_disk = {
         str(path.relative_to(project.repo.path)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -266,6 +267,30 @@ deployments:
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(project.pin(namespace, "main")) == 40
     assert "pushed line for nobody" in project.run(namespace, "main")
+
+
+def test_a_worker_reaches_a_plain_http_store_with_a_token_from_a_block(
+    project: Project,
+    pool: SharedWorker,
+    namespace: str,
+    prefect_server: SharedServer,
+    tmp_path: Path,
+) -> None:
+    store = gitservers.bare(tmp_path / "served" / "store.git")
+    with gitservers.smart_http(tmp_path / "served", tmp_path / "http") as server:
+        placeholder = prefect_server.secret(namespace, f"{server.username}:{server.password}")
+        settings = f'{{remote: "{store}", pull_url: {server.url("store.git")}'
+        settings += f', credentials: "{placeholder}"}}'
+        manifest = MANIFEST.format(name=namespace, pool="gitflow-tests")
+        project.repo.write("prefect.yaml", f"gitflow: {{code_store: {settings}}}\n{manifest}")
+        report = project.deploy()
+        log = project.run(namespace, "main")
+        assert "committed line for world" in log
+        assert report["snapshot"]["commit"][:12] in log
+        assert server.log
+        assert f" - {server.username} [" in server.log.read_text()
+        told = log + json.dumps(project.live(namespace, "main")) + json.dumps(report)
+        assert server.password not in told
 
 
 def test_a_missing_work_pool_is_told_with_the_command_and_changes_nothing(

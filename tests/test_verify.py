@@ -261,21 +261,10 @@ def test_deploy_verify_says_what_it_did_not_look_at(project: Project, namespace:
 def test_verify_fetches_as_a_worker_with_its_mirrors_and_its_block(
     project: Project, namespace: str, pool: str, tmp_path: Path, prefect_server: SharedServer
 ) -> None:
-    kind = prefect_server.call("GET", "/block_types/slug/secret")["id"]
-    schema = prefect_server.call(
-        "POST", "/block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-    )[0]["id"]
-    block = {
-        "name": namespace,
-        "block_type_id": kind,
-        "block_schema_id": schema,
-        "data": {"value": "worker:s3cret-passw0rd"},
-    }
-    prefect_server.call("POST", "/block_documents/", block)
+    placeholder = prefect_server.secret(namespace, "worker:s3cret-passw0rd")
     gitservers.bare(tmp_path / "served" / "shop.git")
     with gitservers.smart_http(tmp_path / "served", tmp_path / "http") as server:
         gone, there = "http://127.0.0.1:9/shop.git", server.url("shop.git")
-        placeholder = f"{{{{ prefect.blocks.secret.{namespace} }}}}"
         head = f'gitflow: {{code_store: {{pull_url: [{gone}, {there}], credentials: "{placeholder}"}}}}\n'
         text = MANIFEST.format(name=namespace, pool=pool, head=head)
         project.repo.write("prefect.yaml", text)
