@@ -85,14 +85,18 @@ def test_new_releases_are_seen_by_a_copy_that_is_there_already(shop: Shop) -> No
     assert len(shop.chain("elsewhere").entries) == 2
 
 
-def test_a_damaged_copy_is_fetched_again(shop: Shop) -> None:
+@pytest.mark.parametrize("damaged", ["objects/pack/*.pack", "refs/gitflow/ledger"])
+@pytest.mark.parametrize("newer", [False, True], ids=["nothing new", "a new release"])
+def test_a_damaged_copy_is_fetched_again(shop: Shop, damaged: str, newer: bool) -> None:
     shop.release("1\n")
     shop.release("2\n")
     before = shop.chain("elsewhere")
-    for pack in before.path.glob("objects/pack/*.pack"):
-        pack.chmod(0o644)
-        pack.write_bytes(bytes(pack.stat().st_size))
-    assert shop.chain("elsewhere").entries == before.entries
+    if newer:
+        shop.release("3\n")
+    (file,) = before.path.glob(damaged)
+    file.chmod(0o644)
+    file.write_bytes(bytes(file.stat().st_size))
+    assert shop.chain("elsewhere").entries[-2:] == before.entries
 
 
 def test_a_branch_that_is_no_ledger_is_refused(shop: Shop) -> None:

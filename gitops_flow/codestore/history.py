@@ -115,6 +115,7 @@ def _read(path: Path, repository: Repository, target: CodeStore) -> Chain:
         if tip is None:
             return Chain(None, (), path)
         if not Objects(path).has(tip):
+            _check(path)
             remote.fetch(
                 path,
                 target.url,
@@ -127,6 +128,24 @@ def _read(path: Path, repository: Repository, target: CodeStore) -> Chain:
             answer = command.run(["rev-parse", _REF], env={"GIT_DIR": str(path)}, timeout=60)
             tip = answer.stdout.decode("ascii").strip()
         return Chain(tip, tuple(_entries(Objects(path), tip, target)), path)
+
+
+def _check(path: Path) -> None:
+    """Refuse a copy whose own commits cannot be read.
+
+    A fetch into it would look for each of them at the remote that has no
+    address, again and again, for a minute or two.
+
+    Raises:
+        DamagedError: it has to be made anew.
+    """
+    ref = path / _REF
+    if ref.exists():
+        newest = ref.read_text("ascii", "replace").strip()
+        try:
+            Objects(path).data(newest)
+        except ValueError as error:
+            raise DamagedError(f"{_REF} does not name a commit: {error}") from error
 
 
 def _tip(target: CodeStore, config: Sequence[tuple[str, str]]) -> str | None:
