@@ -4,66 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gitops_flow.codestore import guard, snapshot
-from gitops_flow.codestore.store import PrivateStore, open_store
 from gitops_flow.errors import GitError, SnapshotError
-from gitops_flow.git import repository
-from gitops_flow.git.objects import Objects
-from gitops_flow.model import Snapshot
 from tests.support.repo import Repo, fingerprint
-
-
-class Taken:
-    """A snapshot together with a way to look into it."""
-
-    def __init__(self, snap: Snapshot, store: PrivateStore) -> None:
-        self.snap = snap
-        self.store = store
-
-    @property
-    def objects(self) -> Objects:
-        return self.store.objects()
-
-    def files(self) -> dict[bytes, tuple[int, bytes]]:
-        return dict(self._walk(self.snap.tree, b""))
-
-    def _walk(self, tree: str, prefix: bytes):
-        for name, entry in self.objects.tree(tree).items():
-            if entry.mode == 0o040000:
-                yield from self._walk(entry.id, prefix + name + b"/")
-            else:
-                yield prefix + name, (entry.mode, self.objects.data(entry.id))
-
-    def content(self, path: bytes) -> bytes:
-        return self.files()[path][1]
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        return {item.path: item.reason for item in self.snap.left_out}
-
-    @property
-    def changes(self) -> dict[str, str]:
-        return {change.path: change.kind for change in self.snap.changes}
+from tests.support.snapshots import Taken, look
 
 
 @pytest.fixture
-def take(tmp_path: Path):
+def take(tmp_path: Path) -> Callable[..., Taken]:
     def _take(path: Path, cache: str = "cache", **options: object) -> Taken:
-        allow = guard.Allowance(
-            **{
-                key: options.pop(key)
-                for key in ("secrets", "file_limit", "total_limit")
-                if key in options
-            }
-        )
-        repo = repository.discover(path)
-        store = open_store(tmp_path / cache, repo, "store")
-        chosen = snapshot.Options(allow=allow, **options)
-        return Taken(snapshot.take(repo, store, chosen, source="s", author="A <a@b>"), store)
+        return look(path, tmp_path / cache, **options)
 
     return _take
 

@@ -12,6 +12,7 @@ from gitops_flow.checkout.tree import shown
 from gitops_flow.checkout.write import write_all
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
+from gitops_flow.git.lfs import FILTER, LARGEST, pointer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,17 @@ def apply(
     for file in wanted.convert:
         if b"\n" in file.path:
             _rewrite(root, file, _one(root, file, store, config, timeout))
-    return tuple(_warning(name, files) for name, files in sorted(wanted.filtered.items()))
+    stored = {
+        name: [file for file in files if name != FILTER.decode() or _is_pointer(root, file)]
+        for name, files in sorted(wanted.filtered.items())
+    }
+    return tuple(_warning(name, files) for name, files in stored.items() if files)
+
+
+def _is_pointer(root: Path, file: File) -> bool:
+    """Whether it is a pointer of Git LFS; a snapshot may hold the content itself."""
+    with open(os.fsencode(root) + b"/" + file.path, "rb") as written:  # noqa: PTH123
+        return pointer(written.read(LARGEST)) is not None
 
 
 def _tells(root: Path, file: File) -> bool:

@@ -82,6 +82,10 @@ Submodules = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option("--submodules/--no-submodules", help="Include the files of submodules."),
 ]
+Lfs = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--lfs/--no-lfs", help="Include the content of Git LFS files."),
+]
 AllowSecret = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(metavar="GLOB", help="Let a file through that looks like a secret."),
@@ -159,6 +163,7 @@ class Working(Group):
     file: File = None
     clean: Clean = False
     submodules: Submodules = None
+    lfs: Lfs = None
     allow_secret: AllowSecret = None
     max_file_size: MaxFileSize = None
     max_total_size: MaxTotalSize = None

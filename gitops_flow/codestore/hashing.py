@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore.store import INDEX_CONFIG
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import command
 from gitops_flow.git.objects import Entry, read_index
@@ -50,7 +49,7 @@ def hashed(repo: Repository, store: PrivateStore, state: Scan) -> dict[bytes, En
                 ["update-index", "-z", "--index-info"],
                 cwd=repo.root,
                 env=env,
-                config=INDEX_CONFIG,
+                config=store.worktree_config,
                 stdin=b"".join(b"%06o %s\t%s\0" % _facts(seed) for seed in seeds),
             )
             seeds = []
@@ -74,7 +73,7 @@ def _index_entries(
         ["update-index", "-z", "--add", "--remove", "--replace", *known, "--stdin"],
         cwd=repo.root,
         env=env,
-        config=INDEX_CONFIG,
+        config=store.worktree_config,
         stdin=b"\0".join([*paths, b""]),
         check=False,
     )

@@ -13,10 +13,11 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import guard, hashing
+from gitops_flow.codestore import guard, hashing, lfs
 from gitops_flow.codestore.worktree import Scan, scan
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import repository
+from gitops_flow.git.lfs import pointer
 from gitops_flow.git.objects import (
     DIRECTORY,
     EMPTY_TREE,
@@ -41,12 +42,14 @@ class Options:
     """How to take a snapshot.
 
     ``clean`` takes HEAD instead of the working tree. ``submodules`` includes
-    their working trees as plain directories instead of refusing them.
+    their working trees as plain directories instead of refusing them, ``lfs``
+    the content of Git LFS files instead of their pointers.
     """
 
     allow: guard.Allowance = field(default_factory=guard.Allowance)
     clean: bool = False
     submodules: bool = False
+    lfs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,16 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
     _check_names_and_sizes(repo, fresh, options, prefix)
     entries = _staged(state)
     entries |= hashing.hashed(repo, store, state)
-    _check_content(objects, fresh, entries, options, prefix)
+    large: dict[bytes, Entry] = {}
+    if options.lfs:
+        large = lfs.contents(repo, store, base, entries, options.allow, prefix)
+    pointers = _check_content(objects, fresh, {**entries, **large}, options, prefix)
     removed, left_out = _outside_links(objects, state, entries, prefix)
+    left_out += [LeftOut(path, lfs.LEFT_OUT) for path in pointers]
     shipped = {p: e for p, e in entries.items() if p not in removed}
     changes = _changes(objects, base, state, shipped, prefix)
     plain = {p: e for p, e in entries.items() if e is None or e.mode != GITLINK}
-    tree = objects.overlay(base, plain | removed)
+    tree = objects.overlay(base, {**plain, **large, **removed})
     for path in state.submodules:
         if entries.get(path, path) is not None:
             tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
@@ -134,7 +141,8 @@ def _take_head(
     objects = store.objects()
     base = objects.commit(state.commit).tree
     removed, left_out = _outside_links(objects, state, {}, prefix)
-    tree = objects.overlay(base, removed) if removed else base
+    large = lfs.contents(repo, store, base, {}, options.allow, prefix) if options.lfs else {}
+    tree = objects.overlay(base, {**large, **removed})
     for path in state.submodules:
         tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
         left_out += inner.left_out
@@ -177,17 +185,26 @@ def _check_content(
     entries: dict[bytes, Entry | None],
     options: Options,
     prefix: str,
-) -> None:
-    """Token shapes, in exactly what would be published (after filters)."""
+) -> list[str]:
+    """Token shapes, in exactly what would be published (after filters).
+
+    Returns:
+        The files that turn out to be Git LFS pointers.
+    """
     reasons: dict[str, str] = {}
+    pointers = []
     for path in paths:
         entry = entries.get(path)
         shown = prefix + os.fsdecode(path)
         if entry is None or entry.mode in (SYMLINK, GITLINK) or options.allow.allows(shown):
             continue
-        if kind := guard.secret_in(objects.data(entry.id)):
+        data = objects.data(entry.id)
+        if pointer(data):
+            pointers.append(shown)
+        if kind := guard.secret_in(data):
             reasons[shown] = f"it holds {kind}"
     guard.refuse_secrets(reasons)
+    return pointers
 
 
 def _staged(state: Scan) -> dict[bytes, Entry | None]:

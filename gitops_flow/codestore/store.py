@@ -38,7 +38,7 @@ _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = tr
 
 # Written indexes must not leave shared parts in the user's repository, and the
 # cache need not survive a power cut.
-INDEX_CONFIG = (
+_INDEX_CONFIG = (
     ("core.splitIndex", "false"),
     ("core.untrackedCache", "false"),
     ("index.sparse", "false"),
@@ -82,6 +82,15 @@ class PrivateStore:
             env["GIT_INDEX_FILE"] = str(index)
         return env
 
+    @property
+    def worktree_config(self) -> tuple[tuple[str, str], ...]:
+        """Settings of a git that reads the working tree.
+
+        Git LFS's filter, which git runs on each large file, keeps what it read
+        below the repository; here it does so below the private store.
+        """
+        return (*_INDEX_CONFIG, ("lfs.storage", str(self.path / "lfs")))
+
     def borrow(self, objects: Path) -> None:
         """Read one more object database (a submodule's), to publish from it too."""
         if objects not in self.lent:
@@ -119,6 +128,9 @@ class PrivateStore:
                     hint="run the same command again",
                     retry=True,
                 ) from error
+            finally:
+                # What was read of large files is of no use any more.
+                shutil.rmtree(self.path / "lfs", ignore_errors=True)
 
     @contextlib.contextmanager
     def _telling_of_a_full_disk(self) -> Iterator[None]:

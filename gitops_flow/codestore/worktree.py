@@ -79,7 +79,9 @@ def scan(repository: Repository, store: PrivateStore) -> Scan:
     index_args = ["ls-files", "-z", "-s", "-v"]
 
     def ask(args: list[str]) -> bytes:
-        answer = command.run(args, cwd=repository.root, env=env, check=False)
+        answer = command.run(
+            args, cwd=repository.root, env=env, config=store.worktree_config, check=False
+        )
         if answer.returncode != 0:
             raise SnapshotError(
                 f"git cannot read the working tree: {command.tidy(answer.stderr)}",

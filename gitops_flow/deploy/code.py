@@ -122,7 +122,8 @@ def _options(prepared: Prepared) -> snapshot.Options:
     if submodules is None:
         wanted = manifest.wants_submodules(prepared.manifest, prepared.chosen)
         submodules = said.submodules or wanted
-    return snapshot.Options(allow=allow, clean=request.clean, submodules=submodules)
+    lfs = said.lfs if request.lfs is None else request.lfs
+    return snapshot.Options(allow=allow, clean=request.clean, submodules=submodules, lfs=lfs)
 
 
 def sign(prepared: Prepared, code: Code, planned: Plan) -> tuple[Plan, str | None]:

@@ -43,6 +43,7 @@ class DeployRequest:
         changed: tell only of deployments that differ.
         clean: HEAD instead of the working tree.
         submodules: include their files; None leaves it to the manifest.
+        lfs: include the content of Git LFS files; None leaves it to the manifest.
         adopt: take over deployments that another source owns.
         prune: delete what this source owns and the manifest no longer has.
         force_prune: also when that is more than a third of it.
@@ -66,6 +67,7 @@ class DeployRequest:
     changed: bool = False
     clean: bool = False
     submodules: bool | None = None
+    lfs: bool | None = None
     adopt: bool = False
     prune: bool = False
     force_prune: bool = False

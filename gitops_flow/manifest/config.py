@@ -48,6 +48,7 @@ class GitflowConfig:
     max_file_size: int | None = None
     max_total_size: int | None = None
     submodules: bool = False
+    lfs: bool = False
     checkout: Literal["pinned", "stock"] = "pinned"
     ignore: tuple[str, ...] = ()
 

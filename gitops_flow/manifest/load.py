@@ -128,6 +128,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         max_file_size=section.max_file_size,
         max_total_size=section.max_total_size,
         submodules=section.submodules == "include",
+        lfs=section.lfs == "include",
         checkout=section.checkout,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
     )

@@ -219,6 +219,7 @@ class GitflowSection(BaseModel):
     max_file_size: Size = None
     max_total_size: Size = None
     submodules: Literal["refuse", "include"] = "refuse"
+    lfs: Literal["pointers", "include"] = "pointers"
 
 
 class ManifestSection(_Section):

@@ -24,6 +24,7 @@ def push_code(
     pull_url: str | Sequence[str] | None = None,
     clean: bool = False,
     submodules: bool = False,
+    lfs: bool = False,
     allow_secrets: Sequence[str] = (),
     max_file_size: int = guard.DEFAULT_FILE_LIMIT,
     max_total_size: int = guard.DEFAULT_TOTAL_LIMIT,
@@ -40,6 +41,7 @@ def push_code(
             several, in the order in which they are to be tried.
         clean: HEAD instead of the working tree.
         submodules: include their files.
+        lfs: include the content of Git LFS files.
         allow_secrets: globs of files that may look like secrets.
         max_file_size: bytes, for each uncommitted file.
         max_total_size: bytes, for all uncommitted files.
@@ -60,7 +62,7 @@ def push_code(
     store = open_store(found.cache_dir, repo, target.url)
     author = repo.identity(os.environ)
     allow = guard.Allowance(tuple(allow_secrets), int(max_file_size), int(max_total_size))
-    options = snapshot.Options(allow=allow, clean=clean, submodules=submodules)
+    options = snapshot.Options(allow=allow, clean=clean, submodules=submodules, lfs=lfs)
     snap = snapshot.take(repo, store, options, source=url.name_of(str(repo.root)), author=author)
     done = publish.publish(store, target, ledger.Release.of(snap))
     log.get("steps").info(

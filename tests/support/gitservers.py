@@ -58,7 +58,7 @@ def smart_http(
     ``login`` is the basic-auth user and password, None for none;
     ``body_limit`` is nginx's ``client_max_body_size``.
     """
-    nginx, fcgiwrap = _program("nginx", "nginx-light"), _program("fcgiwrap", "fcgiwrap")
+    nginx, fcgiwrap = program("nginx", "nginx-light"), program("fcgiwrap", "fcgiwrap")
     workdir.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     socket_path = workdir / "fcgi.sock"
@@ -92,7 +92,7 @@ def smart_http(
 @contextlib.contextmanager
 def ssh(root: Path, workdir: Path) -> Iterator[GitServer]:
     """Serve the repositories below ``root`` by sshd; set ``environment`` to be let in."""
-    sshd, keygen = _program("sshd", "openssh-server"), _program("ssh-keygen", "openssh-client")
+    sshd, keygen = program("sshd", "openssh-server"), program("ssh-keygen", "openssh-client")
     workdir.mkdir(parents=True, exist_ok=True)
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
@@ -161,7 +161,8 @@ def _git(*args: str) -> str:
     return subprocess.run(["git", *args], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _program(name: str, package: str) -> str:
+def program(name: str, package: str) -> str:
+    """Where a program is; a test that lacks it is skipped, with the Debian package to install."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
     if found is None:
         pytest.skip(f"{name} is not installed (Debian package {package})")

@@ -1,0 +1,144 @@
+"""Git LFS: the content of large files in the place of the pointers that git keeps.
+
+The pointer names the content by SHA-256, so wherever it is found (the working
+tree, git-lfs's own storage) it is proven to be that content. No server is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from gitops_flow.codestore import guard
+from gitops_flow.errors import SnapshotError
+from gitops_flow.git import command
+from gitops_flow.git.lfs import FILTER, pointer
+from gitops_flow.git.objects import EXECUTABLE, FILE, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from gitops_flow.codestore.store import PrivateStore
+    from gitops_flow.git.lfs import Pointer
+    from gitops_flow.git.objects import Objects
+    from gitops_flow.git.repository import Repository
+
+LEFT_OUT = "the content of a Git LFS file: its pointer is shipped (--lfs ships the content)"
+
+
+def contents(
+    repo: Repository,
+    store: PrivateStore,
+    base: str | None,
+    entries: Mapping[bytes, Entry | None],
+    allow: guard.Allowance,
+    prefix: str = "",
+) -> dict[bytes, Entry]:
+    """The large files of a tree, each with its content stored as a blob.
+
+    Args:
+        repo: whose working tree it is; never written to.
+        store: receives the blobs.
+        base: the tree that ``entries`` go on top of, or None.
+        entries: what differs from ``base``; None for what is not there.
+        allow: the limits on sizes, which hold for committed large files as well.
+        prefix: what messages put before a path.
+
+    Raises:
+        SnapshotError: a content is nowhere on this machine, or it is too large.
+    """
+    objects = store.objects()
+    pointers: dict[bytes, tuple[Entry, Pointer]] = {}
+    for path in _filtered(repo, store, base, entries):
+        entry = entries[path] if path in entries else base and objects.find(base, path)
+        if entry and entry.mode in (FILE, EXECUTABLE):
+            found = pointer(objects.data(entry.id))
+            if found and found.size:
+                pointers[path] = (entry, found)
+    guard.check_sizes({prefix + os.fsdecode(p): of.size for p, (_, of) in pointers.items()}, allow)
+    made: dict[bytes, Entry] = {}
+    missing = []
+    for path, (entry, wanted) in pointers.items():
+        blob = _blob(repo, store, objects, path, entry.id, wanted)
+        if blob is None:
+            missing.append(prefix + os.fsdecode(path))
+        else:
+            made[path] = Entry(entry.mode, blob)
+    if missing:
+        raise SnapshotError(
+            "the content of Git LFS files is not on this machine",
+            paths=tuple(missing),
+            hint="fetch it with: git lfs pull",
+        )
+    return made
+
+
+def _filtered(
+    repo: Repository,
+    store: PrivateStore,
+    base: str | None,
+    entries: Mapping[bytes, Entry | None],
+) -> Iterator[bytes]:
+    """The paths whose attributes name the filter ``lfs``."""
+    paths = {path for path, entry in entries.items() if entry is not None}
+    if base:
+        listed = command.run(["ls-tree", "-r", "-z", "--name-only", base], env=store.env())
+        paths.update(listed.stdout.split(b"\0"))
+    paths -= {b"", *(path for path, entry in entries.items() if entry is None)}
+    if not paths:
+        return
+    answer = command.run(
+        ["check-attr", "-z", "--stdin", "filter"],
+        cwd=repo.root,
+        env=store.worktree_env(repo),
+        stdin=b"\0".join([*sorted(paths), b""]),
+    )
+    fields = answer.stdout.split(b"\0")
+    for path, value in zip(fields[0::3], fields[2::3], strict=False):
+        if value == FILTER:
+            yield path
+
+
+def _blob(
+    repo: Repository,
+    store: PrivateStore,
+    objects: Objects,
+    path: bytes,
+    pointer_id: str,
+    wanted: Pointer,
+) -> str | None:
+    """The id of the blob with the content, made if it is not known yet; None if it is nowhere."""
+    known = store.path / "lfs-blobs" / pointer_id
+    if known.exists():
+        blob = known.read_text("ascii").strip()
+        if objects.has(blob):
+            return blob
+    for place in _places(repo, path, wanted):
+        data = _read(place, wanted)
+        if data is not None:
+            blob = objects.write_blob(data)
+            known.parent.mkdir(exist_ok=True)
+            known.write_text(blob, "ascii")
+            return blob
+    return None
+
+
+def _places(repo: Repository, path: bytes, wanted: Pointer) -> Iterable[Path]:
+    """Where the content may be: on disk as the user sees it, or as git-lfs keeps it."""
+    yield repo.root / os.fsdecode(path)
+    if repo.git_dir is not None and repo.objects is not None:
+        storage = repo.objects.parent / (repo.setting("lfs.storage") or "lfs")
+        name = wanted.sha256
+        yield storage / "objects" / name[:2] / name[2:4] / name
+
+
+def _read(place: Path, wanted: Pointer) -> bytes | None:
+    try:
+        if place.stat().st_size != wanted.size:
+            return None
+        data = place.read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == wanted.sha256 else None
