@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gitops_flow import manifest
 from gitops_flow.deploy import locate, sources
+from gitops_flow.deploy.request import DeployRequest
 from gitops_flow.errors import UsageError
 from gitops_flow.git.objects import Objects
 from tests.support.repo import Repo
@@ -59,3 +61,66 @@ def test_a_misspelt_file_has_a_nearest_name(
     files: sources.SnapshotFiles, directory: str, path: str, near: str | None
 ) -> None:
     assert files.nearest(directory, path) == near
+
+
+# Each deployment: its name, its entrypoint, and how its flow is called (None: unreadable).
+LISTED = (
+    ("d1", "a.py:main", "flow-a"),
+    ("d1", "b.py:main", "flow-b"),
+    ("d2", "b.py:main", "flow-b"),
+    ("d1", "c.py:load_all", "Nice Flow"),
+    ("d3", "broken.py:f", None),
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["d1"], [0, 1, 3]),
+        (["flow-a/d1"], [0]),
+        (["Nice Flow/d1"], [3]),
+        (["flow-b/*"], [1, 2]),
+        (["flow-?/d1"], [0, 1]),
+        (["*2"], [2]),
+        (["*/d1"], [0, 1, 3]),
+        (["main/d1"], [0, 1]),
+        (["load-all/d1"], [3]),
+        (["flow-b/d2", "d3"], [2, 4]),
+        (["unread/d3"], [4]),
+    ],
+)
+def test_a_deployment_is_chosen_by_its_name_its_flows_or_its_functions(
+    tmp_path: Path, names: list[str], found: list[int]
+) -> None:
+    assert _chosen(tmp_path, names) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("flow-c/d1", "did you mean 'flow-b/d1'?"),
+        ("Nice Flo/d1", "did you mean 'Nice Flow/d1'?"),
+        ("flow-a/d2", None),
+        ("d9", None),
+        ("flow-a*", None),
+        ("flow-a/de2", "did you mean 'flow-a/d2'?"),
+        ("/d1", None),
+    ],
+)
+def test_a_name_that_matches_nothing_is_refused_with_the_nearest(
+    tmp_path: Path, name: str, hint: str | None
+) -> None:
+    with pytest.raises(UsageError, match="no deployment of the manifest is called") as caught:
+        _chosen(tmp_path, [name])
+    assert hint is None or caught.value.hint == hint
+
+
+def _chosen(directory: Path, names: list[str]) -> list[int]:
+    path = directory / "prefect.yaml"
+    lines = [f"  - {{name: {name}, entrypoint: '{at}'}}\n" for name, at, _ in LISTED]
+    path.write_text("deployments:\n" + "".join(lines))
+    document = manifest.load(path, "prefect.yaml")
+    request = DeployRequest(directory, names=tuple(names))
+    chosen = locate.choose(document, request)
+    meant = locate.narrow(chosen, names, lambda item: LISTED[item.index][2], document)
+    return [item.index for item in meant]

@@ -161,6 +161,15 @@ def test_deployments_are_chosen_by_tag_and_glob(project: Project) -> None:
     assert set(actions(planned(project, "t*", "--tag", "t-two"))) == {"two"}
 
 
+def test_a_deployment_answers_to_the_name_that_the_server_has(
+    project: Project, namespace: str
+) -> None:
+    assert set(actions(planned(project, f"{namespace}/two"))) == {"two"}
+    project.deploy(f"{namespace}/t*")
+    shown = project.gitflow("plan", f"{namespace}/twu", code=2).stderr
+    assert f"did you mean '{namespace}/two'?" in shown
+
+
 def test_changed_leaves_out_what_is_the_same(project: Project, namespace: str, pool: str) -> None:
     project.deploy()
     text = manifest(namespace, "one", "two", "three", pool=pool).replace("t-two", "other")

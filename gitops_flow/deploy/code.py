@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import flows, manifest
 from gitops_flow.codestore import guard, ledger, publish, snapshot, trim
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import imported, sources
+from gitops_flow.deploy import imported, locate, sources
 from gitops_flow.deploy.desire import signed
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import FlowError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.deploy.prepare import Prepared
-    from gitops_flow.manifest import Answers
+    from gitops_flow.manifest import Answers, DeploymentConfig
     from gitops_flow.model import FlowInfo, Snapshot
     from gitops_flow.plan import Action, Plan
 
@@ -85,6 +85,22 @@ def _flows(
     if prepared.request.import_flows and prepared.restored is None:
         infos |= imported.answers(prepared, answers.environ, infos, directories)
     return infos, directories
+
+
+def narrowed(prepared: Prepared, found: Code, answers: Answers) -> Prepared:
+    """``prepared`` with the deployments that are meant, now that their flows' names are known.
+
+    Raises:
+        UsageError: a name that matches nothing.
+    """
+    entrypoints = manifest.entrypoints(prepared.manifest, answers)
+
+    def flow_of(item: DeploymentConfig) -> str | None:
+        info = found.flows.get((entrypoints[item.index] or "", item.spec.flow_name))
+        return None if info is None or isinstance(info, FlowError) else info.name
+
+    chosen = locate.narrow(prepared.chosen, prepared.request.names, flow_of, prepared.manifest)
+    return replace(prepared, chosen=tuple(chosen))
 
 
 def _read(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from gitops_flow.deploy.request import DeployRequest
@@ -68,10 +68,11 @@ def inside(root: Path, manifest: Path) -> Path:
 
 
 def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]:
-    """The deployments that are asked for, in the manifest's order.
+    """The deployments that may be asked for, in the manifest's order.
 
-    A name is a deployment's, ``flow/deployment``, or a glob of either; a tag is
-    one of the manifest's, as it is written.
+    A name is a deployment's, ``flow/deployment``, or a glob of one of these; a tag is
+    one of the manifest's, as it is written. How a flow is called is known once
+    it has been read: then :func:`narrow` has the last word.
 
     Raises:
         UsageError: a name or tag that matches nothing, or no choice among several.
@@ -87,33 +88,90 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
             where=manifest.shown,
             hint="name some, or take all with --all",
         )
-    known = {item.index: _names(item) for item in listed}
-    tagged = {item.index: _tags(item) for item in listed}
-    found = [
-        _matching(known, request.names, manifest, "is called"),
-        _matching(tagged, request.tags, manifest, "has the tag"),
-    ]
-    return [item for item in listed if all(hits is None or item.index in hits for hits in found)]
+    found = list(listed)
+    if request.names:
+        known = {item.index: _names(item) for item in listed}
+        hits = set()
+        for name in request.names:
+            may = _called(known, name) | {i.index for i in listed if _may_be_called(i, name)}
+            hits |= may or _unknown(known, name, manifest, "is called")
+        found = [item for item in found if item.index in hits]
+    if request.tags:
+        tagged = {item.index: _tags(item) for item in listed}
+        hits = set()
+        for tag in request.tags:
+            hits |= _hits(tagged, tag) or _unknown(tagged, tag, manifest, "has the tag")
+        found = [item for item in found if item.index in hits]
+    return found
 
 
-def _matching(
-    known: Mapping[int, Sequence[str]], wanted: Sequence[str], manifest: Manifest, relation: str
-) -> set[int] | None:
-    """The deployments that any of ``wanted`` matches; None when nothing is asked for."""
-    if not wanted:
-        return None
-    chosen: set[int] = set()
-    for name in wanted:
-        hits = {i for i, own in known.items() if any(fnmatch.fnmatchcase(o, name) for o in own)}
-        if not hits:
-            near = difflib.get_close_matches(name, [o for own in known.values() for o in own], 1)
-            raise UsageError(
-                f"no deployment of the manifest {relation} {name!r}",
-                where=manifest.shown,
-                hint=f"did you mean {near[0]!r}?" if near else None,
-            )
-        chosen |= hits
-    return chosen
+def narrow(
+    chosen: Sequence[DeploymentConfig],
+    names: Sequence[str],
+    flow_of: Callable[[DeploymentConfig], str | None],
+    manifest: Manifest,
+) -> list[DeploymentConfig]:
+    """Those of :func:`choose` that ``names`` mean, now that the flows have been read.
+
+    The flow's own name counts first, as the server has it; a name that means
+    none so is a function's, as in Prefect. ``flow_of`` is None where a flow
+    cannot be read.
+
+    Raises:
+        UsageError: a name that matches nothing.
+    """
+    if not (names and chosen):
+        return list(chosen)
+    functions = {item.index: _names(item) for item in chosen}
+    known = {
+        item.index: [item.name, f"{flow}/{item.name}"]
+        for item in chosen
+        if (flow := flow_of(item)) is not None
+    }
+    unread = [item for item in chosen if item.index not in known]
+    hits: set[int] = set()
+    for name in names:
+        hits |= (
+            _called(known, name)
+            or _called(functions, name)
+            # Why it cannot be read is what there is to say then.
+            or {item.index for item in unread if _may_be_called(item, name)}
+            or _unknown({**functions, **known}, name, manifest, "is called")
+        )
+    return [item for item in chosen if item.index in hits]
+
+
+def _may_be_called(item: DeploymentConfig, name: str) -> bool:
+    """Whether ``name`` can match ``flow/deployment`` for some flow."""
+    flow, _, own = name.rpartition("/")
+    return bool(flow) and fnmatch.fnmatchcase(item.name, own)
+
+
+def _hits(known: Mapping[int, Sequence[str]], wanted: str) -> set[int]:
+    """Where one of the texts matches the glob."""
+    return {i for i, own in known.items() if any(fnmatch.fnmatchcase(o, wanted) for o in own)}
+
+
+def _called(known: Mapping[int, Sequence[str]], wanted: str) -> set[int]:
+    """Where the deployment's name or, with a slash, ``flow/deployment`` matches, as in Prefect."""
+    whole = "/" in wanted
+    return _hits({i: own[1:] if whole else own[:1] for i, own in known.items()}, wanted)
+
+
+def _unknown(
+    known: Mapping[int, Sequence[str]], wanted: str, manifest: Manifest, relation: str
+) -> NoReturn:
+    texts = [text for own in known.values() for text in own]
+    near = difflib.get_close_matches(wanted, texts, 1)
+    if not near:
+        # The flow may be right, and not known yet.
+        flow, slash, own = wanted.rpartition("/")
+        near = [flow + slash + each for each in difflib.get_close_matches(own, texts, 1)]
+    raise UsageError(
+        f"no deployment of the manifest {relation} {wanted!r}",
+        where=manifest.shown,
+        hint=f"did you mean {near[0]!r}?" if near else None,
+    )
 
 
 def _tags(item: DeploymentConfig) -> list[str]:
@@ -122,6 +180,6 @@ def _tags(item: DeploymentConfig) -> list[str]:
 
 
 def _names(item: DeploymentConfig) -> list[str]:
-    """What a deployment answers to; the flow's own name is not known before it is read."""
+    """What a deployment answers to before its flow is read: as in Prefect, by the function."""
     flow = item.spec.flow_name or item.entrypoint.replace(":", ".").rsplit(".", 1)[-1]
     return [item.name, f"{flow}/{item.name}", f"{flow.replace('_', '-')}/{item.name}"]

@@ -41,9 +41,10 @@ def preview(
         from gitops_flow.deploy import building, code, compare
 
         rewind(session, tell)
-        prepared, answers = session.prepared, session.answers()
+        answers = session.answers()
         tell("taking the snapshot")
-        found = code.read(prepared, answers)
+        found = code.read(session.prepared, answers)
+        session.prepared = prepared = code.narrowed(session.prepared, found, answers)
         tell("comparing with the server")
         compared = compare.compare(session, found, answers)
         changes, lost = _code_changes(session, found, compared.plan)
