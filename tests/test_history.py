@@ -99,6 +99,18 @@ def test_a_damaged_copy_is_fetched_again(shop: Shop, damaged: str, newer: bool) 
     assert shop.chain("elsewhere").entries[-2:] == before.entries
 
 
+@pytest.mark.parametrize(
+    ("other", "pushed"), [("gitflow:other-01234567", False), (None, True)], ids=["other", "own"]
+)
+def test_older_code_is_a_release_again_when_its_source_has_made_another_since(
+    shop: Shop, other: str | None, pushed: bool
+) -> None:
+    shop.release("1\n")
+    shop.release("2\n", mark=other)
+    assert shop.release("1\n", newest=True).pushed == pushed
+    assert not shop.release("1\n", newest=True).pushed
+
+
 def test_a_branch_that_is_no_ledger_is_refused(shop: Shop) -> None:
     shop.repo.git("push", "-q", "origin", "main:code-store")
     with pytest.raises(CodeStoreError, match="is not a code store"):
@@ -151,29 +163,36 @@ def test_a_name_that_is_no_release_or_several_is_refused(text: str, told: str) -
         history.find(ENTRIES, text)
 
 
-def _named(*snapshots: str, rollbacks: tuple[int, ...] = ()) -> list[Entry]:
+def _named(*snapshots: str, back: dict[int, int]) -> list[Entry]:
+    """Entries, newest first; ``back`` says which went back to which (99: to one that is gone)."""
     return [
-        _entry(n, snapshot=each, rollback="f" * 40 if n in rollbacks else None)
+        _entry(n, snapshot=each, rollback=f"{back[n]:040x}" if n in back else None)
         for n, each in enumerate(snapshots)
     ]
 
 
 @pytest.mark.parametrize(
-    ("chain", "rollbacks", "pinned", "expected"),
+    ("chain", "back", "pinned", "expected"),
     [
-        ("cba", (), "c", "b"),
-        ("cba", (), "b", "a"),
-        ("cba", (), "a", None),
-        ("ccb", (), "c", "b"),
-        ("bcba", (0,), "b", "a"),
-        ("bcba", (), "b", "c"),
-        ("cba", (), "x", None),
+        ("cba", {}, "c", "b"),
+        ("cba", {}, "b", "a"),
+        ("cba", {}, "a", None),
+        ("ccb", {}, "c", "b"),
+        ("bcba", {0: 2}, "b", "a"),
+        ("bcba", {0: 99}, "b", "a"),
+        ("bca", {0: 99}, "b", "c"),
+        ("bcba", {}, "b", "c"),
+        ("abaz", {}, "a", "b"),
+        ("babaz", {0: 2}, "b", "a"),
+        ("ababaz", {0: 4, 1: 3}, "a", "z"),
+        ("aababaz", {0: 1, 1: 5}, "a", "z"),
+        ("cba", {}, "x", None),
     ],
 )
 def test_the_release_before_is_further_back_after_a_rollback(
-    chain: str, rollbacks: tuple[int, ...], pinned: str, expected: str | None
+    chain: str, back: dict[int, int], pinned: str, expected: str | None
 ) -> None:
-    found = history.before(_named(*chain, rollbacks=rollbacks), pinned)
+    found = history.before(_named(*chain, back=back), pinned)
     assert (found.snapshot if found else None) == expected
 
 

@@ -118,6 +118,19 @@ def test_a_rollback_brings_back_code_and_configuration_as_a_release_and_leads_fu
     assert "there is no release before" in shop.gitflow("rollback", code=2).stderr
 
 
+def test_an_edit_that_was_undone_is_a_release_and_what_it_replaced_is_gone_back_to(
+    shop: Shop,
+) -> None:
+    for number in (1, 2, 1):
+        shop.version(number)
+    newest, second, first = shop.history()
+    assert (newest["snapshot"], first["snapshot"]) == (shop.pinned(), shop.pinned())
+    shown = shop.gitflow("rollback", "--dry-run").stdout
+    assert f"back to release {second['id'][:12]}" in shown
+    shop.version(1)
+    assert len(shop.history()) == 3
+
+
 def test_code_only_leaves_the_configuration_as_it_is_even_where_steps_make_it(shop: Shop) -> None:
     steps = "    build: [{prefect.deployments.steps.run_shell_script: {id: s, script: echo 1}}]\n"
     steps += '    description: "{{ s.stdout }}"\n'

@@ -279,8 +279,14 @@ def before(entries: Sequence[Entry], snapshot: str) -> Entry | None:
     Going back twice leads further back: a release that is itself a rollback
     counts as the one it went back to.
     """
-    places = [number for number, each in enumerate(entries) if each.snapshot == snapshot]
-    if not places:
-        return None
-    at = next((number for number in places if not entries[number].rollback), places[-1])
-    return next((each for each in entries[at + 1 :] if each.snapshot != snapshot), None)
+    left = list(entries)
+    while left and left[0].snapshot != snapshot:
+        del left[0]
+    while left and (back := left[0].rollback):
+        older = [number for number, each in enumerate(left) if number and each.id == back]
+        # Its own entry may have been dropped; one of the same code is as good.
+        older += [n for n, each in enumerate(left) if n and each.snapshot == snapshot]
+        if not older:
+            break
+        del left[: older[0]]
+    return next((each for each in left[1:] if each.snapshot != snapshot), None)

@@ -131,13 +131,20 @@ def is_ledger(objects: Objects, tip: str) -> bool:
 
 
 def holds(
-    objects: Objects, tip: str, snapshot: str, *, since: float = 0.0, signed: bool = False
+    objects: Objects,
+    tip: str,
+    snapshot: str,
+    *,
+    since: float = 0.0,
+    signed: bool = False,
+    newest_of: str | None = None,
 ) -> bool:
     """Whether ``snapshot`` is released in the newest part of the ledger that is here.
 
     False only means "not known": the private store may not have the whole
     chain, and a long one is not walked to its end on every publish. ``since``
-    (seconds since 1970) wants an entry at least as new, ``signed`` a signed one.
+    (seconds since 1970) wants an entry at least as new, ``signed`` a signed one,
+    ``newest_of`` (a source's mark) one with no other snapshot of that source after it.
     """
     entry = tip
     for _ in range(_LOOKED_AT):
@@ -149,9 +156,12 @@ def holds(
             return False
         if released is None:
             return False
-        if released == snapshot and made_at(objects.commit(entry).committer) >= since:
+        commit = objects.commit(entry)
+        if released == snapshot and made_at(commit.committer) >= since:
             return not signed or b"\nmergetag object " in objects.data(entry)
-        entry = objects.commit(entry).parents[0]
+        if newest_of and f"\nGitflow-Mark: {newest_of}\n" in commit.message:
+            return False
+        entry = commit.parents[0]
     return False
 
 

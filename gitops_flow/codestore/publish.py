@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitops_flow.codestore import ledger, pack
 from gitops_flow.codestore.store import make_embedded
@@ -44,6 +44,7 @@ def publish(
     *,
     since: float = 0.0,
     again: bool = False,
+    newest: bool = False,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Publication:
@@ -52,7 +53,8 @@ def publish(
     Returns only when the server has confirmed it. A snapshot that is there
     already is not published again, unless its newest entry is older than
     ``since`` (seconds since 1970), the release is signed and that entry is
-    not, or ``again`` says so.
+    not, with ``newest`` the source has released another one since, or
+    ``again`` says so.
 
     Raises:
         CodeStoreError, GitError: with what the server said.
@@ -66,7 +68,8 @@ def publish(
     while clock() < until:
         attempt += 1
         with store.locked():
-            done = _attempt(store, target, release, attempt, float("inf") if again else since)
+            known = _Known(float("inf") if again else since, release.mark if newest else None)
+            done = _attempt(store, target, release, attempt, known)
             if done is not None and done.pushed:
                 pack.tidy(store.path)
         if done is not None:
@@ -81,8 +84,15 @@ def publish(
     )
 
 
+class _Known(NamedTuple):
+    """Which entry of a snapshot is as good as a new one; see :func:`ledger.holds`."""
+
+    since: float
+    newest_of: str | None
+
+
 def _attempt(
-    store: PrivateStore, target: CodeStore, release: Release, attempt: int, since: float
+    store: PrivateStore, target: CodeStore, release: Release, attempt: int, known: _Known
 ) -> Publication | None:
     config = store.repository.network_config()
     tip = remote.ls_remote(target.url, target.ref, auth=target.auth, config=config)
@@ -98,7 +108,12 @@ def _attempt(
             hint="choose another with --branch, or gitflow: {code_store: {branch: NAME}}",
         )
     if tip is not None and ledger.holds(
-        objects, tip, release.snapshot.commit, since=since, signed=release.signature is not None
+        objects,
+        tip,
+        release.snapshot.commit,
+        since=known.since,
+        signed=release.signature is not None,
+        newest_of=known.newest_of,
     ):
         return Publication(tip, pushed=False, created=False, attempts=attempt)
     entry = ledger.write_entry(objects, tip or ledger.write_root(objects), release)

@@ -202,13 +202,16 @@ def release(
         author=author,
         rollback=restored.id if restored else None,
     )
+    moves = any(map(_pins, planned.actions))
     # A release that nothing pinned so far may be dropped at any moment, unless it is young.
-    old = time.time() - trim.GRACE / 2 if any(map(_pins, planned.actions)) else 0.0
+    old = time.time() - trim.GRACE / 2 if moves else 0.0
     done = publish.publish(
         code.store,
         target,
         replace(made, signature=signature),
         since=old,
+        # What is pinned now is the newest release, so that the one before it is what it replaces.
+        newest=moves,
         again=restored is not None and bool(planned.writes),
     )
     return Published(

@@ -58,6 +58,7 @@ class Shop:
         rollback: str | None = None,
         sign: bool = False,
         since: float = 0.0,
+        newest: bool = False,
         name: str = "flow.py",
     ) -> publish.Publication:
         self.repo.write(name, content)
@@ -73,7 +74,9 @@ class Shop:
         mark = self.source.mark if mark is None else mark
         signature = signing.sign(store, snap) if sign else None
         made = ledger.Release(snap, names, when, mark, None, rollback, signature)
-        return publish.publish(store, self.target, made, since=since, again=rollback is not None)
+        return publish.publish(
+            store, self.target, made, since=since, again=rollback is not None, newest=newest
+        )
 
     def chain(self, cache: str = "cache") -> history.Chain:
         return history.read(self.base / cache, self.found, self.target)
