@@ -90,6 +90,12 @@ def test_a_plan_writes_nothing_anywhere(
     assert Repo(tmp_path / "origin.git", bare=True).git("for-each-ref") == refs
 
 
+def test_a_plan_says_that_the_code_store_cannot_be_used(project: Project, tmp_path: Path) -> None:
+    project.repo.git("remote", "set-url", "origin", str(tmp_path / "gone.git"))
+    shown = project.gitflow("plan")
+    assert f"the code store {tmp_path}/gone.git cannot be used now" in shown.stdout + shown.stderr
+
+
 def test_a_plan_tells_the_files_and_lines_that_change(project: Project, namespace: str) -> None:
     project.deploy()
     project.repo.write("flow.py", FLOW.format(name=namespace) + "\nx = 1\n").write("new.py", "1\n")

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.deploy.session import Session
-    from gitops_flow.model import Deployment
+    from gitops_flow.model import Deployment, Problem
     from gitops_flow.plan import FieldChange, Plan
     from gitops_flow.settings import Settings
 
 # Snapshots that the new one is compared with, the most often pinned first.
 _MOST_PINS = 3
+# Seconds for a question whose answer changes nothing of the plan.
+_STORE_TIMEOUT = 15.0
 
 
 def preview(
@@ -41,6 +44,7 @@ def preview(
         from gitops_flow.deploy import building, code, compare
 
         rewind(session, tell)
+        store = session.side.submit(_store_problem, session.prepared)
         answers = session.answers()
         tell("taking the snapshot")
         found = code.read(session.prepared, answers)
@@ -62,10 +66,36 @@ def preview(
             lost=lost,
             blocked=compared.refusals,
             drift=dict(_drift(compared.plan)),
-            warnings=compared.warnings,
+            warnings=(*compared.warnings, *store.result()),
             notes=compared.notes,
             restored=prepared.restored,
         )
+
+
+def _store_problem(prepared: Prepared) -> tuple[Problem, ...]:
+    """A warning when the code store could not be asked; a deploy would fail then.
+
+    No more than that: who looks at a plan may have no access to it.
+    """
+    from gitops_flow.errors import GitError
+    from gitops_flow.git import remote
+    from gitops_flow.model import Problem
+
+    target = prepared.target
+    if target.embedded:
+        return ()
+    try:
+        remote.ls_remote(
+            target.url,
+            target.ref,
+            auth=target.auth,
+            config=prepared.repository.network_config(),
+            timeout=_STORE_TIMEOUT,
+        )
+    except GitError as error:
+        message = f"the code store {target.url} cannot be used now: {error.message}"
+        return (Problem(message, None, hint=error.hint, severity="warning"),)
+    return ()
 
 
 def _code_changes(

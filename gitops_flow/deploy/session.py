@@ -11,7 +11,6 @@ from gitops_flow.deploy.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from concurrent.futures import Future
 
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.manifest import Answers
@@ -28,13 +27,15 @@ class Session:
         self,
         prepared: Prepared,
         client: prefect.Client,
-        owned: Future[list[Deployment]],
+        side: ThreadPoolExecutor,
         environ: Mapping[str, str],
     ) -> None:
         self.prepared = prepared
+        # For what takes its time elsewhere; everything else is asked in sequence.
+        self.side = side
         self.client = client
         self.environ = environ
-        self._owned = owned
+        self._owned = side.submit(_owned, client, prepared)
         self._live: dict[Name, Deployment] = {}
         self._absent: set[Name] = set()
         self._automations: dict[str, tuple[Automation, ...]] | None = None
@@ -100,9 +101,8 @@ def opened(
     """
     connection = settings.require_prefect()
     prepared = prepare(request, settings)
-    with prefect.Client(connection) as client, ThreadPoolExecutor(1) as side:
-        owned = side.submit(_owned, client, prepared)
-        yield Session(prepared, client, owned, environ)
+    with prefect.Client(connection) as client, ThreadPoolExecutor(2) as side:
+        yield Session(prepared, client, side, environ)
 
 
 def rewind(session: Session, tell: Callable[[str], None]) -> None:
