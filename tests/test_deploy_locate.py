@@ -9,7 +9,7 @@ import pytest
 from gitops_flow import manifest
 from gitops_flow.deploy import locate, sources
 from gitops_flow.deploy.request import DeployRequest
-from gitops_flow.errors import UsageError
+from gitops_flow.errors import ManifestError, UsageError
 from gitops_flow.git.objects import Objects
 from tests.support.repo import Repo
 
@@ -113,6 +113,16 @@ def test_a_name_that_matches_nothing_is_refused_with_the_nearest(
     with pytest.raises(UsageError, match="no deployment of the manifest is called") as caught:
         _chosen(tmp_path, [name])
     assert hint is None or caught.value.hint == hint
+
+
+def test_a_misspelt_deployments_key_is_told_where_there_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "prefect.yaml"
+    path.write_text("name: x\ndeploymnets:\n  - {name: a, entrypoint: 'a.py:f'}\n")
+    with pytest.raises(ManifestError, match="has no deployments") as caught:
+        locate.choose(manifest.load(path, "prefect.yaml"), DeployRequest(tmp_path))
+    (told,) = caught.value.problems
+    assert told.startswith("prefect.yaml:2:1: ")
+    assert "did you mean 'deployments'?" in told
 
 
 def _chosen(directory: Path, names: list[str]) -> list[int]:

@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 from typing import TYPE_CHECKING, NoReturn
 
-from gitops_flow.errors import UsageError
+from gitops_flow.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,10 +76,14 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
 
     Raises:
         UsageError: a name or tag that matches nothing, or no choice among several.
+        ManifestError: there are none, but there are keys that Prefect ignores.
     """
     listed = manifest.deployments
     if not listed:
-        raise UsageError("the manifest has no deployments", where=manifest.shown)
+        message = "the manifest has no deployments"
+        if manifest.problems:
+            raise ManifestError(f"{manifest.shown}: {message}", tuple(map(str, manifest.problems)))
+        raise UsageError(message, where=manifest.shown)
     if not (request.names or request.tags or request.everything or len(listed) == 1):
         some = ", ".join(item.name for item in listed[:10])
         raise UsageError(
