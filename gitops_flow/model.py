@@ -219,7 +219,8 @@ class FlowInfo:
     """What a flow's source says about it, read without importing it.
 
     ``parameter_schema`` is the JSON schema Prefect stores. ``notes`` name the
-    parameters for which only a permissive schema could be given.
+    parameters for which only a permissive schema could be given. ``takes_more``
+    says that it takes parameters beyond the schema's (``**options``), or may.
     """
 
     name: str
@@ -227,6 +228,7 @@ class FlowInfo:
     version: str | None
     parameter_schema: dict[str, Json]
     notes: tuple[str, ...] = ()
+    takes_more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

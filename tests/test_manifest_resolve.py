@@ -306,6 +306,33 @@ def test_notes_of_the_flow_become_warnings() -> None:
     ]
 
 
+def _taking(*names: str, takes_more: bool = False) -> dict[str, FlowInfo]:
+    schema = {**SCHEMA, "properties": {name: {} for name in names}}
+    return {"f.py:g": FlowInfo("etl", None, None, schema, takes_more=takes_more)}
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "hint"),
+    [
+        ("parameters: {count: 1, cuont: 2}", "4:33", "did you mean 'count'?"),
+        ("parameters: {zzz: 1}", "4:21", "it has 'count', 'who'"),
+        ("schedules: [{cron: 0 0 * * *, parameters: {whom: x}}]", "4:52", "did you mean 'who'?"),
+    ],
+)
+@pytest.mark.parametrize(("strict", "severity"), [(False, "warning"), (True, "error")])
+def test_a_parameter_that_the_flow_has_not_is_told_with_the_nearest(
+    line: str, where: str, hint: str, strict: bool, severity: str
+) -> None:
+    (told,) = problems_of(line, flows=_taking("count", "who"), strict=strict)
+    assert told.startswith(f"{severity}: p.yaml:{where}: deployments[0] 'daily': ")
+    assert "the flow has no parameter" in told
+    assert told.endswith(f"every run would fail ({hint})")
+
+
+def test_a_flow_that_takes_any_parameter_has_none_that_are_wrong() -> None:
+    assert problems_of("parameters: {zzz: 1}", flows=_taking("a", takes_more=True)) == []
+
+
 def test_only_chosen_deployments_are_resolved() -> None:
     read = manifest.parse((BASE + "- name: other\n  entrypoint: gone.py:g\n").encode(), "p.yaml")
     deployments, problems = manifest.resolve(

@@ -49,13 +49,16 @@ def desire(
         allow_missing=prepared.request.allow_missing,
         notes=True,
         cloud=prepared.settings.require_prefect().is_cloud,
+        strict=prepared.request.strict,
     )
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
+        ignored = prepared.manifest.problems
         raise ManifestError(
             f"{len(errors)} problem{'' if len(errors) == 1 else 's'} in the manifest; "
             "nothing was changed",
-            tuple(str(problem) for problem in sorted(errors, key=_place)),
+            # What Prefect ignores may be what was meant.
+            tuple(str(each) for each in sorted((*errors, *ignored), key=_place)),
         )
     desired = [
         replace(

@@ -133,6 +133,7 @@ def _result(
             description=answer["description"],
             version=answer["version"],
             parameter_schema=_without_infinity(answer["parameter_schema"]),
+            takes_more=answer["takes_more"],
         )
     if answer["no_prefect"]:
         hint = "name the Python that your flows run with"

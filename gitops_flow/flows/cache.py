@@ -141,6 +141,7 @@ def _info(stored: dict[str, Any]) -> FlowInfo:
         version=stored["version"],
         parameter_schema=schema,
         notes=tuple(stored["notes"]),
+        takes_more=bool(stored["takes_more"]),
     )
 
 

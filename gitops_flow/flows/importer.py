@@ -58,6 +58,7 @@ def _described(entrypoint: str) -> dict[str, Any]:
         options["use_placeholder_flow"] = False
     flow = load(entrypoint, **options)
     schema = callables.parameter_schema(flow).model_dump(exclude_unset=True)
+    parameters = inspect.signature(flow.fn).parameters.values()
     version = flow.version
     if version and version == _digest(flow):
         version = None
@@ -66,6 +67,7 @@ def _described(entrypoint: str) -> dict[str, Any]:
         "description": flow.description,
         "version": version,
         "parameter_schema": schema,
+        "takes_more": any(each.kind is each.VAR_KEYWORD for each in parameters),
     }
 
 

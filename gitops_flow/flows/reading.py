@@ -49,7 +49,7 @@ def _given(flow_name: str, error: FlowError) -> FlowInfo:
     checked = _checked(flow_name, error.where)
     why = f"{error.where}: {error.message}; any parameters are accepted"
     schema_: dict[str, Any] = {"title": "Parameters", "type": "object", "properties": {}}
-    return FlowInfo(checked, None, None, schema_, (why,))
+    return FlowInfo(checked, None, None, schema_, (why,), takes_more=True)
 
 
 def _describe(found: Found, flow_name: str | None) -> FlowInfo:
@@ -74,6 +74,7 @@ def _describe(found: Found, flow_name: str | None) -> FlowInfo:
         version=_text(found, evaluator, "version", notes),
         parameter_schema=described,
         notes=tuple(dict.fromkeys(notes)),
+        takes_more=found.function.args.kwarg is not None or not found.same_signature,
     )
 
 

@@ -11,11 +11,11 @@ from gitops_flow.errors import FlowError
 from gitops_flow.manifest import checks, image, pull, schedules, stepfilling, triggers
 from gitops_flow.manifest.filling import Filling
 from gitops_flow.manifest.template import placeholders
-from gitops_flow.manifest.wording import explain, quoted
+from gitops_flow.manifest.wording import did_you_mean, explain, quoted
 from gitops_flow.model import MARK_PREFIX, Automation, Deployment, Entrypoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from gitops_flow.manifest.schema import ConcurrencySection, ScheduleSection
     from gitops_flow.model import FlowInfo, Json, Schedule
@@ -23,16 +23,24 @@ if TYPE_CHECKING:
     Path = tuple[Hashable, ...]
     Step = dict[str, Json]
 
+# Parameters that a message names at the most.
+_LISTED = 10
+
 
 @dataclass(slots=True)
 class Desired:
-    """Makes one deployment; ``cloud`` says that the server is Prefect Cloud."""
+    """Makes one deployment.
+
+    ``cloud`` says that the server is Prefect Cloud, ``strict`` that what would
+    do nothing, or fail in every run, is an error.
+    """
 
     filling: Filling
     mark: str
     default_version: str | None
     flows: Mapping[Any, FlowInfo | FlowError]
     cloud: bool = False
+    strict: bool = False
 
     def deployment(
         self,
@@ -48,6 +56,8 @@ class Desired:
             stepfilling.check(fill_in)
         name = fill_in.text(config.name, "name") or ""
         flow = self._flow()
+        if flow:
+            self._check_parameters(flow)
         pool = spec.work_pool
         if "{{" in config.name and (bad := checks.bad_name(name)):
             fill_in.error(("name",), bad)
@@ -110,6 +120,24 @@ class Desired:
         for note in flow.notes:
             of.warning(("entrypoint",), note)
         return flow
+
+    def _check_parameters(self, flow: FlowInfo) -> None:
+        """Tell of values for parameters that the flow has not: each run would end at once."""
+        spec, known = self.filling.config.spec, flow.parameter_schema.get("properties")
+        if flow.takes_more or not isinstance(known, dict):
+            return
+        given: list[tuple[Path, Mapping[str, Json]]] = [(("parameters",), spec.parameters)]
+        given += [
+            (("schedules", number, "parameters"), each.parameters)
+            for number, each in enumerate(spec.schedules or [])
+        ]
+        tell = self.filling.error if self.strict else self.filling.warning
+        for path, values in given:
+            for name in values:
+                if name not in known and not placeholders(name):
+                    message = f"the flow has no parameter {quoted(name)}: every run would fail"
+                    hint = did_you_mean(name, known) or f"it has {_listed(known)}"
+                    tell((*path, name), message, hint)
 
     def _default_version(self, flow: FlowInfo | None) -> str | None:
         """The source's version, unless the flow has one and nothing is to be asked of git."""
@@ -244,3 +272,9 @@ def _options(limit: ConcurrencySection) -> dict[str, Json] | None:
     if limit.grace_period_seconds is not None:
         options["grace_period_seconds"] = limit.grace_period_seconds
     return options
+
+
+def _listed(names: Iterable[str]) -> str:
+    some = list(names)
+    more = ", ..." if len(some) > _LISTED else ""
+    return ", ".join(map(quoted, some[:_LISTED])) + more if some else "none"

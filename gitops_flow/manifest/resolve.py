@@ -51,6 +51,7 @@ def resolve(
     allow_missing: bool = False,
     notes: bool = False,
     cloud: bool = False,
+    strict: bool = False,
 ) -> tuple[list[Deployment], list[Problem]]:
     """What the server should have.
 
@@ -74,6 +75,7 @@ def resolve(
         allow_missing: leave out what nothing fills in, as Prefect does.
         notes: tell what became of pull steps, too.
         cloud: whether the server is Prefect Cloud, which alone takes metric triggers.
+        strict: parameters that a flow has not are errors.
 
     Returns:
         The deployments in the manifest's order, without those that have an
@@ -86,7 +88,7 @@ def resolve(
     seen: dict[str, DeploymentConfig] = {}
     for config in manifest.deployments if chosen is None else chosen:
         filling = Filling(manifest, config, given, allow_missing)
-        one = Desired(filling, mark, default_version, flows, cloud)
+        one = Desired(filling, mark, default_version, flows, cloud, strict)
         deployment = one.deployment(steps, default_work_pool, is_own_repository, is_own_directory)
         if deployment is not None:
             first = seen.setdefault(deployment.full_name, config)

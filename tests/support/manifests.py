@@ -10,7 +10,7 @@ from gitops_flow.model import Deployment, FlowInfo
 MARK = "gitflow:shop-0123abcd"
 OURS = {"gitops_flow.steps.pull_code": {"repository": "/store", "commit": "c" * 40}}
 SCHEMA = {"title": "Parameters", "type": "object", "properties": {}}
-FLOW = FlowInfo("etl", "from the flow", "9", SCHEMA)
+FLOW = FlowInfo("etl", "from the flow", "9", SCHEMA, takes_more=True)
 OWN = "https://example.com/own.git"
 BASE = "deployments:\n- name: daily\n  entrypoint: f.py:g\n"
 CLONE = "prefect.deployments.steps.git_clone"
