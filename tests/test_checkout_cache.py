@@ -443,7 +443,7 @@ time.sleep(60)
 
 
 def test_a_runs_directory_goes_only_after_the_run_and_its_age(here: Path) -> None:
-    made = here / "project-1"
+    made = here / f"project-{'a' * 12}-{'b' * 8}"
     arguments = [sys.executable, "-c", RUN, str(made)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
@@ -460,6 +460,16 @@ def test_a_directory_that_no_run_made_is_left_alone(repo: Repo, here: Path, root
     made = pull(repo, parentless(repo.write("x")), here, root).directory
     assert sweep.finished_runs(here, 0.0) == 0
     assert made.is_dir()
+
+
+@pytest.mark.parametrize("note", [".src.run", "..run", "...run", "....run", ".src-1.run"])
+def test_a_file_that_is_no_note_of_ours_deletes_nothing(here: Path, note: str) -> None:
+    (here / "src").mkdir()
+    (here / "src-1").mkdir()
+    (here / note).touch()
+    os.utime(here / note, (1, 1))
+    assert sweep.finished_runs(here, 3600.0) == 0
+    assert sorted(path.name for path in here.iterdir()) == sorted([note, "src", "src-1"])
 
 
 # Many at once.

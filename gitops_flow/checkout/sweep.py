@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ _MANY_PACKS = 40
 _KEPT = 16
 
 _ONE_PACK = ("pack-objects", "-q", "--revs", "--delta-base-offset")
+
+# The note of a run beside its directory, whose name a checkout was given. A repository's own
+# file of such a name may lie here as well, and must not choose what is deleted.
+_NOTE = re.compile(r"\.([A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12}-[0-9a-f]{8})\.run")
 
 _running: list[int] = []
 
@@ -61,9 +66,12 @@ def finished_runs(parent: Path, age: float) -> int:
     """Delete the directories of runs below ``parent`` that ended and began ``age`` s ago."""
     count = 0
     for note in parent.glob(".*.run"):
+        named = _NOTE.fullmatch(note.name)
+        if named is None:
+            continue
         with _unused(note, age) as free:
             if free:
-                shutil.rmtree(parent / note.name[1 : -len(".run")], ignore_errors=True)
+                shutil.rmtree(parent / named[1], ignore_errors=True)
                 note.unlink(missing_ok=True)
                 count += 1
     return count
