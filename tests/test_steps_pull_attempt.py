@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -160,6 +161,31 @@ def test_the_runs_own_credentials_are_used(
     monkeypatch.setenv(name, value)
     pull_code(str(repo.path), repo.write("flow.py").commit())
     assert {header for _, _, header in api.seen} == {expected}
+
+
+def test_a_login_in_the_servers_address_is_used_and_not_shown(
+    repo: Repo,
+    api: type[Api],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    commit, address = repo.write("flow.py").commit(), os.environ["PREFECT_API_URL"]
+    monkeypatch.setenv("PREFECT_API_URL", address.replace("//", "//admin:pass@"))
+    pull_code(str(repo.path), commit)
+    assert {header for _, _, header in api.seen} == {"Basic YWRtaW46cGFzcw=="}
+    # Without a port, the password looks like one.
+    monkeypatch.setenv("PREFECT_API_URL", "http://admin:s3cret:0@127.0.0.1:port/api")
+    pull_code(str(repo.path), commit)
+    assert "cannot see whether this run was tried before" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_an_answer_that_is_no_json_only_warns(
+    repo: Repo, api: type[Api], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(api, "do_GET", lambda self: self._answer(b"<html>"))
+    assert text(pull_code(str(repo.path), repo.write("flow.py", "x").commit())) == "x"
+    assert "answered what is no JSON" in caplog.text
 
 
 def test_no_credentials_are_in_a_label(repo: Repo, api: type[Api]) -> None:

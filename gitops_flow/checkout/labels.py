@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import ssl
 import urllib.error
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from gitops_flow.git.url import origin
+from gitops_flow.git.url import origin, split_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,13 +47,21 @@ def current(environ: Mapping[str, str]) -> Run | None:
     run, api = environ.get("PREFECT__FLOW_RUN_ID"), environ.get("PREFECT_API_URL", "")
     if not run or not api.lower().startswith(("http://", "https://")):
         return None
+    # Prefect takes a login in the address, too, and before all others.
+    address, user, password = split_userinfo(api)
     headers = {"Content-Type": "application/json"}
-    if key := environ.get("PREFECT_API_KEY"):
+    if user or password:
+        headers["Authorization"] = _basic(f"{user or ''}:{password or ''}")
+    elif key := environ.get("PREFECT_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     elif login := environ.get("PREFECT_API_AUTH_STRING"):
-        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        headers["Authorization"] = _basic(login)
     skip = environ.get("PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "").lower() in ("1", "true", "t")
-    return Run(f"{api.rstrip('/')}/flow_runs/{quote(run, safe='')}", headers, skip)
+    return Run(f"{address.rstrip('/')}/flow_runs/{quote(run, safe='')}", headers, skip)
+
+
+def _basic(login: str) -> str:
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
 
 
 def read(run: Run) -> dict[str, str]:
@@ -61,7 +70,10 @@ def read(run: Run) -> dict[str, str]:
     Raises:
         LabelError: the server is away or refuses.
     """
-    answer = json.loads(_ask(run, run.url, None) or b"{}")
+    try:
+        answer = json.loads(_ask(run, run.url, None) or b"{}")
+    except ValueError:
+        raise LabelError(f"{origin(run.url)} answered what is no JSON") from None
     labels = answer.get("labels") if isinstance(answer, dict) else None
     return {
         key.removeprefix(PREFIX): value
@@ -98,6 +110,9 @@ def _ask(run: Run, url: str, body: bytes | None) -> bytes:
     except urllib.error.HTTPError as error:
         error.close()
         raise LabelError(f"{origin(url)} answered {error.code}") from None
+    except http.client.HTTPException as error:
+        # Its text may be the address, or what the server said.
+        raise LabelError(f"{origin(url)}: {type(error).__name__}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise LabelError(f"{origin(url)}: {reason}") from None
