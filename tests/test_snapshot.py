@@ -118,6 +118,14 @@ def test_a_link_that_leaves_the_repository_is_left_out(repo: Repo, take, target:
     assert taken.left_out["escape"] == "a link that leaves the repository"
 
 
+def test_a_link_that_leaves_the_repository_through_others_is_left_out(repo: Repo, take) -> None:
+    repo.symlink("a/b/up", "../..").symlink("out", "a/b/up/../secret").symlink("next", "out/x")
+    repo.symlink("loop", "loop/x").symlink("in", "a/b/up/lib")
+    taken = take(repo.path)
+    assert set(taken.left_out) == {"out", "next"}
+    assert {b"a/b/up", b"in", b"loop"} <= set(taken.files())
+
+
 def test_a_committed_link_that_leaves_the_repository_is_left_out(repo: Repo, take) -> None:
     repo.symlink("escape", "/etc/passwd").commit()
     taken = take(repo.path)

@@ -8,12 +8,12 @@ itself, so that attributes, encodings and filters (LFS, git-crypt) apply as in
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow.codestore import guard, hashing, lfs
+from gitops_flow.codestore.links import leaves_tree
 from gitops_flow.codestore.worktree import Scan, scan
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import repository
@@ -233,23 +233,16 @@ def _outside_links(
     """Symbolic links that point outside the tree; a worker would refuse them."""
     links = {path: object_id for path, object_id in state.links if path not in entries}
     links |= {p: e.id for p, e in entries.items() if e is not None and e.mode == SYMLINK}
+    targets = {path: objects.data(found) for path, found in links.items() if objects.has(found)}
     removed: dict[bytes, Entry | None] = {}
     left_out = []
-    for path, object_id in sorted(links.items()):
-        if objects.has(object_id) and leaves_tree(path, objects.data(object_id)):
+    for path in sorted(targets):
+        if leaves_tree(path, targets):
             removed[path] = None
             left_out.append(
                 LeftOut(prefix + os.fsdecode(path), "a link that leaves the repository")
             )
     return removed, left_out
-
-
-def leaves_tree(path: bytes, target: bytes) -> bool:
-    """Whether a link at ``path`` with that target points outside the tree's root."""
-    if target.startswith(b"/"):
-        return True
-    where = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    return where == b".." or where.startswith(b"../")
 
 
 def _with_submodule(
