@@ -47,6 +47,20 @@ def test_a_manifest_outside_the_working_tree_is_refused(tmp_path: Path) -> None:
         locate.inside(tmp_path / "tree", tmp_path / "prefect.yaml")
 
 
+def test_a_manifest_that_is_a_link_to_outside_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "secret").touch()
+    (tmp_path / "tree/prefect.yaml").symlink_to("../secret")
+    with pytest.raises(UsageError, match="a link that leaves the repository's working tree"):
+        locate.inside(tmp_path / "tree", tmp_path / "tree/prefect.yaml")
+
+
+def test_a_manifest_that_is_a_link_inside_the_working_tree_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "real.yaml").touch()
+    (tmp_path / "prefect.yaml").symlink_to("real.yaml")
+    assert locate.inside(tmp_path, tmp_path / "prefect.yaml") == Path("prefect.yaml")
+
+
 @pytest.mark.parametrize(
     ("directory", "path", "near"),
     [

@@ -56,13 +56,19 @@ def inside(root: Path, manifest: Path) -> Path:
     """The manifest's path relative to the working tree's root.
 
     Raises:
-        UsageError: it is outside (core.worktree can say so).
+        UsageError: it is outside (core.worktree can say so, or a link).
     """
     if not manifest.is_relative_to(root):
         raise UsageError(
             f"the manifest is outside the repository's working tree, {root}",
             where=str(manifest),
             hint="move it there, or correct core.worktree in the repository's configuration",
+        )
+    if not manifest.resolve().is_relative_to(root):
+        raise UsageError(
+            f"the manifest is a link that leaves the repository's working tree, {root}",
+            where=str(manifest),
+            hint="put the file itself there",
         )
     return manifest.relative_to(root)
 

@@ -59,11 +59,12 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
             hint="deploy all of it, or leave --prune out",
         )
     path = locate.manifest_path(request.directory, request.manifest)
+    repo = repository.discover(path.parent)
+    # Before it is read: messages about a manifest quote it.
+    relative = locate.inside(repo.root.resolve(), path)
     document = manifest.load(path, _shown(path, request.directory), strict=request.strict)
     # What a rollback chooses from is another manifest, or the server.
     chosen = [] if request.rollback else locate.choose(document, request)
-    repo = repository.discover(path.parent)
-    relative = locate.inside(repo.root.resolve(), path)
     # A clone may be in a directory of any name; what it was cloned from is the same for all.
     identity = address.identity(repo)
     name = document.name or url.name_of(identity)
