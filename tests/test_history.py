@@ -52,6 +52,15 @@ def test_releases_are_read_newest_first_with_what_their_entries_say(shop: Shop) 
     assert oldest.deployments == ("hello/main",)
 
 
+@pytest.mark.parametrize("bad", ["--upload-pack=x", "A" * 40, "../../HEAD"])
+def test_a_commit_whose_parents_are_no_ids_is_no_entry(bad: str) -> None:
+    head = f"tree {'c' * 40}\nparent {'a' * 40}\nparent {bad}\n"
+    people = "author A <a@x> 0 +0000\ncommitter A <a@x> 0 +0000\n"
+    text = f"{head}{people}\nsubject\n\nGitflow-Snapshot: {bad}\n"
+    assert history.parse("b" * 40, text.encode()) is None
+    assert history.parse("b" * 40, text.replace(bad, "d" * 40).encode()) is not None
+
+
 def test_a_code_store_that_was_never_published_to_has_no_releases(shop: Shop) -> None:
     assert shop.chain().entries == ()
 

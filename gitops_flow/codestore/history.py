@@ -36,6 +36,7 @@ _CONFIG = f"""\
 \tpartialclonefilter = tree:0
 """
 _KINDS = {"A": "added", "M": "modified", "D": "deleted"}
+_ID = re.compile(r"[0-9a-f]{40}")
 _RELEASE = re.compile(r"@[1-9][0-9]{0,8}|[0-9a-f]{4,40}")
 
 
@@ -196,6 +197,8 @@ def parse(entry_id: str, data: bytes) -> tuple[Entry, str] | None:
     trailers = [line.partition(": ")[::2] for line in tail.split("\n")]
     said = dict(reversed(trailers))
     if len(parents) != 2 or said.get("Gitflow-Snapshot") != parents[1]:
+        return None
+    if not all(map(_ID.fullmatch, (*parents, first.get("tree", "")))):
         return None
     changes, more = _changes(text.partition("\n\n")[2])
     signature = first.get("mergetag")
