@@ -29,7 +29,7 @@ def test_an_ordinary_address_passes_unchanged(address: str) -> None:
     "ssh://-oProxyCommand=x/y", "ssh://%2doProxyCommand=x/y", "ssh://-l@host/x", "ssh://%2dl@host/x",
     "-oProxyCommand=x@host:path", "user@-host:path", "host:-path", "git://-x/y",
     "https://", "https:///x", "http://[", "http://[::1", "http://host:99999/x", "http://host:port/x", "http://host:0/x",
-    "file://-x", "file://host/x", "file://", "https://host/a\nb", "/srv/\0", "https://host/\x7f",
+    "ssh://git:s3cret@host/x", "git://me:s3cret@host/x", "file://-x", "file://host/x", "file://", "https://host/a\nb", "/srv/\0", "https://host/\x7f",
 ])  # fmt: skip
 def test_what_git_could_take_for_an_option_or_a_program_is_refused(address: str) -> None:
     with pytest.raises(GitError):

@@ -59,6 +59,11 @@ def check_address(address: str) -> str:
             )
         if not (_absolute_file(address) if scheme == "file" else _has_host(address)):
             raise GitError(f"{shown}: the address has no valid host or path")
+        if scheme not in ("https", "http") and ":" in address.split("/")[2].rpartition("@")[0]:
+            raise GitError(
+                f"{shown}: an address of {scheme} takes no password, it would only be shown",
+                hint="leave it out; ssh takes a key",
+            )
         return address
     if Path(address).is_absolute():
         return address
