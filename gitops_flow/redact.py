@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from urllib.parse import quote
 
 MASK = "****"
 
@@ -10,7 +12,9 @@ MASK = "****"
 # Bounded, so that a megabyte without a break costs no more than it must.
 _USERINFO = re.compile(
     r"(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://)"
-    r"(?P<userinfo>[^/\s?#'\"]{0,4096})@"
+    r"(?P<userinfo>[^/\s?#'\"]{0,4096}"
+    # A password that should have been quoted: what follows the colon is no port.
+    r"|[^/\s?#'\":@]{0,4096}:(?!\d{0,5}[/?#])[^\s'\"]{0,256})@"
 )
 _HEADER = re.compile(r"(?i)(authorization\s*:\s*)(basic|bearer|token)\s+[^\s'\"]+")
 _SECRET_KEY = re.compile(
@@ -36,6 +40,12 @@ def _mask_userinfo(scheme: str, userinfo: str) -> str:
     if scheme.lower() in ("ssh://", "git+ssh://") and ":" not in userinfo:
         return f"{scheme}{userinfo}@"
     return f"{scheme}{MASK}@"
+
+
+def forms(user: str, secret: str) -> tuple[str, ...]:
+    """The secret in every form in which a server that repeats a request shows it."""
+    login = f"{user}:{secret}".encode("utf-8", "surrogateescape")
+    return (secret, quote(secret, safe=""), base64.b64encode(login).decode())
 
 
 def is_secret_key(key: str) -> bool:

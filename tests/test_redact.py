@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_flow.redact import is_secret_key, redact
+from gitops_flow.redact import forms, is_secret_key, redact
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,10 @@ from gitops_flow.redact import is_secret_key, redact
         ("ssh://git:secret@host/x", "ssh://****@host/x"),
         ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic ****"),
         ("authorization: bearer abc.def", "authorization: bearer ****"),
+        ("https://me:pa/ss@host/x", "https://****@host/x"),
+        ("https://me:pa#s?s@host/x", "https://****@host/x"),
         ("https://host/a@b", "https://host/a@b"),
+        ("http://127.0.0.1:8080/a@b", "http://127.0.0.1:8080/a@b"),
         ("mail me@example.org", "mail me@example.org"),
     ],
 )
@@ -28,6 +31,13 @@ def test_secrets_in_addresses_and_headers_are_masked(text: str, shown: str) -> N
 
 def test_known_secrets_are_masked_wherever_they_are() -> None:
     assert redact("token s3cr3t-value in text", ("s3cr3t-value",)) == "token **** in text"
+
+
+def test_a_login_that_a_server_repeats_is_known_in_each_form() -> None:
+    told = "me:s3/cret is s3%2Fcret in an address and bWU6czMvY3JldA== in a header"
+    assert (
+        redact(told, forms("me", "s3/cret")) == "me:**** is **** in an address and **** in a header"
+    )
 
 
 def test_the_longer_of_two_secrets_is_masked_whole() -> None:

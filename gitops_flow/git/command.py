@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError
 from gitops_flow.git.url import origin
-from gitops_flow.redact import redact
+from gitops_flow.redact import forms, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +47,9 @@ _KEPT = frozenset(
         "ALLOW_PROTOCOL",
     ]
 )
+
+# Beside a token, the large forges accept this name.
+_ANY_USER = "x-access-token"
 
 _CONFIG: tuple[tuple[str, str], ...] = (
     ("core.fsmonitor", "false"),
@@ -85,6 +88,11 @@ class Auth:
     url: str
     secret: str = field(repr=False)
     username: str | None = None
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """What must not be shown."""
+        return forms(self.username or _ANY_USER, self.secret)
 
 
 class GitTimeoutError(GitError):
@@ -140,10 +148,8 @@ def run(
     except BaseException:
         kill(process)
         raise
-    secrets = (auth.secret,) if auth else ()
-    result = Result(
-        process.returncode, out, redact(err.decode("utf-8", "replace"), secrets).strip()
-    )
+    said = redact(err.decode("utf-8", "replace"), auth.forms if auth else ())
+    result = Result(process.returncode, out, said.strip())
     if check and result.returncode != 0:
         raise failure(args, result)
     return result
@@ -276,7 +282,7 @@ def _environment(
                 ),
             ),
         ]
-        env["GITFLOW_GIT_USERNAME"] = auth.username or "x-access-token"
+        env["GITFLOW_GIT_USERNAME"] = auth.username or _ANY_USER
         env["GITFLOW_GIT_SECRET"] = auth.secret
     env["GIT_CONFIG_COUNT"] = str(len(settings))
     for number, (key, value) in enumerate(settings):

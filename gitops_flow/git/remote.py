@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError, RemoteError
@@ -163,7 +164,9 @@ def _talk(
         raise diagnosis.timed_out(error, url) from None
     if check and result.returncode != 0:
         raise diagnosis.explain(result.stderr, url)
-    return result
+    # The reason for which a push is refused is the server's, too.
+    said = redact(result.stdout.decode("utf-8", "surrogateescape"), auth.forms if auth else ())
+    return replace(result, stdout=said.encode("utf-8", "surrogateescape"))
 
 
 def _credentials(
@@ -193,7 +196,7 @@ def _porcelain(stdout: bytes, ref: str) -> tuple[str | None, str]:
 
 
 def _refusal(flag: str | None, summary: str, stderr: str, repository: str) -> PushOutcome:
-    text = f"{stderr}\n{redact(summary)}"
+    text = f"{stderr}\n{summary}"
     if occupied := _OCCUPIED.search(text):
         raise RemoteError(
             f"the branch {occupied[2]} cannot exist beside {occupied[1]}",
