@@ -120,6 +120,7 @@ def discover(start: Path) -> Repository:
             where=str(start),
             hint="only SHA-1 repositories can be deployed at present",
         )
+    _refuse_inside(start, Path(git_dir))
     return Repository(
         root=Path(root.removesuffix("\n")),
         git_dir=Path(git_dir),
@@ -141,11 +142,7 @@ def _explain_refusal(start: Path, answer: command.Result) -> None:
             hint="mend it, or remove it to deploy the directory as a plain folder",
         )
     if "must be run in a work tree" in text:
-        raise GitError(
-            "this directory is inside a repository's own files, not its working tree",
-            where=str(start),
-            hint="run gitflow in the working tree",
-        )
+        raise _own_files(start)
     if "dubious ownership" in text:
         raise GitError(
             "git refuses this repository because another user owns it",
@@ -153,6 +150,20 @@ def _explain_refusal(start: Path, answer: command.Result) -> None:
             hint=f"git config --global --add safe.directory '{start}'",
         )
     raise GitError(f"git cannot read this repository: {command.tidy(text)}", where=str(start))
+
+
+def _refuse_inside(start: Path, git_dir: Path) -> None:
+    # A directory that a clone brought along may pose as a repository, settings and all.
+    if start.is_relative_to(git_dir.resolve()):
+        raise _own_files(start)
+
+
+def _own_files(start: Path) -> GitError:
+    return GitError(
+        "this directory is inside a repository's own files, not its working tree",
+        where=str(start),
+        hint="run gitflow in the working tree",
+    )
 
 
 def _config(start: Path) -> tuple[tuple[str, str, str], ...]:
