@@ -83,7 +83,10 @@ def _flows(
             cache, files, directories[entrypoint], entrypoint, item.spec.flow_name
         )
     if prepared.request.import_flows and prepared.restored is None:
-        infos |= imported.answers(prepared, answers.environ, infos, directories)
+        inside = {
+            key: info for key, info in infos.items() if _shipped(files, directories[key[0]], key[0])
+        }
+        infos |= imported.answers(prepared, answers.environ, inside, directories)
     return infos, directories
 
 
@@ -101,6 +104,12 @@ def narrowed(prepared: Prepared, found: Code, answers: Answers) -> Prepared:
 
     chosen = locate.narrow(prepared.chosen, prepared.request.names, flow_of, prepared.manifest)
     return replace(prepared, chosen=tuple(chosen))
+
+
+def _shipped(files: sources.SnapshotFiles, directory: str, entrypoint: str) -> bool:
+    """False for a file that no worker will find, so that it is not imported here either."""
+    path = entrypoint.rpartition(":")[0]
+    return not path.endswith(".py") or files.blob_id(posixpath.join(directory, path)) is not None
 
 
 def _read(
