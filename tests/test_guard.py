@@ -37,6 +37,12 @@ def test_a_token_in_an_untracked_file_is_refused(repo: Repo, take, kind: str) ->
     assert TOKENS[kind].decode() not in str(error.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_token_in_a_wide_encoding_is_seen(encoding: str) -> None:
+    text = "\ufeff" * (encoding != "utf-16") + TOKENS["a GitHub token"].decode()
+    assert guard.secret_in(text.encode(encoding)) == "a GitHub token"
+
+
 def test_a_token_in_a_modified_file_is_refused(repo: Repo, take) -> None:  # noqa: F811
     repo.write("flow.py", TOKENS["a GitHub token"])
     with pytest.raises(SnapshotError, match="looks like secrets"):

@@ -6,6 +6,7 @@ committed has been somebody's decision already.
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import re
 from dataclasses import dataclass
@@ -125,6 +126,8 @@ def secret_name(path: str) -> bool:
 
 def secret_in(data: bytes) -> str | None:
     """What kind of secret ``data`` seems to hold ("a GitHub token"), or None."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        data = data.replace(b"\0", b"")
     for label, literal, pattern in _CONTENT:
         # A plain search first: it is a hundred times faster, and nearly always enough.
         if literal in data and pattern.search(data):
