@@ -229,6 +229,7 @@ def _detail(item: Json) -> str:
 def _login(answer: httpx.Response, connection: PrefectConnection) -> Iterator[str]:
     """The secrets of the request's headers, also in the form in which they were sent."""
     yield connection.auth_string or ""
+    yield (connection.auth_string or "").partition(":")[2]
     yield connection.api_key or ""
     yield answer.request.headers.get("Authorization", "").rpartition(" ")[2]
     yield from (value for _, value in connection.headers)
