@@ -1,4 +1,4 @@
-"""Locks, and directories that are built aside."""
+"""Locks, temporary directories, and directories that are built aside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gitops_flow.errors import GitflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,3 +43,21 @@ def built_aside(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """Yield a new directory among the temporary ones; it is removed in the end.
+
+    Raises:
+        GitflowError: there is no place for one.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise GitflowError(
+            f"no temporary directory can be made: {error.strerror}",
+            hint="free some space, or set TMPDIR to a directory you may write",
+        ) from error
+    with made as path:
+        yield Path(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow import manifest
-from gitops_flow.errors import ManifestError
+from gitops_flow import files, manifest
+from gitops_flow.errors import GitflowError, ManifestError
 from tests.support.prefect import SharedServer, SharedWorker
 from tests.support.project import Project
 from tests.support.repo import Repo
@@ -85,3 +85,9 @@ def test_a_step_of_the_same_id_counts_for_those_after_it() -> None:
         manifest.fill_step(
             document, document.deployments[0], "build", 0, step, manifest.Answers(), given
         )
+
+
+def test_a_temporary_directory_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/dev/null/temporary")
+    with pytest.raises(GitflowError, match="no temporary directory can be made: Not a dir"):
+        files.temporary("x").__enter__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from gitops_flow.cli import boundary
 from gitops_flow.codestore import address, history
 from gitops_flow.codestore.history import Entry
-from gitops_flow.errors import CodeStoreError, UsageError
+from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, Provenance
 from tests.support.releases import Shop
@@ -293,3 +294,45 @@ def test_checkout_never_writes_into_a_directory_that_exists(
 ) -> None:
     shop.release("1\n")
     assert "exists already" in gitflow("checkout", "@1", str(tmp_path), code=2)
+
+
+@pytest.mark.parametrize(
+    "line", ["history", "show @1", "diff @1 @1", "checkout @1 out", "history --json"]
+)
+def test_a_cache_that_cannot_be_written_is_told_with_what_to_do(
+    shop: Shop, gitflow: Callable[..., str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITFLOW_CACHE_DIR", "/dev/null/cache")
+    told = gitflow(*line.split(), code=1)
+    assert "the cache cannot be written: Not a directory" in told
+    assert "set GITFLOW_CACHE_DIR" in told
+
+
+def test_a_cache_that_is_full_while_the_ledger_is_read_is_told(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shop.release("1\n")
+    monkeypatch.setattr(history, "_copy", full)
+    with pytest.raises(GitflowError, match="the cache cannot be written: No space left"):
+        shop.chain()
+
+
+def test_an_embedded_code_store_that_cannot_be_looked_for_is_told(
+    shop: Shop, gitflow: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.repo.git("remote", "remove", "origin")
+    monkeypatch.setenv("GITFLOW_DATA_DIR", f"/{'x' * 300}")
+    told = gitflow("history", code=1)
+    assert "the embedded code store cannot be read: File name too long" in told
+
+
+@pytest.mark.parametrize("name", ["flow.py/out", "x" * 300])
+def test_checkout_to_a_place_that_cannot_be_made_is_told(
+    shop: Shop, gitflow: Callable[..., str], name: str
+) -> None:
+    shop.release("1\n")
+    assert "error: " in (told := gitflow("checkout", "@1", name, code=1))
+    assert "cannot write " in told

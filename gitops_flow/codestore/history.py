@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import files
 from gitops_flow.codestore import ledger
+from gitops_flow.codestore.store import writing
 from gitops_flow.errors import CodeStoreError, GitError, UsageError
 from gitops_flow.git import command, remote
 from gitops_flow.git.objects import DamagedError, Objects
@@ -97,16 +98,18 @@ def read(cache_dir: Path, repository: Repository, target: CodeStore) -> Chain:
     Raises:
         CodeStoreError: the branch is no ledger.
         RemoteError: the server cannot be asked.
+        GitflowError: the cache cannot be written.
     """
-    try:
-        return _read(_copy(cache_dir, target), repository, target)
-    except GitError as error:
-        # A power cut can leave empty objects behind; all of it can be fetched again.
-        # git looks for what it misses at the remote that has no address.
-        if not isinstance(error, DamagedError) and f"'{_PROMISOR}'" not in error.message:
-            raise
-        shutil.rmtree(_copy(cache_dir, target), ignore_errors=True)
-        return _read(_copy(cache_dir, target), repository, target)
+    with writing(cache_dir / "ledgers"):
+        try:
+            return _read(_copy(cache_dir, target), repository, target)
+        except GitError as error:
+            # A power cut can leave empty objects behind; all of it can be fetched again.
+            # git looks for what it misses at the remote that has no address.
+            if not isinstance(error, DamagedError) and f"'{_PROMISOR}'" not in error.message:
+                raise
+            shutil.rmtree(_copy(cache_dir, target), ignore_errors=True)
+            return _read(_copy(cache_dir, target), repository, target)
 
 
 def _read(path: Path, repository: Repository, target: CodeStore) -> Chain:
@@ -150,8 +153,15 @@ def _check(path: Path) -> None:
 
 
 def _tip(target: CodeStore, config: Sequence[tuple[str, str]]) -> str | None:
-    if target.embedded and not Path(target.url).exists():
-        return None  # nothing was ever published
+    try:
+        if target.embedded and not Path(target.url).exists():
+            return None  # nothing was ever published
+    except OSError as error:
+        raise CodeStoreError(
+            f"the embedded code store cannot be read: {error.strerror}",
+            where=target.url,
+            hint="set GITFLOW_DATA_DIR to the directory in which it was made",
+        ) from error
     return remote.ls_remote(target.url, target.ref, auth=target.auth, config=config)
 
 

@@ -8,11 +8,13 @@ any time: everything in it can be made or fetched again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
@@ -22,7 +24,6 @@ from gitops_flow.git.objects import DamagedError, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from gitops_flow.git.repository import Repository
 
@@ -112,7 +113,7 @@ class PrivateStore:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store's lock; lock files of a git that was killed are cleared away."""
-        with self._telling_of_a_full_disk(), files.locked(self.path / "gitflow.lock"):
+        with writing(self.path), files.locked(self.path / "gitflow.lock"):
             for name in ("shallow.lock", "worktree-index.lock", "config.lock"):
                 (self.path / name).unlink(missing_ok=True)
             try:
@@ -131,20 +132,6 @@ class PrivateStore:
             finally:
                 # What was read of large files is of no use any more.
                 shutil.rmtree(self.path / "lfs", ignore_errors=True)
-
-    @contextlib.contextmanager
-    def _telling_of_a_full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if not str(error.filename or "").startswith(str(self.path)):
-                raise
-            raise _unwritable(self.path, error.strerror or str(error)) from error
-        except (GitError, SnapshotError) as error:
-            found = _FULL.search(error.message)
-            if found is None or isinstance(error, RemoteError):
-                raise
-            raise _unwritable(self.path, found[0]) from error
 
     def _is_damage(self, error: GitflowError) -> bool:
         if isinstance(error, SnapshotError):  # mostly about the user's own repository
@@ -180,6 +167,34 @@ def open_store(cache_dir: Path, repository: Repository, store_address: str) -> P
     return PrivateStore(path, repository, alternates)
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do when ``path``, in the cache, cannot be written in the block.
+
+    Raises:
+        GitflowError: it is full, or may not be written, or something is in its way.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not _is_about(path, error):
+            raise
+        raise _unwritable(path, error.strerror or str(error)) from error
+    except (GitError, SnapshotError) as error:
+        found = _FULL.search(error.message)
+        if found is None or isinstance(error, RemoteError):
+            raise
+        raise _unwritable(path, found[0]) from error
+
+
+def _is_about(path: Path, error: OSError) -> bool:
+    """Whether it failed at ``path``, on the way to it, or in a file that is open already."""
+    if error.filename is None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    at = Path(str(error.filename))
+    return at.is_relative_to(path) or path.is_relative_to(at)
+
+
 def _unwritable(path: Path, reason: str) -> GitflowError:
     return GitflowError(
         f"the cache cannot be written: {reason}",
@@ -210,9 +225,9 @@ def _make(path: Path) -> None:
 
 def make_embedded(path: Path) -> None:
     """Make the bare repository that is the code store when no remote is configured."""
-    if (path / "HEAD").exists():
-        return
     try:
+        if (path / "HEAD").exists():
+            return
         with files.built_aside(path) as aside:
             command.run(["init", "--quiet", "--bare", "--template=", str(aside)], timeout=60)
             for key, value in (
@@ -222,18 +237,26 @@ def make_embedded(path: Path) -> None:
             ):
                 command.run(["config", key, value], env={"GIT_DIR": str(aside)}, timeout=60)
     except OSError as error:
-        if not (path / "HEAD").exists() and path.exists():
+        if _there(path / "HEAD"):
+            return  # another deployer's, as good as ours
+        if _there(path):
             raise GitflowError(
                 "the embedded code store is damaged: there is no git repository in it",
                 where=str(path),
                 hint="put it back from a backup; or move it away, and deploy all that uses it again",
             ) from error
-        if not (path / "HEAD").exists():
-            raise GitflowError(
-                f"the embedded code store cannot be made: {error.strerror or error}",
-                where=str(path),
-                hint="free some space, or set GITFLOW_DATA_DIR to a directory you may write",
-            ) from error
+        raise GitflowError(
+            f"the embedded code store cannot be made: {error.strerror or error}",
+            where=str(path),
+            hint="free some space, or set GITFLOW_DATA_DIR to a directory you may write",
+        ) from error
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _quoted(path: Path) -> str:

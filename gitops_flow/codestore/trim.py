@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import files
 from gitops_flow.codestore import ledger
+from gitops_flow.codestore.store import writing
 from gitops_flow.git import remote
 from gitops_flow.git.objects import Objects
 
@@ -75,7 +76,7 @@ def rewrite(
     Raises:
         RemoteError: the server refuses.
     """
-    with files.locked(chain.path / "gitflow.lock"):
+    with writing(chain.path), files.locked(chain.path / "gitflow.lock"):
         objects = Objects(chain.path)
         tip = ledger.write_root(objects)
         renamed: dict[str, str] = {}

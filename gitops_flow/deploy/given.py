@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import checkout
+from gitops_flow import checkout, files
 from gitops_flow.manifest.template import placeholders
 
 if TYPE_CHECKING:
@@ -39,9 +37,9 @@ def told(jobs: Iterable[Job], code: Code) -> Iterator[dict[str, Json]]:
     if all(mark.name != f"{ID}.{_DIRECTORY}" for mark in placeholders(steps)):
         yield {ID: given}
         return
-    with tempfile.TemporaryDirectory(prefix="gitflow-code-", ignore_cleanup_errors=True) as top:
-        lender = code.store.lend(Path(top, "snapshot.git"))
-        made = checkout.make(str(lender), code.snapshot.commit, Path(top))
+    with files.temporary("gitflow-code-") as top:
+        lender = code.store.lend(top / "snapshot.git")
+        made = checkout.make(str(lender), code.snapshot.commit, top)
         yield {ID: {**given, _DIRECTORY: str(made.directory)}}
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gitops_flow import flows
+from gitops_flow import files, flows
 from gitops_flow.errors import CheckoutError, FlowError, GitflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from gitops_flow.deploy.pins import Pin
     from gitops_flow.model import Deployment, FlowInfo
@@ -59,9 +58,9 @@ def look(
     for item, pin in pinned:
         if pin is not None:
             groups.setdefault(_checkout_of(pin), []).append((item, pin))
-    with tempfile.TemporaryDirectory(prefix="gitflow-verify-", ignore_cleanup_errors=True) as top:
+    with files.temporary("gitflow-verify-") as top:
         for number, group in enumerate(groups.values()):
-            parent = Path(top, str(number))
+            parent = top / str(number)
             parent.mkdir()
             errors |= _group(group, make, parent, python)
             shutil.rmtree(parent, ignore_errors=True)

@@ -102,15 +102,18 @@ def check_out(found: Releases, entry: Entry, directory: Path) -> int:
 
     Raises:
         UsageError: the directory exists.
+        CheckoutError: it cannot be made.
         GitflowError: the code store does not give the release out.
     """
     from gitops_flow import checkout
+    from gitops_flow.checkout.workspace import disk_errors
 
     directory = directory.absolute()
-    if directory.exists() or directory.is_symlink():
-        raise UsageError("the directory exists already", where=str(directory))
     target = found.prepared.target
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    made = checkout.make(target.url, entry.snapshot, directory.parent, auth=target.auth)
-    made.directory.rename(directory)
+    with disk_errors(directory.parent):
+        if directory.exists() or directory.is_symlink():
+            raise UsageError("the directory exists already", where=str(directory))
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        made = checkout.make(target.url, entry.snapshot, directory.parent, auth=target.auth)
+        made.directory.rename(directory)
     return made.files

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import buildsteps, checkout
+from gitops_flow import buildsteps, checkout, files
 from gitops_flow.checkout import signers
 from gitops_flow.deploy import building, loading, pinfilling, pins
 from gitops_flow.deploy.loading import Finding, Python
@@ -21,6 +19,7 @@ from gitops_flow.model import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from gitops_flow.codestore.address import CodeStore
     from gitops_flow.deploy.code import Code
@@ -115,8 +114,8 @@ def before_publishing(
         ManifestError: flows that do not load, all at once.
     """
     found = [(item, pins.of(item)) for item in desired]
-    with tempfile.TemporaryDirectory(prefix="gitflow-objects-") as place:
-        lender = str(code.store.lend(Path(place, "snapshot.git")))
+    with files.temporary("gitflow-objects-") as place:
+        lender = str(code.store.lend(place / "snapshot.git"))
 
         def make(pin: Pin, top: Path) -> Path:
             return checkout.make(lender, pin.commit, top, directories=_directories(pin)).directory
