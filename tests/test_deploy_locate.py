@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow import manifest
+from gitops_flow import manifest, settings
 from gitops_flow.deploy import locate, sources
+from gitops_flow.deploy.prepare import prepare
 from gitops_flow.deploy.request import DeployRequest
 from gitops_flow.errors import ManifestError, UsageError
 from gitops_flow.git.objects import Objects
@@ -148,3 +149,13 @@ def _chosen(directory: Path, names: list[str]) -> list[int]:
     chosen = locate.choose(document, request)
     meant = locate.narrow(chosen, names, lambda item: LISTED[item.index][2], document)
     return [item.index for item in meant]
+
+
+def test_gitflows_own_directories_are_known_to_what_reads_the_working_tree(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "r").write(
+        "prefect.yaml", "deployments: [{name: d, entrypoint: 'f.py:f'}]\n"
+    )
+    environ = {"HOME": str(repo.path), "GITFLOW_CACHE_DIR": "cache"}
+    found = prepare(DeployRequest(repo.path), settings.load(environ, repo.path))
+    own = (repo.path / "cache", repo.path / ".local/share/gitops-flow")
+    assert found.repository.own == own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -377,6 +378,44 @@ def test_a_merge_with_conflicts_is_refused_with_its_files(repo: Repo, take) -> N
     with pytest.raises(SnapshotError, match="merge with conflicts") as error:
         take(repo.path)
     assert error.value.paths == ("flow.py",)
+
+
+@pytest.mark.parametrize("kind", ["a repository", "a plain folder"])
+@pytest.mark.parametrize("place", ["real", "link"])
+def test_a_cache_inside_the_project_is_left_out_and_named_once(
+    repo: Repo, tmp_path: Path, kind: str, place: str
+) -> None:
+    repo.write(".gitignore", "*.lock\n").symlink("link", "real").write("real/mine.py", "1\n")
+    if kind == "a plain folder":
+        shutil.rmtree(repo.path / ".git")
+    cache = repo.path / place / "gitflow"
+    first = look(repo.path, cache)
+    assert first.left_out == {"real/gitflow/": "gitflow's own"}
+    assert {b"flow.py", b"real/mine.py"} <= first.files().keys()
+    assert look(repo.path, cache).snap.commit == first.snap.commit
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_cache_that_was_committed_is_left_out(repo: Repo, clean: bool) -> None:
+    cache = repo.write(".cache/stores/note", "1\n").path / ".cache"
+    repo.commit()
+    repo.write(".cache/stores/note", "2\n")
+    taken = look(repo.path, cache, clean=clean)
+    assert taken.files().keys() == {b"flow.py", b"lib/helper.py"}
+    assert taken.left_out == {".cache/": "gitflow's own"}
+
+
+def test_a_cache_inside_a_submodule_is_left_out(repo: Repo, tmp_path: Path) -> None:
+    _with_submodule(repo, tmp_path)
+    cache = repo.path / "vendor/in/.cache"
+    first = look(repo.path, cache, submodules=True)
+    assert first.left_out == {"vendor/in/.cache/": "gitflow's own"}
+    assert look(repo.path, cache, submodules=True).snap.commit == first.snap.commit
+
+
+def test_a_project_that_is_the_cache_is_refused(repo: Repo) -> None:
+    with pytest.raises(SnapshotError, match="also gitflow's cache"):
+        look(repo.path, repo.path)
 
 
 def _with_submodule(repo: Repo, tmp_path: Path) -> Repo:

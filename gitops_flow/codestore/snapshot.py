@@ -115,7 +115,7 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
     if options.lfs:
         large = lfs.contents(repo, store, base, entries, options.allow, prefix)
     pointers = _check_content(objects, fresh, {**entries, **large}, options, prefix)
-    removed, left_out = _outside_links(objects, state, entries, prefix)
+    removed, left_out = _taken_out(objects, state, entries, prefix)
     left_out += [LeftOut(path, lfs.LEFT_OUT) for path in pointers]
     shipped = {p: e for p, e in entries.items() if p not in removed}
     changes = _changes(objects, base, state, shipped, prefix)
@@ -140,7 +140,7 @@ def _take_head(
         )
     objects = store.objects()
     base = objects.commit(state.commit).tree
-    removed, left_out = _outside_links(objects, state, {}, prefix)
+    removed, left_out = _taken_out(objects, state, {}, prefix)
     large = lfs.contents(repo, store, base, {}, options.allow, prefix) if options.lfs else {}
     tree = objects.overlay(base, {**large, **removed})
     for path in state.submodules:
@@ -222,19 +222,20 @@ def _left_out(state: Scan, prefix: str) -> list[LeftOut]:
         (state.ignored, "ignored"),
         (state.nested, "a repository of its own"),
         (state.litter, "bytecode or litter"),
+        (state.own, "gitflow's own"),
         (state.assumed, "marked assume-unchanged: the committed version is used"),
     )
     return [LeftOut(prefix + os.fsdecode(p), why) for paths, why in groups for p in sorted(paths)]
 
 
-def _outside_links(
+def _taken_out(
     objects: Objects, state: Scan, entries: dict[bytes, Entry | None], prefix: str
 ) -> tuple[dict[bytes, Entry | None], list[LeftOut]]:
-    """Symbolic links that point outside the tree; a worker would refuse them."""
+    """What is not to be in the tree: our own, and links that leave it; a worker refuses these."""
     links = {path: object_id for path, object_id in state.links if path not in entries}
     links |= {p: e.id for p, e in entries.items() if e is not None and e.mode == SYMLINK}
     targets = {path: objects.data(found) for path, found in links.items() if objects.has(found)}
-    removed: dict[bytes, Entry | None] = {}
+    removed: dict[bytes, Entry | None] = {own.rstrip(b"/"): None for own in state.own}
     left_out = []
     for path in sorted(targets):
         if leaves_tree(path, targets):
@@ -260,7 +261,7 @@ def _with_submodule(
             ),
         )
     top = repo.root / os.fsdecode(path)
-    inner = repository.discover(top) if top.is_dir() else repo
+    inner = repository.discover(top, own=repo.own) if top.is_dir() else repo
     if inner.git_dir is None or inner.objects is None or inner.root == repo.root:
         raise SnapshotError(
             "a submodule is not checked out",

@@ -56,6 +56,7 @@ class Scan:
     submodules: list[bytes] = field(default_factory=list)
     links: list[tuple[bytes, str]] = field(default_factory=list)
     assumed: list[bytes] = field(default_factory=list)
+    own: list[bytes] = field(default_factory=list)
 
 
 def scan(repository: Repository, store: PrivateStore) -> Scan:
@@ -94,6 +95,7 @@ def scan(repository: Repository, store: PrivateStore) -> Scan:
         listing = pool.submit(ask, index_args)
         result = _parse_status(ask(status_args))
         _read_index(listing.result(), result)
+    _drop_own(repository, result)
     _drop_extra_ignored(repository, store, result)
     return result
 
@@ -158,6 +160,31 @@ def _read_index(data: bytes, result: Scan) -> None:
             result.submodules.append(path)
         elif mode == b"120000":
             result.links.append((path, object_id.decode("ascii")))
+
+
+def _drop_own(repository: Repository, result: Scan) -> None:
+    """Take gitflow's own directories out: with them in, no deploy would find what it left.
+
+    Raises:
+        SnapshotError: the working tree itself is one.
+    """
+    root = os.path.realpath(repository.root)
+    for place in repository.own:
+        found = os.path.realpath(place)
+        if found == root:
+            raise SnapshotError(
+                "the working tree is also gitflow's cache or data directory",
+                paths=(found,),
+                hint="set GITFLOW_CACHE_DIR and GITFLOW_DATA_DIR to directories of their own",
+            )
+        below = os.path.join(root, "")  # noqa: PTH118
+        if found.startswith(below) and os.path.isdir(found):  # noqa: PTH112
+            result.own.append(os.fsencode(found[len(below) :]) + b"/")
+    for own in result.own:
+        for name in ("untracked", "ignored", "litter", "nested"):
+            paths = getattr(result, name)
+            setattr(result, name, [path for path in paths if not path.startswith(own)])
+        result.tracked = [each for each in result.tracked if not each.path.startswith(own)]
 
 
 def _drop_extra_ignored(repository: Repository, store: PrivateStore, result: Scan) -> None:

@@ -59,7 +59,7 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
             hint="deploy all of it, or leave --prune out",
         )
     path = locate.manifest_path(request.directory, request.manifest)
-    repo = repository.discover(path.parent)
+    repo = repository.discover(path.parent, own=(settings.cache_dir, settings.data_dir))
     # Before it is read: messages about a manifest quote it.
     relative = locate.inside(repo.root.resolve(), path)
     document = manifest.load(path, _shown(path, request.directory), strict=request.strict)

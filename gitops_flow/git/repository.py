@@ -36,13 +36,15 @@ class Repository:
 
     ``root`` is the top of the working tree; ``objects`` its object database.
     ``config`` holds every setting that applies, in order: (scope, key, value)
-    with key names in lower case as git prints them.
+    with key names in lower case as git prints them. ``own`` are directories of
+    gitflow's, which are no part of the code wherever they are.
     """
 
     root: Path
     git_dir: Path | None = None
     objects: Path | None = None
     config: tuple[tuple[str, str, str], ...] = ()
+    own: tuple[Path, ...] = ()
 
     def setting(self, key: str) -> str | None:
         """The last value of ``key`` (section and variable in lower case), or None."""
@@ -91,8 +93,8 @@ class Repository:
         return f"{name} <{mail}>" if mail else name
 
 
-def discover(start: Path) -> Repository:
-    """Find the repository that holds the directory ``start``.
+def discover(start: Path, own: tuple[Path, ...] = ()) -> Repository:
+    """Find the repository that holds the directory ``start``; ``own`` is handed on.
 
     Returns a :class:`Repository` without ``git_dir`` when there is none.
 
@@ -112,7 +114,7 @@ def discover(start: Path) -> Repository:
         )
     if answer.returncode != 0:
         _explain_refusal(start, answer)
-        return Repository(root=start, config=settings.result())
+        return Repository(root=start, config=settings.result(), own=own)
     _, object_format, git_dir, objects, root = os.fsdecode(answer.stdout).split("\n", 4)
     if object_format != "sha1":
         raise GitError(
@@ -126,6 +128,7 @@ def discover(start: Path) -> Repository:
         git_dir=Path(git_dir),
         objects=(start / objects).resolve(),
         config=settings.result(),
+        own=own,
     )
 
 

@@ -57,7 +57,7 @@ def push_code(
     addresses = pull_url if isinstance(pull_url, str) else tuple(pull_url or ()) or None
     said = CodeStoreSettings(remote=remote, branch=branch, pull_url=addresses)
     found = settings.load(os.environ, Path.cwd(), code_store=said)
-    repo = repository.discover(Path.cwd())
+    repo = repository.discover(Path.cwd(), own=(found.cache_dir, found.data_dir))
     target = address.resolve(repo, found.code_store, found.data_dir)
     store = open_store(found.cache_dir, repo, target.url)
     author = repo.identity(os.environ)

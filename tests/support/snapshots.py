@@ -53,7 +53,7 @@ def look(path: Path, cache: Path, **options: Any) -> Taken:
     """Snapshot the working tree at ``path``; options of ``Options`` and of ``Allowance``."""
     limits = ("secrets", "file_limit", "total_limit")
     allow = guard.Allowance(**{key: options.pop(key) for key in limits if key in options})
-    repo = repository.discover(path)
+    repo = repository.discover(path, own=(cache,))
     store = open_store(cache, repo, "store")
     chosen = snapshot.Options(allow=allow, **options)
     return Taken(snapshot.take(repo, store, chosen, source="s", author="A <a@b>"), store)
