@@ -242,6 +242,22 @@ def test_history_of_a_deployment_leaves_the_others_out(
     assert [each["id"] for each in listed] == [second.entry]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_history_of_a_deployment_that_no_release_names_asks_what_was_meant(
+    shop: Shop, gitflow: Callable[..., str], options: list[str]
+) -> None:
+    shop.release("1\n", names=("hello/nightly",))
+    told = gitflow("history", "nigthly", *options, code=2)
+    assert "no release pinned a deployment 'nigthly'" in told
+    assert "did you mean 'nightly'?" in told
+
+
+def test_history_before_the_first_release_says_how_to_make_one(
+    shop: Shop, gitflow: Callable[..., str]
+) -> None:
+    assert "there is no release yet" in gitflow("history", "nightly")
+
+
 def test_history_is_limited_and_says_how_many_are_left(
     shop: Shop, gitflow: Callable[..., str]
 ) -> None:

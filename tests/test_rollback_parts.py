@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gitops_flow import plan
-from gitops_flow.deploy import rollback
+from gitops_flow.deploy import DeployRequest, Rollback, rollback
+from gitops_flow.errors import UsageError
 from gitops_flow.model import PULL_STEP, Deployment
 from gitops_flow.plan import hold
+from tests.support.releases import Shop
 
 MARK = "gitflow:shop-01234567"
 LIVE = Deployment("flow", "main", "flow.py:f", tags=("team", MARK), id="1", flow_id="2")
@@ -119,3 +123,24 @@ def test_prefects_own_step_gets_the_commit_and_the_directory_that_carries_it() -
 )
 def test_other_steps_stay_as_they_are(step: dict[str, Any]) -> None:
     assert _moved(step) == step
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("mian", "did you mean 'main'?"), ("other", "it has flow/main")]
+)
+def test_going_back_with_a_deployment_that_is_not_there_names_it(
+    tmp_path: Path, name: str, hint: str
+) -> None:
+    shop = Shop(tmp_path)
+    shop.release("1\n")
+    prepared = SimpleNamespace(
+        request=DeployRequest(shop.repo.path, names=(name,), rollback=Rollback()),
+        settings=SimpleNamespace(cache_dir=tmp_path / "cache"),
+        repository=shop.found,
+        target=shop.target,
+        source=shop.source,
+    )
+    session: Any = SimpleNamespace(prepared=prepared, live=lambda _: [LIVE])
+    with pytest.raises(UsageError, match=f"no deployment '{name}' on the server") as error:
+        rollback.rewound(session)
+    assert error.value.hint == hint

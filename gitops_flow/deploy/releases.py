@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,20 @@ class Releases:
         return history.find(self.entries, text)
 
     def of(self, names: Sequence[str]) -> list[Entry]:
-        """Those that pinned one of these deployments (a name, ``flow/name``, or a glob)."""
+        """Those that pinned one of these deployments (a name, ``flow/name``, or a glob).
+
+        Raises:
+            UsageError: there are releases, and none of them pinned what a name asks for.
+        """
+        pins = dict.fromkeys(pin for entry in self.entries for pin in entry.deployments)
+        for name in names if self.entries else ():
+            if not any(_called(pin, name) for pin in pins):
+                own = [each for pin in pins for each in (pin.partition("/")[2], pin)]
+                near = difflib.get_close_matches(name, own, 1)
+                raise UsageError(
+                    f"no release pinned a deployment {name!r}",
+                    hint=f"did you mean {near[0]!r}?" if near else None,
+                )
         return [
             entry
             for entry in self.entries

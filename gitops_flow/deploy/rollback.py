@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def _release(session: Session, wanted: Rollback) -> Entry:
     entries = [entry for entry in chain.entries if entry.of_source(prepared.source)]
     if wanted.to is not None:
         return history.find(entries, wanted.to)
-    live = _named(session.live(()), prepared.request.names)
+    live = choose(session.live(()), prepared.request.names)
     there = {pin for item in live if (pin := pinned(item))}
     newest = next((entry for entry in entries if entry.snapshot in there), None)
     found = history.before(entries, newest.snapshot) if newest else None
@@ -111,9 +112,12 @@ def choose(live: Iterable[Deployment], names: Sequence[str]) -> list[Deployment]
     for name in names:
         if not _named(known, [name]):
             some = ", ".join(item.full_name for item in known[:10]) or "none"
+            near = difflib.get_close_matches(name, [o for item in known for o in _names(item)], 1)
             raise UsageError(
                 f"this source has no deployment {name!r} on the server",
-                hint=f"it has {some}{', ...' if len(known) > 10 else ''}",
+                hint=f"did you mean {near[0]!r}?"
+                if near
+                else f"it has {some}{', ...' if len(known) > 10 else ''}",
             )
     return _named(known, names)
 
