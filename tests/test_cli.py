@@ -83,6 +83,9 @@ def test_an_encoding_without_the_character_does_not_stop_a_message(project: Path
         ("gitflow deploy --json --wrong", 2, "No such option: --wrong"),
         ("gitflow deploy --json --file no.yaml", 2, "there is no such manifest"),
         ("gitflow deploy --json --max-file-size big", 2, "--max-file-size: 'big' is not a size"),
+        ("gitflow history --json --remote nope", 2, "'nope' is not a remote of this repository"),
+        ("gitflow history --json --branch a..b", 2, "'a..b' is not a valid branch name"),
+        ("gitflow verify --json --python /nope", 2, "--python: there is no program '/nope'"),
     ],
 )
 def test_json_says_what_is_wrong(project: Path, line: str, code: int, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,22 @@ def test_gitflows_own_directories_are_known_to_what_reads_the_working_tree(tmp_p
     found = prepare(DeployRequest(repo.path), settings.load(environ, repo.path))
     own = (repo.path / "cache", repo.path / ".local/share/gitops-flow")
     assert found.repository.own == own
+
+
+@pytest.mark.parametrize("python", ["/nope/python", "nope-python", "f.py"])
+def test_a_python_that_is_not_there_is_refused_before_anything_else(
+    tmp_path: Path, python: str
+) -> None:
+    (tmp_path / "f.py").write_text("")
+    request = DeployRequest(tmp_path, everything=True, python=python)
+    with pytest.raises(UsageError, match="--python: there is no program") as error:
+        prepare(request, settings.load({}, tmp_path))
+    assert python in error.value.message
+
+
+def test_a_python_named_from_here_is_found_from_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "prefect.yaml").write_text("deployments: [{name: d, entrypoint: 'f.py:f'}]\n")
+    (tmp_path / "python").symlink_to(sys.executable)
+    request = DeployRequest(tmp_path, python="./python")
+    found = prepare(request, settings.load({}, tmp_path)).request.python
+    assert found == str(tmp_path / "python")

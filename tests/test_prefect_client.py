@@ -315,9 +315,24 @@ def test_a_proxy_that_cannot_be_used_is_an_understood_error_without_its_password
 
 
 def test_401_says_which_settings_log_in(script: Script) -> None:
-    error = refusal(script, (401, {"exception_message": "Unauthorized"}), auth_string="a:wrong-one")
+    error = refusal(script, (401, {"exception_message": "Unauthorized"}))
     assert error.status == 401
-    assert "PREFECT_API_AUTH_STRING" in str(error)
+    assert error.message == "the Prefect server wants a login (401)"
+    assert "set PREFECT_API_AUTH_STRING" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"auth_string": "a:wrong-one"}, "PREFECT_API_AUTH_STRING"),
+        ({"api_key": "wrong-one"}, "PREFECT_API_KEY"),
+    ],
+)
+def test_401_says_which_login_was_not_accepted(
+    script: Script, given: dict[str, str], name: str
+) -> None:
+    error = refusal(script, (401, {"exception_message": "Unauthorized"}), **given)
+    assert error.message == f"the Prefect server did not accept {name} (401)"
     assert "wrong-one" not in str(error)
 
 

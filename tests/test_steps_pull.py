@@ -586,9 +586,10 @@ def test_an_unknown_isolation_is_refused(repo: Repo) -> None:
         ("GITFLOW_CACHE_MAX_AGE", "-1"),
         ("GITFLOW_RUNS_MAX_AGE", "1G"),
         ("GITFLOW_MIRROR_TIMEOUT", "never"),
+        ("GITFLOW_PULL_CACHE", "of"),
     ],
 )
-def test_an_amount_that_cannot_be_understood_is_named(
+def test_a_setting_that_cannot_be_understood_is_named(
     repo: Repo, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow.errors import CodeStoreError
+from gitops_flow.errors import GitError, UsageError
 from gitops_flow.git import url
 from gitops_flow.git.command import Auth
 
@@ -59,9 +59,17 @@ def resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path)
     else an embedded bare repository under ``data_dir``.
 
     Raises:
-        CodeStoreError: a name that is no remote, or several remotes and no ``origin``.
-        GitError: an address or branch that git must not be given.
+        UsageError: a name that is no remote, several remotes and no ``origin``, or
+            an address or branch that git must not be given.
     """
+    try:
+        return _resolve(repository, settings, data_dir)
+    except GitError as error:
+        # Whatever it is that git must not be given, a setting says so.
+        raise UsageError(error.message, where=error.where, hint=error.hint) from None
+
+
+def _resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path) -> CodeStore:
     branch = url.check_branch(settings.branch or DEFAULT_BRANCH)
     _check_credentials(settings.credentials)
     address, embedded = _address(repository, settings.remote, data_dir)
@@ -90,7 +98,7 @@ def _check_credentials(credentials: Json) -> None:
     """Prefect keeps a pull step's inputs in clear, so a secret must not be one."""
     values = credentials.values() if isinstance(credentials, dict) else [credentials]
     if credentials is not None and not any(_BLOCK.search(str(value)) for value in values):
-        raise CodeStoreError(
+        raise UsageError(
             "the credentials for workers are not a placeholder; Prefect would store them in clear",
             hint="save them in a block and write {{ prefect.blocks.secret.NAME }}",
         )
@@ -113,7 +121,7 @@ def _address(repository: Repository, remote: str | None, data_dir: Path) -> tupl
             return _absolute(repository, found), False
         if "/" not in remote and ":" not in remote:
             known = f"the remotes are: {', '.join(names)}" if names else "there are no remotes"
-            raise CodeStoreError(
+            raise UsageError(
                 f"the code store's remote {remote!r} is not a remote of this repository",
                 where=str(repository.root),
                 hint=f"{known}; a URL or an absolute path works too",
@@ -124,7 +132,7 @@ def _address(repository: Repository, remote: str | None, data_dir: Path) -> tupl
     if len(names) == 1 and (found := repository.remote_url(names[0])):
         return _absolute(repository, found), False
     if names:
-        raise CodeStoreError(
+        raise UsageError(
             f"which remote is the code store? There is no origin, but {', '.join(names)}",
             where=str(repository.root),
             hint="name one with --remote, or gitflow: {code_store: {remote: NAME}} in the manifest",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import manifest
@@ -48,7 +49,7 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
     """Read the manifest and find everything it is about.
 
     Raises:
-        GitflowError: the manifest, the choice, the repository or the code store.
+        GitflowError: the request, the manifest, the choice, the repository or the code store.
     """
     if request.names and request.everything:
         raise UsageError("names and --all exclude each other", hint="leave one of them out")
@@ -58,6 +59,8 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
             "only the whole manifest says what is no longer in it",
             hint="deploy all of it, or leave --prune out",
         )
+    if request.python is not None:
+        request = replace(request, python=_program(request.directory, request.python))
     path = locate.manifest_path(request.directory, request.manifest)
     repo = repository.discover(path.parent, own=(settings.cache_dir, settings.data_dir))
     # Before it is read: messages about a manifest quote it.
@@ -80,6 +83,18 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
         base="" if base == "." else base,
         target=address.resolve(repo, chain, settings.data_dir),
     )
+
+
+def _program(directory: Path, python: str) -> str:
+    """The named Python, by a path that is true in every directory."""
+    named = str(directory / python) if "/" in python else python
+    found = shutil.which(named)
+    if found is None:
+        raise UsageError(
+            f"--python: there is no program {python!r}",
+            hint="name the Python that has your flows' packages, such as .venv/bin/python",
+        )
+    return found
 
 
 def _shown(path: Path, directory: Path) -> str:

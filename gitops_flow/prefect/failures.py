@@ -132,7 +132,7 @@ def refused(
             hint="large parameters or job variables? nginx has client_max_body_size",
         )
     if status in (401, 403):
-        return _no_access(status, said, where)
+        return _no_access(status, said, where, connection)
     if said is None and status not in (408, 429) and status < 500:
         return no_api(answer, url)
     if status == 405 or (status == 404 and said in (None, "Not Found")):
@@ -179,7 +179,9 @@ def _hint(status: int, said: str) -> str | None:
     return None
 
 
-def _no_access(status: int, said: str | None, where: str) -> ApiError:
+def _no_access(
+    status: int, said: str | None, where: str, connection: PrefectConnection
+) -> ApiError:
     if said and "csrf" in said.lower():
         return ApiError(
             f"the Prefect server refused the request: {said}",
@@ -189,6 +191,17 @@ def _no_access(status: int, said: str | None, where: str) -> ApiError:
             "the headers",
         )
     message = "the Prefect server wants a login" if status == 401 else "access is denied"
+    sent = "PREFECT_API_AUTH_STRING" if connection.auth_string else "PREFECT_API_KEY"
+    if status == 401 and (connection.auth_string or connection.api_key):
+        return ApiError(
+            f"the Prefect server did not accept {sent} ({status})",
+            status=status,
+            where=where,
+            hint="compare it with the server's own (user:password)"
+            if connection.auth_string
+            else "it may have expired, or be another server's; a self-hosted one wants "
+            "PREFECT_API_AUTH_STRING (user:password)",
+        )
     return ApiError(
         f"{message} ({status})",
         status=status,

@@ -1,4 +1,4 @@
-"""Amounts that a worker's environment sets: times, sizes, ages."""
+"""What a worker's environment sets: times, sizes, ages, switches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from gitops_flow.checkout import sweep
 from gitops_flow.errors import CheckoutError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_ON, _OFF = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
 def seconds(name: str, default: float) -> float:
@@ -21,6 +22,16 @@ def seconds(name: str, default: float) -> float:
     if not 0 < number < 10_000_000:
         raise CheckoutError(f"{name}={text!r} is not a number of seconds", hint="for example 120")
     return number
+
+
+def cached() -> bool:
+    """Whether pulls may be kept."""
+    text = os.environ.get("GITFLOW_PULL_CACHE", "").strip().lower()
+    if text not in _ON | _OFF:
+        raise CheckoutError(
+            f"GITFLOW_PULL_CACHE={text!r} is neither on nor off", hint="write off, or leave it out"
+        )
+    return text not in _OFF
 
 
 def from_environment() -> sweep.Limits:

@@ -108,8 +108,7 @@ def _made(logger: Logger, request: Request) -> checkout.Checkout:
     """Make the directory, or find the shared one, and clear away what nobody needs."""
     here = _here()
     bounds = limits.from_environment()
-    off = os.environ.get("GITFLOW_PULL_CACHE", "").lower() in ("0", "false", "no", "off")
-    root = None if off else cache.directory(os.environ)
+    root = cache.directory(os.environ) if limits.cached() else None
     made = None
     if request.shared and root is None:
         logger.warning("isolation: shared needs the cache, which is switched off or has no place")
