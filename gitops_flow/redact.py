@@ -16,6 +16,11 @@ _USERINFO = re.compile(
     # A password that should have been quoted: what follows the colon is no port.
     r"|[^/\s?#'\":@]{0,4096}:(?!\d{0,5}[/?#])[^\s'\"]{0,256})@"
 )
+# A parameter of a query or a fragment that by its name is a secret.
+_PARAMETER = re.compile(
+    r"(?i)([?&;#](?:[a-z0-9._-]{0,40}[._-])?(?:token|key|apikey|secret|passw(?:or)?d|passphrase|pwd|"
+    r"pass|sig|signature|credentials?|auth|authorization)=)(?!\*{4}\W)[^&;#\s'\"<>]+"
+)
 _HEADER = re.compile(r"(?i)(authorization\s*:\s*)(basic|bearer|token)\s+[^\s'\"]+")
 _SECRET_KEY = re.compile(
     r"(?i)(pass(word|wd|phrase)?|secret|token|api[_-]?key|auth[_-]?string|private[_-]?key|credential)"
@@ -23,7 +28,9 @@ _SECRET_KEY = re.compile(
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return ``text`` with URL userinfo, authorization headers and ``secrets`` masked.
+    """Return ``text`` with what URLs and authorization headers hold, and ``secrets``, masked.
+
+    Of a URL that is the userinfo, and parameters whose names are those of secrets.
 
     Short secrets (under 4 characters) are not replaced: masking every "a" in a
     message would hide the message and reveal the secret.
@@ -32,6 +39,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
         if len(secret) >= 4:
             text = text.replace(secret, MASK)
     text = _USERINFO.sub(lambda m: _mask_userinfo(m["scheme"], m["userinfo"]), text)
+    text = _PARAMETER.sub(rf"\g<1>{MASK}", text)
     return _HEADER.sub(rf"\1\2 {MASK}", text)
 
 

@@ -104,6 +104,13 @@ def test_an_address_that_git_could_run_is_refused(remote: str) -> None:
         _resolve(_repository(), remote=remote)
 
 
+@pytest.mark.parametrize("place", ["remote", "pull_url"])
+def test_a_secret_in_a_query_is_refused_and_not_repeated(place: str) -> None:
+    with pytest.raises(UsageError, match=r"h/x\.git\?token=\*\*\*\*: git does not log in") as error:
+        _resolve(_repository(origin="https://h/x"), **{place: "http://h/x.git?token=hunter2"})
+    assert "hunter2" not in str(error.value)
+
+
 @pytest.mark.parametrize("branch", ["-x", "a..b", "a b", "x.lock", "HEAD", "a~1", "refs//x", "@"])
 def test_a_branch_name_that_git_would_not_take_is_refused(branch: str) -> None:
     with pytest.raises(UsageError, match="not a valid branch name"):

@@ -43,7 +43,8 @@ def check_branch(branch: str) -> str:
 def check_address(address: str) -> str:
     """Return ``address`` if it is a URL, scp-like address or absolute path we hand to git.
 
-    Anything git could take for an option or run as a command (``ext::``) is an error.
+    Anything git could take for an option or run as a command (``ext::``) is an error,
+    and so is a secret in a query, which would stand in process arguments and pull steps.
     """
     shown = redact(address)
     if re.search(r"[\x00-\x1f\x7f]", address):
@@ -63,6 +64,12 @@ def check_address(address: str) -> str:
             raise GitError(
                 f"{shown}: an address of {scheme} takes no password, it would only be shown",
                 hint="leave it out; ssh takes a key",
+            )
+        if (query := re.search(r"[?#].*", address)) and redact(query[0]) != query[0]:
+            raise GitError(
+                f"{shown}: git does not log in with a secret in an address's query",
+                hint="leave it out, and use git's credential helpers, "
+                "GITFLOW_CODE_STORE_TOKEN, or a block for workers",
             )
         return address
     if Path(address).is_absolute():
