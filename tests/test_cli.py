@@ -118,6 +118,21 @@ def test_json_says_that_it_was_interrupted(project: Path) -> None:
     assert document(answer)["message"] == "interrupted"
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [("deploy", None), ("deploy --json", "interrupted"), ("deploy -- --json", None)],
+)
+def test_ctrl_c_before_anything_is_loaded_is_told_as_later(
+    project: Path, options: str, told: str | None
+) -> None:
+    (project / "typer.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    )
+    answer = gitflow(project, f"gitflow {options}")
+    assert (answer.returncode, answer.stderr) == (130, "interrupted\n")
+    assert (document(answer)["message"] if answer.stdout else None) == told
+
+
 def test_a_name_after_two_dashes_is_no_option(project: Path) -> None:
     answer = gitflow(project, "gitflow deploy -- --json")
     assert answer.returncode == 2

@@ -18,10 +18,28 @@ def main() -> None:
             pass  # told below, as for any other command
         else:
             return
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)  # until the boundary takes over
     for_one_command()
     from gitops_flow.cli.boundary import run
 
     sys.exit(run(sys.argv[1:]))
+
+
+def _interrupted(*_: object) -> None:
+    """End at once: nothing is loaded yet that would say so, and nothing to be cleaned up."""
+    args = sys.argv[1:]
+    told = {2: "interrupted\n"}
+    if "--json" in args[: args.index("--") if "--" in args else None]:
+        error = '{"message": "interrupted", "where": null, "hint": null, "retry": false}'
+        told[1] = f'{{"ok": false, "error": {error}}}\n'
+    try:
+        for number, text in sorted(told.items()):
+            os.write(number, text.encode())
+    finally:
+        os._exit(130)
 
 
 def for_one_command() -> None:

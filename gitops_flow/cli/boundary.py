@@ -54,6 +54,8 @@ def run(args: Sequence[str]) -> int:
 
 def _run(args: Sequence[str], as_json: bool) -> int:
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         from gitops_flow.cli.app import command
 
         code = command().main(list(args), prog_name="gitflow", standalone_mode=False)
