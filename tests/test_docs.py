@@ -176,3 +176,8 @@ def test_the_help_of_every_command_is_printed_without_error() -> None:
 
 def test_no_document_names_a_machines_path_or_a_registry() -> None:
     assert re.findall(r"/(?:root|home|work)/|pypi\.org/simple|registry\.npmjs", ALL) == []
+
+
+def test_no_page_installs_the_package_from_an_index_that_does_not_have_it() -> None:
+    commands = re.findall(r"pip3? install[^`\n]*", ALL + (ROOT / "action/README.md").read_text())
+    assert [each for each in commands if re.search(r"\sgitops-flow\b", each)] == []

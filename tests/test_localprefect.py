@@ -186,7 +186,7 @@ class TestErrors:
         monkeypatch.setattr(processes.importlib.util, "find_spec", lambda _: None)
         with pytest.raises(LocalPrefectError, match="not installed") as caught:
             start_server(tmp_path / "h")
-        assert caught.value.hint == "pip install 'gitops-flow[prefect]'"
+        assert caught.value.hint == "pip install '.[prefect]' in a checkout of gitops-flow"
 
     def test_says_that_the_port_is_taken_before_anything_starts(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:

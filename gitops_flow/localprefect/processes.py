@@ -106,7 +106,7 @@ def spawn(
     if importlib.util.find_spec("prefect") is None:
         raise LocalPrefectError(
             "Prefect is not installed in this environment, so no server can be started",
-            hint="pip install 'gitops-flow[prefect]'",
+            hint="pip install '.[prefect]' in a checkout of gitops-flow",
         )
     command = [sys.executable, "-I", "-S", str(_GUARD), str(GRACE), str(log_path)]
     command += [sys.executable, "-m", "prefect", *arguments]
