@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from gitops_flow.cli import gc
 from gitops_flow.codestore import publish, trim
 from gitops_flow.codestore.history import Entry
 from gitops_flow.errors import RemoteError
@@ -72,7 +75,25 @@ def test_each_source_keeps_its_own_newest() -> None:
 
 def test_a_release_of_the_last_hour_stays_whatever_is_asked_for() -> None:
     young = [_entry(10, "z"), _entry(3000, "y"), _entry(4000, "x")]
-    assert _names(_sorted(young, days=0).kept) == "zy"
+    found = _sorted(young, days=0)
+    assert (_names(found.kept), _names(found.young)) == ("zy", "y")
+    assert _names(_sorted(young, keep=2, days=0).young) == ""
+
+
+@pytest.mark.parametrize(
+    ("pins", "told"),
+    [
+        (
+            "",
+            "nothing to drop: 2 releases stay, 1 of them because nothing of the last hour is dropped",
+        ),
+        ("c", "nothing to drop: 3 releases stay, 1 of them because something is pinned to them, 1"),
+    ],
+)
+def test_gc_says_why_more_stays_than_was_asked_for(pins: str, told: str) -> None:
+    entries = [_entry(10, "z"), _entry(3000, "y"), *[_entry(DAY, name) for name in pins]]
+    done: Any = SimpleNamespace(sorted=_sorted(entries, pins, days=0))
+    assert gc._text(done, False)[0].startswith(told)
 
 
 def test_of_a_pinned_snapshot_the_newest_entry_is_enough() -> None:

@@ -139,5 +139,6 @@ def _summary(report: Report, seconds: float) -> str:
 def _next(report: Report) -> list[str]:
     if not report.ok:
         return ["next: mend what failed and run the same command again; it converges"]
-    there = [result.full_name for result in report.results if result.status != "deleted"]
+    passed_by = ("deleted", "held")
+    there = [each.full_name for each in report.results if each.status not in passed_by]
     return [f"next: prefect deployment run '{there[0]}'"] if there else []

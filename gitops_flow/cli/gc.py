@@ -69,6 +69,7 @@ def _document(done: Collected) -> dict[str, object]:
         "dropped": [{"id": e.id, "snapshot": e.snapshot} for e in done.sorted.dropped],
         "kept": [{"id": e.id, "snapshot": e.snapshot} for e in done.sorted.kept],
         "kept_because_pinned": [e.id for e in done.sorted.pinned],
+        "kept_because_young": [e.id for e in done.sorted.young],
         "servers": [redact(server) for server in done.servers],
         "done": done.tip is not None,
         "entry": done.tip,
@@ -78,14 +79,21 @@ def _document(done: Collected) -> dict[str, object]:
 def _text(done: Collected, really: bool) -> list[str]:
     gone = done.sorted.dropped
     if not gone:
-        return [f"nothing to drop: {count(len(done.sorted.kept), 'release')} stay"]
+        return [f"nothing to drop: {_kept(done)}"]
     lines = [f"- {e.id[:12]}  snapshot {e.snapshot[:12]}  {e.origin.source}" for e in gone[:_SHOWN]]
     lines += [f"and {len(gone) - _SHOWN} more"] if len(gone) > _SHOWN else []
-    kept = f"{count(len(done.sorted.kept), 'release')} stay"
-    if done.sorted.pinned:
-        kept += f", {len(done.sorted.pinned)} of them because something is pinned to them"
     word = "dropped" if really else "to drop"
-    lines.append(f"{count(len(gone), 'release')} {word}; {kept}")
+    lines.append(f"{count(len(gone), 'release')} {word}; {_kept(done)}")
     if not really:
         lines.append("nothing was changed; next: the same with --yes")
     return lines
+
+
+def _kept(done: Collected) -> str:
+    """How many stay, and for what reasons other than the options."""
+    kept = f"{count(len(done.sorted.kept), 'release')} stay"
+    if done.sorted.pinned:
+        kept += f", {len(done.sorted.pinned)} of them because something is pinned to them"
+    if done.sorted.young:
+        kept += f", {len(done.sorted.young)} of them because nothing of the last hour is dropped"
+    return kept

@@ -25,11 +25,16 @@ GRACE = 3600
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """Which releases stay, newest first, and which go. ``pinned`` stay only because of a pin."""
+    """Which releases stay, newest first, and which go.
+
+    ``pinned`` stay only because of a pin, ``young`` because nothing drops what
+    is younger than :data:`GRACE`.
+    """
 
     kept: tuple[Entry, ...]
     dropped: tuple[Entry, ...]
     pinned: tuple[Entry, ...]
+    young: tuple[Entry, ...] = ()
 
 
 def sort(
@@ -46,26 +51,30 @@ def sort(
         entries: the ledger, newest first.
         pins: snapshots that some deployment names.
         keep: how many of each source's newest releases stay.
-        older_than: seconds; what is younger stays. At least :data:`GRACE`.
+        older_than: seconds; what is younger stays.
         now: seconds since 1970.
     """
     seen: dict[str, int] = {}
     newest: set[str] = set()
-    kept, dropped, pinned = [], [], []
+    kept, dropped, pinned, young = [], [], [], []
     for entry in entries:
         source = entry.mark[-8:] or entry.origin.source
         seen[source] = seen.get(source, 0) + 1
         # The newest entry of a pinned snapshot is enough.
         wanted = entry.snapshot in pins and entry.snapshot not in newest
         newest.add(entry.snapshot)
-        if seen[source] <= keep or now - entry.when < max(older_than, GRACE):
+        age = now - entry.when
+        if seen[source] <= keep or age < older_than:
             kept.append(entry)
+        elif age < GRACE:
+            kept.append(entry)
+            young.append(entry)
         elif wanted:
             kept.append(entry)
             pinned.append(entry)
         else:
             dropped.append(entry)
-    return Sorted(tuple(kept), tuple(dropped), tuple(pinned))
+    return Sorted(tuple(kept), tuple(dropped), tuple(pinned), tuple(young))
 
 
 def rewrite(
