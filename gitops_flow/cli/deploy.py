@@ -14,6 +14,7 @@ from gitops_flow.cli.parts import (
     change_lines,
     count,
     left_out_lines,
+    problem_lines,
     restored_lines,
     snapshot_document,
     snapshot_text,
@@ -89,7 +90,7 @@ def result_document(result: Result) -> dict[str, Any]:
 def text(report: Report, seconds: float) -> list[str]:
     """The report for people: what is shipped, what happened to each, what to type next."""
     snap = report.snapshot
-    lines = [f"warning: {redact(str(problem))}" for problem in report.warnings]
+    lines = problem_lines(report.warnings)
     place = f"{redact(report.published.url)} branch {report.published.branch}"
     if report.published.created:
         lines.append(f"created the code store: {place}")

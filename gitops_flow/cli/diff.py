@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from gitops_flow import deploy, plan, settings
 from gitops_flow.cli import history, streams
 from gitops_flow.cli.boundary import printable
-from gitops_flow.cli.parts import Talk, count
+from gitops_flow.cli.parts import Talk, count, problem_lines
 from gitops_flow.cli.plan import PENDING, action_lines, document, left_alone_lines
 from gitops_flow.errors import UsageError
-from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +69,7 @@ def _document(preview: Preview) -> dict[str, Any]:
 
 def text(preview: Preview) -> list[str]:
     """The differences for people, a block for each deployment."""
-    lines = [f"warning: {redact(str(problem))}" for problem in preview.warnings]
+    lines = problem_lines(preview.warnings)
     same = 0
     for action in preview.plan.actions:
         word = _WORDS.get(type(action))

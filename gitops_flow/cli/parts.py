@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gitops_flow.codestore.history import Entry
-    from gitops_flow.model import FileChange, LeftOut, Snapshot, Source
+    from gitops_flow.model import FileChange, LeftOut, Problem, Snapshot, Source
 
 _SHOWN = 8
 
@@ -101,6 +101,18 @@ def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
         more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
         lines.append(f"left out, {reason}: {shown}{more}")
     return lines
+
+
+def problem_lines(problems: Sequence[Problem]) -> list[str]:
+    """``warning: place: what``, each only once: at the first place, with how many there are."""
+    alike: dict[tuple[str, str, str | None], list[Problem]] = {}
+    for each in problems:
+        alike.setdefault((each.severity, each.message, each.hint), []).append(each)
+    return [
+        f"{severity}: {redact(str(found[0]))}"
+        + (f" (the first of {len(found)} places)" if len(found) > 1 else "")
+        for (severity, _, _), found in alike.items()
+    ]
 
 
 def count(number: int, noun: str) -> str:

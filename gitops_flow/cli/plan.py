@@ -13,6 +13,7 @@ from gitops_flow.cli.parts import (
     change_lines,
     count,
     left_out_lines,
+    problem_lines,
     restored_lines,
     safe,
     snapshot_document,
@@ -133,8 +134,7 @@ def _action_document(action: plan.Action) -> dict[str, Any]:
 def text(preview: Preview) -> list[str]:
     """The plan for people."""
     snap = preview.snapshot
-    lines = [f"warning: {redact(str(problem))}" for problem in preview.warnings]
-    lines += [f"note: {redact(str(problem))}" for problem in preview.notes]
+    lines = problem_lines([*preview.warnings, *preview.notes])
     lines += restored_lines(preview.restored)
     lines.append(snapshot_text(snap))
     lines += left_out_lines(snap.left_out)
@@ -240,7 +240,8 @@ def markdown_text(preview: Preview) -> list[str]:
     for refusal in preview.blocked:
         lines.append(f"- **refused**: {_cell(redact(refusal.message))}")
         lines += [f"  - {_cell(redact(detail))}" for detail in refusal.details]
-    lines += [f"- warning: {_cell(redact(str(each)))}" for each in preview.warnings]
+    told = (line.partition(": ") for line in problem_lines(preview.warnings))
+    lines += [f"- {kind}: {_cell(text)}" for kind, _, text in told]
     shown = [each for each in preview.plan.actions if not isinstance(each, plan.Unchanged)]
     if shown:
         lines += ["", "| | deployment | changes |", "|---|---|---|"]
