@@ -91,10 +91,11 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
             raise ManifestError(f"{manifest.shown}: {message}", tuple(map(str, manifest.problems)))
         raise UsageError(message, where=manifest.shown)
     if not (request.names or request.tags or request.everything or len(listed) == 1):
-        some = ", ".join(item.name for item in listed[:10])
+        names = list(dict.fromkeys(item.name for item in listed))
+        some = ", ".join(names[:10])
         raise UsageError(
             f"which deployment? The manifest has {len(listed)}: {some}"
-            + (", ..." if len(listed) > 10 else ""),
+            + (", ..." if len(names) > 10 else ""),
             where=manifest.shown,
             hint="name some, or take all with --all",
         )
