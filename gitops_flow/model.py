@@ -30,6 +30,8 @@ class Problem:
     """One thing to say about a manifest. ``message`` says what, ``hint`` what to write instead.
 
     An error stops a deploy, a warning does not; a note says what became of something.
+    ``subject`` is the beginning of the message that names a deployment: without it,
+    messages that say the same are equal.
     """
 
     message: str
@@ -37,6 +39,7 @@ class Problem:
     hint: str | None = None
     severity: Literal["error", "warning", "note"] = "error"
     path: tuple[str | int, ...] = ()
+    subject: str = ""
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

@@ -107,7 +107,8 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
     """``warning: place: what``, each only once: at the first place, with how many there are."""
     alike: dict[tuple[str, str, str | None], list[Problem]] = {}
     for each in problems:
-        alike.setdefault((each.severity, each.message, each.hint), []).append(each)
+        said = each.message.removeprefix(each.subject)
+        alike.setdefault((each.severity, said, each.hint), []).append(each)
     return [
         f"{severity}: {redact(str(found[0]))}"
         + (f" (the first of {len(found)} places)" if len(found) > 1 else "")

@@ -128,6 +128,7 @@ def before_publishing(
             f"{item.full_name} was not verified: its code is not this snapshot",
             item.where,
             severity="warning",
+            subject=item.full_name,
         )
         for item, pin in ours
         if pin is None

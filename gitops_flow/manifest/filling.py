@@ -240,7 +240,9 @@ class Filling:
             return
         rest = f"{self.config.label}: {dotted(path)}" if path else self.config.label
         where = self.manifest.position("deployments", self.config.index, *path)
-        self.problems.append(Problem(f"{rest}: {message}", where, hint, severity))
+        self.problems.append(
+            Problem(f"{rest}: {message}", where, hint, severity, subject=self.config.label)
+        )
 
 
 def _field(path: Path) -> str:

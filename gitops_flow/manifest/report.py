@@ -117,20 +117,21 @@ class Report:
         place: tuple[int, int],
         severity: Literal["error", "warning"],
     ) -> None:
-        context = self._context(path)
-        text = f"{context}: {message}" if context else message
-        self._problems.append(Problem(text, Position(self._shown, *place), hint, severity))
+        subject, context = self._context(path)
+        text = ": ".join(part for part in (subject, context, message) if part)
+        where = Position(self._shown, *place)
+        self._problems.append(Problem(text, where, hint, severity, subject=subject))
 
-    def _context(self, path: Path) -> str:
+    def _context(self, path: Path) -> tuple[str, str]:
+        """The deployment that ``path`` is in, if it is in one, and the rest of it."""
         if len(path) < 2 or path[0] != "deployments" or not isinstance(path[1], int):
-            return dotted(path)
+            return "", dotted(path)
         node, steps = yamltree.at(self._root, (*path[:2], "name"))
         name = node.value if node is not None and steps == 3 else None
         label = dotted(path[:2])
         if isinstance(name, str) and name:
             label = f"{label} {quoted(name)}"
-        rest = dotted(path[2:])
-        return f"{label}: {rest}" if rest else label
+        return label, dotted(path[2:])
 
 
 def _spelled(key: object) -> str:

@@ -156,4 +156,5 @@ def _problem(
         hint=hint,
         severity="warning" if warning else "error",
         path=path,
+        subject=item.full_name,
     )
