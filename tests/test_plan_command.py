@@ -416,6 +416,28 @@ def test_a_secret_whose_placeholder_is_taken_out_is_not_shown(
         assert "hunter-22" not in shown
 
 
+def test_secrets_beside_an_output_that_is_known_after_build_are_masked(
+    project: Project, namespace: str, pool: str
+) -> None:
+    steps = "build: [{prefect.deployments.steps.run_shell_script: {id: at, script: echo 7}}]\n"
+    held = "{password: hunter-22, d: {api_key: hunter-33}}"
+    item = (
+        f"    schedules: [{{cron: '0 {{{{ at.stdout }}}} * * *', parameters: {held}}}]\n"
+        "    triggers:\n"
+        f"    - {{expect: ['x.{{{{ at.stdout }}}}'], parameters: {held}}}\n"
+    )
+    text = manifest(namespace, "one", pool=pool, head=steps) + item
+    project.repo.write("prefect.yaml", text + "    enforce_parameter_schema: false\n")
+    project.deploy()
+    masked = '{"password": "****", "d": {"api_key": "****"}}'
+    for command in (("plan",), ("plan", "--json"), ("plan", "--markdown"), ("diff",)):
+        shown = project.gitflow(*command).stdout
+        assert "hunter" not in shown
+        shown = shown.replace("\\", "")
+        assert f'cron "0 7 * * *" UTC parameters {masked}' in shown
+        assert f"event x.7 parameters {masked}" in shown
+
+
 def test_a_clone_in_a_directory_of_another_name_is_the_same_source(
     project: Project, namespace: str, pool: str, tmp_path: Path
 ) -> None:

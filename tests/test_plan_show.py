@@ -54,7 +54,7 @@ def shown(want: dict[str, Any], have: dict[str, Any]) -> Rows:
         (
             {"job_variables": {"env": {"X": "a"}}, "unknown": ("job_variables",)},
             {},
-            [("job_variables", "{}", "known after build")],
+            [("job_variables", None, "known after build")],
         ),
     ],
 )

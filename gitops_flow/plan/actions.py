@@ -47,7 +47,7 @@ class Update:
         names = [change.field for change in self.changes]
         names += ["schedules"] if self.schedules else []
         names += ["triggers"] if self.automations else []
-        return tuple(names)
+        return tuple("triggers" if name == "automations" else name for name in names)
 
     @property
     def claims(self) -> bool:

@@ -29,7 +29,7 @@ def drift(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...]:
     for one, other in schedules.pair(list(desired.schedules), list(live.schedules)):
         active = one.active is not False
         if (one.active is None or ignored) and bool(other.active) != active:
-            label = other.slug or schedule_text(replace(other, active=None))
+            label = other.slug or schedule_text(replace(other, active=None, parameters={}))
             found.append(FieldChange(f"schedules[{label}].active", other.active, active))
     for want, have in automations.pair(list(desired.automations), list(live.automations)):
         if want.enabled is None and have.enabled is False:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow.model import PULL_STEP, Deployment, Json
@@ -25,7 +25,8 @@ _OURS = re.compile(r"[0-9a-f]{8}(-dirty-[0-9a-f]{8})?|snapshot-[0-9a-f]{8}")
 class FieldChange:
     """One field that differs: its name in :class:`~gitops_flow.model.Deployment`, and both values.
 
-    The values may hold secrets of the user's (job variables, parameters).
+    The values are plain JSON, parts of a deployment as mappings; they may hold
+    secrets of the user's (job variables, parameters).
     ``unknown``: steps that have not run yet complete ``after``, so that it is
     not known whether the field differs.
     """
@@ -68,10 +69,17 @@ def differences(
         names.append("version")
     known = [name for name in names if name not in desired.unknown]
     return tuple(
-        FieldChange(name, getattr(live, name), getattr(desired, name), unknown)
+        FieldChange(name, _plain(getattr(live, name)), _plain(getattr(desired, name)), unknown)
         for group, unknown in ((known, False), (desired.unknown, True))
         for name in group
     )
+
+
+def _plain(value: Json) -> Json:
+    """``value`` with schedules and automations as mappings, whose keys tell what is secret."""
+    if isinstance(value, tuple) and any(map(is_dataclass, value)):
+        return tuple(asdict(each) for each in value)
+    return value
 
 
 def _paused_differs(desired: Deployment, live: Deployment) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.plan.actions import Delete, Update
+from gitops_flow.plan.wording import shortened, whole_text
 from gitops_flow.redact import MASK, is_secret_key, redact
 
 if TYPE_CHECKING:
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
     from gitops_flow.plan.actions import Action
 
 # How a line's path begins, where it is not the field's name.
-_LABELS = {"automations": "triggers"}
+LABELS = {"automations": "triggers"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One value that differs: a dotted path, and its texts; None where there is no value.
 
-    No secrets are in it, and each text is one printable line.
+    No secrets are in it, and each text is one printable line; :func:`hidden`
+    sees to the secrets, and shortens what is long after that.
     """
 
     path: str
@@ -37,8 +39,9 @@ def hidden(lines: Iterable[Line], *sides: Deployment) -> tuple[Line, ...]:
     there before; one that stands under a key like ``password`` is masked
     wherever else it appears.
     """
-    fields = [_LABELS.get(each, each) for side in sides for each in side.secret_fields]
-    texts = tuple({text for side in sides for text in (*side.secrets, *_named(side))})
+    fields = [LABELS.get(each, each) for side in sides for each in side.secret_fields]
+    known = {text for side in sides for text in (*side.secrets, *_named(side))}
+    texts = tuple({form for text in known for form in _forms(text)})
     return tuple(_hidden(line, fields, texts) for line in lines)
 
 
@@ -55,7 +58,7 @@ def _hidden(line: Line, fields: Iterable[str], texts: tuple[str, ...]) -> Line:
     def shown(text: str | None) -> str | None:
         if text is None:
             return None
-        return MASK if whole else redact(text, texts)
+        return MASK if whole else shortened(redact(text, texts))
 
     return replace(line, before=shown(line.before), after=shown(line.after))
 
@@ -66,13 +69,21 @@ def _within(path: str, field: str) -> bool:
 
 
 def _named(side: Deployment) -> Iterator[str]:
-    """Texts below keys that are named like secrets."""
-    steps = [*(side.pull_steps or ())]
-    yield from _below({"p": side.parameters, "j": side.job_variables, "s": steps}, named=False)
+    """Texts below keys that are named like secrets, in whatever part of the deployment."""
+    # Of a schema the keys are names of parameters, and the texts below say what they may be.
+    yield from _below(replace(side, parameter_schema=None, secret_fields=()), named=False)
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """``text`` as it may stand in a line: as it is, made printable, and within JSON."""
+    return text, whole_text(text), whole_text([text])[2:-2]
 
 
 def _below(value: Json, *, named: bool) -> Iterator[str]:
-    if isinstance(value, dict):
+    if is_dataclass(value):
+        for each in fields(value):
+            yield from _below(getattr(value, each.name), named=named)
+    elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _below(inner, named=named or is_secret_key(str(key)))
     elif isinstance(value, list | tuple):

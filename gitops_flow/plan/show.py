@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from gitops_flow.model import PULL_STEP
 from gitops_flow.plan import secrets
 from gitops_flow.plan.actions import Create, Delete, Update
-from gitops_flow.plan.secrets import Line
+from gitops_flow.plan.secrets import LABELS, Line
 from gitops_flow.plan.values import same
 from gitops_flow.plan.wording import (
     automation_text,
     masked_value,
     schedule_text,
     step_text,
-    value_text,
+    whole_text,
 )
 from gitops_flow.redact import is_secret_key
 
@@ -68,7 +68,7 @@ def _reduced(one: dict[str, Json], other: dict[str, Json]) -> tuple[Json, Json]:
 
 def _update(action: Update) -> Iterator[Line]:
     for change in action.changes:
-        yield from _change(change)
+        yield from _unknown(action.live, change.field) if change.unknown else _change(change)
     for added in action.schedules.add:
         yield Line(_label("schedules", added.slug), None, schedule_text(added))
     for pair in action.schedules.change:
@@ -106,14 +106,20 @@ def _triggers(action: Update) -> Iterator[Line]:
 
 
 def _label(part: str, name: str | None) -> str:
-    return part if name is None else f"{part}[{value_text(name)}]"
+    return part if name is None else f"{part}[{whole_text(name)}]"
+
+
+def _unknown(live: Deployment, field: str) -> Iterator[Line]:
+    """What is there of a field that only steps not yet run will complete."""
+    before = list(_said(live, field))
+    for path, text in before:
+        yield Line(path, text, _KNOWN_LATER)
+    if not before:
+        yield Line(LABELS.get(field, field), None, _KNOWN_LATER)
 
 
 def _change(change: FieldChange) -> Iterator[Line]:
-    if change.unknown:
-        before = None if change.before is None else value_text(masked_value(change.before))
-        yield Line(change.field, before, _KNOWN_LATER)
-    elif change.field == "tags":
+    if change.field == "tags":
         gone = [tag for tag in change.before if tag not in change.after]
         new = [tag for tag in change.after if tag not in change.before]
         yield Line("tags", _joined(gone), _joined(new))
@@ -126,11 +132,11 @@ def _change(change: FieldChange) -> Iterator[Line]:
 
 
 def _joined(tags: Sequence[str]) -> str | None:
-    return ", ".join(value_text(tag) for tag in tags) or None
+    return ", ".join(whole_text(tag) for tag in tags) or None
 
 
 def _text(value: Json) -> str | None:
-    return None if value is None else value_text(masked_value(value))
+    return None if value is None else whole_text(masked_value(value))
 
 
 def _tree(path: str, before: Json, after: Json, *, secret: bool) -> Iterator[Line]:
@@ -140,14 +146,14 @@ def _tree(path: str, before: Json, after: Json, *, secret: bool) -> Iterator[Lin
             if same(one, other):
                 continue
             hidden = secret or is_secret_key(str(key))
-            yield from _tree(f"{path}.{value_text(str(key))}", one, other, secret=hidden)
+            yield from _tree(f"{path}.{whole_text(str(key))}", one, other, secret=hidden)
     elif isinstance(before, dict) and before and after is _MISSING:
         yield from _tree(path, before, {}, secret=secret)
     elif isinstance(after, dict) and after and before is _MISSING:
         yield from _tree(path, {}, after, secret=secret)
     else:
         texts = (
-            None if value is _MISSING else value_text(masked_value(value, secret))
+            None if value is _MISSING else whole_text(masked_value(value, secret))
             for value in (before, after)
         )
         yield Line(path, *texts)
@@ -181,13 +187,12 @@ def _inputs(
 def _outline(item: Deployment) -> Iterator[tuple[str, str]]:
     """Every value of a deployment that is not what the server gives without it."""
     for name in ("entrypoint", "description", "version"):
-        if value := getattr(item, name):
-            yield name, value_text(masked_value(value))
-    if tags := [tag for tag in item.tags if tag not in item.marks]:
-        yield "tags", _joined(tags) or ""
+        if getattr(item, name):
+            yield from _said(item, name)
+    yield from _said(item, "tags")
     if item.work_pool:
         queue = f"/{item.work_queue}" if item.work_queue else ""
-        yield "work_pool", value_text(f"{item.work_pool}{queue}")
+        yield "work_pool", whole_text(f"{item.work_pool}{queue}")
     for name in ("parameters", "job_variables", "concurrency_options"):
         for line in _tree(name, {}, getattr(item, name) or {}, secret=False):
             yield line.path, line.after or ""
@@ -195,17 +200,27 @@ def _outline(item: Deployment) -> Iterator[tuple[str, str]]:
         yield "concurrency_limit", str(item.concurrency_limit)
     if not item.enforce_parameter_schema:
         yield "enforce_parameter_schema", "false"
-    yield from _parts(item)
+    for name in ("pull_steps", "schedules", "automations"):
+        yield from _said(item, name)
     if item.paused:
         yield "paused", "true"
     for field in item.unknown:
-        yield field, _KNOWN_LATER
+        yield LABELS.get(field, field), _KNOWN_LATER
 
 
-def _parts(item: Deployment) -> Iterator[tuple[str, str]]:
-    for number, step in enumerate(item.pull_steps or ()):
-        yield f"pull_steps[{number}]", step_text(step)
-    for schedule in item.schedules:
-        yield _label("schedules", schedule.slug), schedule_text(schedule)
-    for automation in item.automations:
-        yield _label("triggers", automation.name), automation_text(automation)
+def _said(item: Deployment, field: str) -> Iterator[tuple[str, str]]:
+    """One field in short texts, each with its path; nothing where there is no value."""
+    if field == "pull_steps":
+        for number, step in enumerate(item.pull_steps or ()):
+            yield f"pull_steps[{number}]", step_text(step)
+    elif field == "schedules":
+        for schedule in item.schedules:
+            yield _label("schedules", schedule.slug), schedule_text(schedule)
+    elif field == "automations":
+        for automation in item.automations:
+            yield _label("triggers", automation.name), automation_text(automation)
+    elif field == "tags":
+        if tags := [tag for tag in item.tags if tag not in item.marks]:
+            yield "tags", _joined(tags) or ""
+    elif (value := getattr(item, field)) not in (None, {}):
+        yield field, whole_text(masked_value(value, is_secret_key(field)))

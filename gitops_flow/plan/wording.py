@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from typing import TYPE_CHECKING
@@ -38,30 +39,47 @@ def masked_value(value: Json, secret: bool = False) -> Json:
 
 def value_text(value: Json) -> str:
     """``value`` on one line of at most about 200 characters; plain text stays as it is."""
+    return shortened(whole_text(value))
+
+
+def shortened(text: str) -> str:
+    """The first 200 characters or so."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def whole_text(value: Json) -> str:
+    """``value`` on one line, of any length: in a part of it a secret could not be found."""
     if isinstance(value, str):
         text = value if value else '""'
     else:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        text = json.dumps(value, ensure_ascii=False, default=_name)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _name(value: object) -> str:
+    """What JSON has no word for: a date as it is written, of anything else only what it is."""
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
+        return str(value)
+    # Its repr would show what is in it, and no key in there is looked at.
+    return f"<{type(value).__name__}>"
 
 
 def schedule_text(schedule: Schedule) -> str:
     """``cron "0 6 * * *" Europe/Berlin``, ``interval 1h from 2026-01-01``, ``rrule "..."``."""
     spec = schedule.spec
     if spec.get("cron") is not None:
-        text = f'cron "{value_text(spec["cron"])}"'
+        text = f'cron "{whole_text(spec["cron"])}"'
         if spec.get("day_or") is False:
             text += " day_or=false"
     elif spec.get("interval") is not None:
         text = f"interval {_duration(float(spec['interval']))}"
         if spec.get("anchor_date"):
-            text += f" from {value_text(str(spec['anchor_date']))}"
+            text += f" from {whole_text(str(spec['anchor_date']))}"
     else:
-        text = f'rrule "{value_text(str(spec.get("rrule")))}"'
+        text = f'rrule "{whole_text(str(spec.get("rrule")))}"'
     text += f" {spec.get('timezone') or 'UTC'}"
     if schedule.parameters:
-        text += f" parameters {value_text(masked_value(schedule.parameters))}"
+        text += f" parameters {whole_text(masked_value(schedule.parameters))}"
     return f"{text} (off)" if schedule.active is False else text
 
 
@@ -75,13 +93,13 @@ def automation_text(automation: Automation) -> str:
         if "require" in trigger:
             text += f", require {trigger['require']}"
     elif trigger.get("expect"):
-        text += f" {value_text(' '.join(sorted(map(str, trigger['expect']))))}"
+        text += f" {whole_text(' '.join(sorted(map(str, trigger['expect']))))}"
     if trigger.get("posture") == "Proactive":
         text += " (absent)"
     if trigger.get("within"):
         text += f" within {_duration(float(trigger['within']))}"
     if automation.parameters:
-        text += f" parameters {value_text(masked_value(automation.parameters))}"
+        text += f" parameters {whole_text(masked_value(automation.parameters))}"
     if automation.schedule_after:
         text += f" after {_duration(float(automation.schedule_after))}"
     return f"{text} (off)" if automation.enabled is False else text
@@ -92,7 +110,7 @@ def step_text(step: Mapping[str, Json]) -> str:
     name, inputs = next(iter(step.items()), ("nothing", None))
     if name == PULL_STEP and isinstance(inputs, dict):
         return f"{name} commit {str(inputs.get('commit'))[:12]}"
-    return f"{name} {value_text(masked_value(inputs))}" if inputs else str(name)
+    return f"{name} {whole_text(masked_value(inputs))}" if inputs else str(name)
 
 
 def _duration(seconds: float) -> str:
