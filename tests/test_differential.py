@@ -550,6 +550,12 @@ REFUSED = {
     work_pool: {name: NAMESPACE-pool}
     tags: ["gitflow:other-01234567"]
 """,
+    "never-runs": """\
+  - name: never
+    entrypoint: flows.py:plain
+    work_pool: {name: NAMESPACE-pool}
+    schedules: [{cron: "0 0 30 2 *", active: false}, {rrule: "FREQ=DAILY;BYMONTH=13", active: false}]
+""",
 }
 
 
@@ -795,7 +801,7 @@ def test_prefect_deploys_what_only_we_refuse(make_sides: Any) -> None:
     assert side.deploy() == 0, side.told[-1]
 
 
-@pytest.mark.parametrize("ids", [("repeated-key",), ("unnamed", "twice", "step-shape", "reserved-tag"), ("placeholder",)], ids="+".join)  # fmt: skip
+@pytest.mark.parametrize("ids", [("repeated-key",), ("unnamed", "twice", "step-shape", "reserved-tag", "never-runs"), ("placeholder",)], ids="+".join)  # fmt: skip
 def test_what_only_we_refuse_is_refused_for_the_documented_reason(
     ids: tuple[str, ...], make_sides: Any
 ) -> None:

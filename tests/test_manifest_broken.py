@@ -466,6 +466,24 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
             "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: 'INTERVALL' is not a key of a rule (did you mean 'INTERVAL'?)",
         ],
     ),
+    "rrule with a day that is none": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - rrule: FREQ=WEEKLY;BYDAY=XX\n",
+        [
+            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: BYDAY 'XX' is not a day (write one of MO TU WE TH FR SA SU)",
+        ],
+    ),
+    "rrule with an end that is none": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - rrule: FREQ=DAILY;UNTIL=20301301\n",
+        [
+            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: UNTIL '20301301' is not a date (write for example 20300131T090000)",
+        ],
+    ),
+    "cron of a day that never comes": (
+        "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - cron: 0 0 30 2 *\n",
+        [
+            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: '0 0 30 2 *' never comes: no such month has that day (the last day of a month is written L)",
+        ],
+    ),
     "anchor date that is none": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - interval: 60\n    anchor_date: soon\n",
         [

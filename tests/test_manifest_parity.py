@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -183,22 +184,100 @@ RULES = [
     "FREQ=DAILY", "RRULE:FREQ=DAILY;INTERVAL=2", "freq=daily", "FREQ=WEEKLY;BYDAY=MO,WE;BYHOUR=9",
     "DTSTART:20240101T000000\nRRULE:FREQ=DAILY;COUNT=3", "DTSTART;TZID=Europe/Berlin:20240101T000000\nFREQ=DAILY",
     "FREQ=DAILY;UNTIL=20300101T000000", "RDATE:20240101T000000",
+    "FREQ=DAILY;UNTIL=20300101T000000Z", "FREQ=DAILY;UNTIL=20300101", "FREQ=DAILY;UNTIL=2030-01-01",
+    "FREQ=DAILY;UNTIL=2030-01-01T09:30:00", "FREQ=DAILY;UNTIL=1/31/2030", "FREQ=DAILY;UNTIL=20300101T0930",
+    "FREQ=WEEKLY;BYDAY=-1FR,+2TU", "FREQ=MONTHLY;BYDAY=TH(+1)", "FREQ=MONTHLY;BYDAY=2MO",
+    "FREQ=MONTHLY;BYWEEKDAY=MO;BYSETPOS=-1", "FREQ=MONTHLY;BYMONTHDAY=-1,15", "FREQ=DAILY;BYMONTHDAY=0",
+    "FREQ=YEARLY;BYMONTH=1,7", "FREQ=YEARLY;BYYEARDAY=1,-1", "FREQ=YEARLY;BYWEEKNO=20;WKST=MO",
+    "FREQ=YEARLY;BYEASTER=0", "FREQ=DAILY;BYHOUR=0,23;BYMINUTE=0,59;BYSECOND=0,59", "FREQ=DAILY;COUNT=0",
+    "FREQ=DAILY;FREQ=WEEKLY", "FREQ=MINUTELY;BYSECOND=30", "DTSTART:20240101T000000Z\nFREQ=DAILY",
+    "DTSTART:20240101T000000Z\nRRULE:FREQ=DAILY;UNTIL=20300101T000000Z", "FREQ=DAILY;INTERVAL=+2",
+    "DTSTART;VALUE=DATE:20240101\nFREQ=DAILY", "RRULE:FREQ=DAILY\nEXDATE:20240101T000000,20240102T000000",
+    "RRULE:FREQ=DAILY\nEXRULE:FREQ=WEEKLY;BYDAY=SA,SU", "RRULE:FREQ=DAILY\nRRULE:FREQ=WEEKLY",
+    "RDATE;VALUE=DATE-TIME:20240101T000000,20250101T000000", "FREQ=DAILY EXDATE;VALUE=DATE:20240101",
+    "EXRULE:FREQ=DAILY", "EXDATE:20240101T000000", "FREQ=DAILY\n\nRDATE:20240101T000000",
+    '{"rrule": "FREQ=WEEKLY;BYDAY=XX"}',
+    # Refused by both.
     "INTERVAL=2", "FREQ=NEVER", "FREQ", "x", "FREQ=DAILY;FOO=1", "DTSTART:20240101T000000",
+    "FREQ=WEEKLY;BYDAY=XX", "FREQ=WEEKLY;BYDAY=MONDAY", "FREQ=WEEKLY;BYDAY=", "FREQ=WEEKLY;BYDAY=0MO",
+    "FREQ=WEEKLY;BYDAY=MO,,TU", "FREQ=WEEKLY;BYDAY=5", "FREQ=MONTHLY;BYDAY=TH()", "FREQ=MONTHLY;BYDAY=TH(X)",
+    "FREQ=WEEKLY;BYDAY=+-1MO", "FREQ=DAILY;WKST=XX", "FREQ=DAILY;WKST=1MO", "FREQ=DAILY;COUNT=x",
+    "FREQ=DAILY;COUNT=", "FREQ=DAILY;COUNT=1.5", "FREQ=DAILY;INTERVAL=x", "FREQ=DAILY;INTERVAL=1,2",
+    "FREQ=DAILY;UNTIL=x", "FREQ=DAILY;UNTIL=", "FREQ=DAILY;UNTIL=20301301", "FREQ=DAILY;UNTIL=20300101T250000",
+    "FREQ=DAILY;UNTIL=20300230T000000Z", "FREQ=DAILY;BYMONTH=JAN", "FREQ=DAILY;BYMONTHDAY=L",
+    "FREQ=DAILY;BYYEARDAY=", "FREQ=DAILY;BYWEEKNO=x", "FREQ=DAILY;BYHOUR=9,x", "FREQ=DAILY;BYMINUTE=x",
+    "FREQ=DAILY;BYSECOND=x", "FREQ=DAILY;BYSETPOS=0", "FREQ=DAILY;BYSETPOS=400", "FREQ=DAILY;BYHOUR=25",
+    "FREQ=DAILY;BYMINUTE=60", "FREQ=DAILY;BYSECOND=60", "FREQ=DAILY;", ";FREQ=DAILY", "FREQ=DAILY;COUNT=1=2",
+    "FREQ=DAILY; COUNT=1", "RRULE;X=1:FREQ=DAILY", "EXDATE;X=1:20240101T000000\nFREQ=DAILY",
+    "RDATE;VALUE=DATE:20240101", "RDATE:x", "RDATE:", "EXDATE:20241301T000000\nFREQ=DAILY",
+    "DTSTART:x\nFREQ=DAILY", "DTSTART:20240101,20240102\nFREQ=DAILY", "FOO:BAR\nFREQ=DAILY",
+    "EXRULE:COUNT=1\nRRULE:FREQ=DAILY", "RRULE:RRULE:FREQ=DAILY", "", "FREQ=", "FREQ=DAILY,WEEKLY",
+    "DTSTART:20240101T000000\nRRULE:FREQ=DAILY;UNTIL=20300101T000000Z",
+    "DTSTART:20240101T000000Z\nRRULE:FREQ=DAILY;UNTIL=20300101T000000",
+    "DTSTART;TZID=Europe/Berlin:20240101T000000\nRRULE:FREQ=DAILY;UNTIL=20300101T000000",
 ]  # fmt: skip
+
+
+def rrule_accepts(rule: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from prefect.client.schemas.schedules import RRuleSchedule
+
+        if rule.startswith("{"):
+            rule = yaml.safe_load(rule)["rrule"]
+        try:
+            RRuleSchedule(rrule=rule)
+        except Exception:  # noqa: BLE001 - it lets errors of its parser through
+            return False
+        return True
+
+
+def rule_refusal(rule: str) -> str:
+    document = {"name": "a", "entrypoint": "f.py:g", "schedules": [{"rrule": rule}]}
+    return refusal(yaml.safe_dump({"deployments": [document]}))
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("rule", RULES)
 def test_rule_that_prefect_accepts_is_accepted(rule: str) -> None:
+    assert (rule_refusal(rule) == "") == rrule_accepts(rule), rule_refusal(rule)
+
+
+# Its model takes them, and its scheduler looks for such a moment without end, or fails.
+NEVER = [
+    "FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;INTERVAL=-1", "FREQ=DAILY;BYMONTH=13", "FREQ=DAILY;BYMONTH=0",
+    "FREQ=MONTHLY;BYMONTHDAY=32", "FREQ=YEARLY;BYYEARDAY=400", "FREQ=YEARLY;BYWEEKNO=54",
+    "FREQ=HOURLY;BYHOUR=25", "FREQ=MINUTELY;BYMINUTE=60",
+]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("rule", NEVER)
+def test_rule_that_prefect_accepts_and_never_runs_is_refused(rule: str) -> None:
+    assert rrule_accepts(rule)
+    assert "is not " in rule_refusal(rule)
+
+
+FAR_DAYS = [
+    "0 0 30 2 *", "0 0 31 2 1", "0 0 31 4,6,9,11 *", "0 0 30-31 feb *", "0 0 31 2-6/2 *",
+    "0 0 31 apr *", "0 0 30/2 2 *", "0 0 29 2 *", "0 0 31-1 2 *", "0 0 31 4/2 *", "0 0 31 11-2 *",
+    "0 0 31 */2 *", "0 0 31 2-6/3 *", "0 0 L 2 *", "0 0 1,31 2 *", "0 0 31 * *", "0 0 31 6-4 *",
+    "0 0 ? 2 *", "0 0 */31 2 *",
+]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("cron", FAR_DAYS)
+def test_cron_is_refused_exactly_when_prefects_scheduler_finds_no_such_day(cron: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from prefect.client.schemas.schedules import RRuleSchedule
+        from prefect.server.schemas.schedules import CronSchedule
 
+        asked = CronSchedule(cron=cron).get_dates(n=1)
         try:
-            RRuleSchedule(rrule=rule)
-            valid = True
-        except Exception:  # noqa: BLE001 - it lets errors of its parser through
-            valid = False
-    document = {"name": "a", "entrypoint": "f.py:g", "schedules": [{"rrule": rule}]}
-    text = yaml.safe_dump({"deployments": [document]})
-    assert (refusal(text) == "") == valid, refusal(text)
+            comes = bool(asyncio.run(asked))
+        except Exception:  # noqa: BLE001 - the croniter inside has errors of its own
+            comes = False
+    document = {"name": "a", "entrypoint": "f.py:g", "schedules": [{"cron": cron}]}
+    told = refusal(yaml.safe_dump({"deployments": [document]}))
+    assert ("never comes" in told) == (not comes), told

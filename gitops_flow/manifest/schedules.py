@@ -1,18 +1,19 @@
 """Schedules: what is surely wrong in one, and the server's shape of it.
 
-Cron and rrule are judged by grammar and range only. What passes here can still
-be refused by the server; what fails here always would be.
+Cron is judged by grammar and range, and by whether there is such a day at all.
+What passes here can still be refused by the server; what fails here is refused
+there, or would stop its scheduler.
 """
 
 from __future__ import annotations
 
 import datetime
 import functools
-import json
 import re
 import zoneinfo
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow.manifest import rules
 from gitops_flow.manifest.wording import did_you_mean, nearest, quoted
 from gitops_flow.model import Schedule
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _KINDS = ("cron", "interval", "rrule")
 _ALIASES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 # Name, smallest and largest number, and the words allowed in their place.
 _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
@@ -38,27 +40,6 @@ _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
     ("second", 0, 59, []),
     ("year", 1970, 2099, []),
 )
-_FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
-_RULE_KEYS = [
-    "FREQ",
-    "INTERVAL",
-    "WKST",
-    "COUNT",
-    "UNTIL",
-    "BYSETPOS",
-    "BYMONTH",
-    "BYMONTHDAY",
-    "BYYEARDAY",
-    "BYEASTER",
-    "BYWEEKNO",
-    "BYWEEKDAY",
-    "BYDAY",
-    "BYHOUR",
-    "BYMINUTE",
-    "BYSECOND",
-]
-_RULE_LINES = ("RRULE", "DTSTART", "RDATE", "EXRULE", "EXDATE")
-_RULE_LIMIT = 6500
 _TRUE = ("true", "1", "yes", "on", "y", "t")
 _FALSE = ("false", "0", "no", "off", "n", "f")
 
@@ -73,7 +54,11 @@ def check(section: ScheduleSection) -> Iterator[Complaint]:
         yield "cron", *bad
     if section.interval is not None and section.interval <= datetime.timedelta(0):
         yield "interval", "expected a duration above 0", None
-    if section.rrule is not None and "{{" not in section.rrule and (bad := _rrule(section.rrule)):
+    if (
+        section.rrule is not None
+        and "{{" not in section.rrule
+        and (bad := rules.check(section.rrule))
+    ):
         yield "rrule", *bad
     if section.timezone and "{{" not in section.timezone and (bad := _timezone(section.timezone)):
         yield "timezone", *bad
@@ -118,7 +103,7 @@ def to_model(section: ScheduleSection) -> Schedule:
             anchor = _instant(section.anchor_date)
             spec["anchor_date"] = anchor.isoformat() if anchor else section.anchor_date
     elif section.rrule is not None:
-        spec.update(_rule_of(section.rrule) or {"rrule": section.rrule})
+        spec.update(rules.of_json(section.rrule) or {"rrule": section.rrule})
     if section.timezone:
         spec["timezone"] = section.timezone
     return Schedule(
@@ -145,7 +130,40 @@ def _cron(text: str) -> tuple[str, str | None] | None:
         for part in value.lower().split(","):
             if bad := _cron_part(part, low, high, words):
                 return f"{name} {quoted(value)}: {bad}", None
+    if _first_day(fields[2]) > _longest_month(fields[3]):
+        hint = "the last day of a month is written L"
+        return f"{quoted(text)} never comes: no such month has that day", hint
     return None
+
+
+def _first_day(field: str) -> int:
+    """The first day of a month that a cron field names; ``L`` is in every month."""
+    days = [part.partition("/")[0].split("-") for part in field.lower().split(",")]
+    # A range that ends before it begins goes round.
+    return min(
+        int(day[0]) if day[0].isdecimal() and int(day[-1]) >= int(day[0]) else 1 for day in days
+    )
+
+
+def _longest_month(field: str) -> int:
+    """The number of days in the longest month that a cron field names."""
+    longest = 0
+    for part in field.lower().split(","):
+        span, slash, step = part.partition("/")
+        first, dash, last = span.partition("-")
+        if first in ("*", "?"):
+            low, high = 1, 12
+        else:
+            low = _month(first)
+            high = _month(last) if dash else 12 if slash else low
+        months = range(low, high + 1, int(step or 1)) if low <= high else range(1, 13)
+        longest = max(longest, *(_MONTH_DAYS[month - 1] for month in months))
+    return longest
+
+
+def _month(text: str) -> int:
+    text = text.partition("#")[0]
+    return int(text) if text.isdecimal() else _MONTHS.index(text) + 1
 
 
 def _cron_part(part: str, low: int, high: int, words: list[str]) -> str | None:
@@ -163,50 +181,6 @@ def _cron_part(part: str, low: int, high: int, words: list[str]) -> str | None:
         if not low <= int(end) <= high:
             return f"{end} is not between {low} and {high}"
     return None
-
-
-def _rrule(text: str) -> tuple[str, str | None] | None:
-    rule = _rule_of(text)
-    if rule is None and text.lstrip().startswith("{"):
-        return "expected JSON with a key 'rrule'", None
-    text = str(rule["rrule"]) if rule else text
-    if len(text) > _RULE_LIMIT:
-        return f"{len(text)} characters long; the limit is {_RULE_LIMIT}", None
-    example = "write for example FREQ=DAILY;INTERVAL=1"
-    frequency = None
-    for line in text.split():
-        name, colon, body = line.partition(":")
-        head = name.partition(";")[0].upper()
-        if colon and head not in _RULE_LINES:
-            return f"{quoted(head)} is not a part of a rule", did_you_mean(head, _RULE_LINES)
-        if colon and head != "RRULE":
-            continue
-        for pair in filter(None, (body if colon else line).split(";")):
-            key, equals, value = pair.upper().partition("=")
-            if not equals:
-                return f"{quoted(pair)} is not KEY=value", example
-            if key not in _RULE_KEYS:
-                return f"{quoted(key)} is not a key of a rule", did_you_mean(key, _RULE_KEYS)
-            if key == "FREQ":
-                frequency = value
-    if frequency is None:
-        # Dates alone are a rule, too.
-        return None if "RDATE" in text.upper() else ("FREQ is missing", example)
-    if frequency not in _FREQUENCIES:
-        hint = did_you_mean(frequency, _FREQUENCIES)
-        return f"{quoted(frequency)} is not a frequency", hint
-    return None
-
-
-def _rule_of(text: str) -> dict[str, Any] | None:
-    """The JSON form of a rule, which Prefect takes as well."""
-    try:
-        rule = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(rule, dict) or not isinstance(rule.get("rrule"), str):
-        return None
-    return {key: rule[key] for key in ("rrule", "timezone") if rule.get(key) is not None}
 
 
 @functools.cache

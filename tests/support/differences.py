@@ -166,6 +166,7 @@ ONLY_WE_REFUSE = (
     Refusal("repeated-key", r"is written twice|duplicate key"),
     Refusal("step-shape", r"a step is one key"),
     Refusal("reserved-tag", r"is a mark of ownership|reserved"),
+    Refusal("never-runs", r"never comes|is not between|is not 1 or more"),
     Refusal("secret-files", r"look like secrets|looks like"),
 )
 
