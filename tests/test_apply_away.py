@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from gitops_flow import apply, plan
+from gitops_flow.cli.deploy import result_lines
 from gitops_flow.errors import ApiError
-from gitops_flow.model import Deployment
+from gitops_flow.model import Automation, Deployment, Schedule
 from gitops_flow.prefect import Client
 
 
@@ -58,3 +59,86 @@ def test_what_the_server_says_of_single_deployments_does_not_end_the_deploy() ->
     server = Answers(ApiError("not accepted", status=422), ApiError("bug", status=500, retry=True))
     execute(server, 6)
     assert server.writes == 6
+
+
+class Until:
+    """A client whose writes succeed until one to ``path`` with ``method``."""
+
+    def __init__(self, method: str, path: str) -> None:
+        self.fails = method, path
+        self.flow_ids = {"etl": "flow-id"}
+        self.server_time = None
+        self.page_limit = 200
+
+    def _answer(self, method: str, path: str) -> Any:
+        if method == self.fails[0] and path.endswith(self.fails[1]):
+            raise ApiError("not accepted", status=422)
+        return [] if path.endswith("/filter") else 0 if path.endswith("/count") else {"id": "made"}
+
+    def post(self, path: str, _body: Any, **_options: Any) -> Any:
+        return self._answer("POST", path)
+
+    def get(self, path: str) -> Any:
+        return self._answer("GET", path)
+
+    def put(self, path: str, _body: Any) -> Any:
+        return self._answer("PUT", path)
+
+    def patch(self, path: str, _body: Any) -> Any:
+        return self._answer("PATCH", path)
+
+    def delete(self, path: str) -> Any:
+        return self._answer("DELETE", path)
+
+
+MARK = "gitflow:etl-0123abcd"
+LIVE = Deployment(
+    "etl",
+    "d",
+    "a.py:f",
+    tags=(MARK,),
+    paused=True,
+    id="live",
+    schedules=(
+        Schedule({"cron": "0 1 * * *"}, True, {}, "one", "s1"),
+        Schedule({"interval": 60.0}, True, {}, "two", "s2"),
+    ),
+)
+WANTED = Deployment(
+    "etl",
+    "d",
+    "a.py:f",
+    description="new",
+    paused=True,
+    schedules=(
+        Schedule({"cron": "0 2 * * *"}, None, {}, "one"),
+        Schedule({"interval": 120.0}, None, {}, "two"),
+    ),
+    automations=(Automation("after", {"type": "event"}),),
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "stands"),
+    [
+        ("PATCH", "/deployments/live", ()),
+        ("POST", "/automations/", ("description",)),
+        ("PATCH", "/schedules/s1", ("description", "triggers")),
+        ("PATCH", "/schedules/s2", ("description", "part of schedules", "triggers")),
+    ],
+)
+def test_an_update_that_failed_says_what_stands(
+    method: str, path: str, stands: tuple[str, ...]
+) -> None:
+    made = plan.make([WANTED], [LIVE], source_mark=MARK, adopt=False, automations={})
+    (result,) = apply.execute(cast("Client", Until(method, path)), made)
+    assert (result.status, result.changed) == ("failed", stands)
+    (line, *_) = result_lines(result, 0)
+    told = f" (already written: {', '.join(stands)})" if stands else ""
+    assert line == f"etl/d  failed{told}"
+
+
+def test_a_creation_that_failed_after_it_was_made_says_that_the_deployment_stands() -> None:
+    made = plan.make([WANTED], [], source_mark=MARK, adopt=False)
+    (result,) = apply.execute(cast("Client", Until("POST", "/automations/")), made)
+    assert (result.status, result.id, result.changed) == ("failed", "made", ("deployment",))

@@ -428,6 +428,43 @@ def test_a_field_the_server_does_not_know_says_that_it_is_too_old(script: Script
     assert "too old" in str(refusal(script, (422, {"exception_detail": detail})).hint)
 
 
+SCHEDULE = ["body", "schedule"]
+SHAPES = [
+    {
+        "type": "missing",
+        "loc": [*SCHEDULE, "IntervalSchedule", "interval"],
+        "msg": "Field required",
+    },
+    {
+        "type": "extra_forbidden",
+        "loc": [*SCHEDULE, "IntervalSchedule", "rrule"],
+        "msg": "Extra inputs are not permitted",
+    },
+    {
+        "type": "value_error",
+        "loc": [*SCHEDULE, "RRuleSchedule", "rrule"],
+        "msg": "Value error, invalid 'BYDAY': XX",
+    },
+]
+
+
+def test_a_value_that_fits_no_other_shape_is_not_blamed_on_an_old_server(script: Script) -> None:
+    error = refusal(script, (422, {"exception_detail": SHAPES}))
+    assert error.hint is None
+    assert "invalid 'BYDAY': XX" in error.message
+    assert "IntervalSchedule" not in error.message
+
+
+def test_an_unknown_field_beside_other_mistakes_is_not_blamed_on_an_old_server(
+    script: Script,
+) -> None:
+    detail = [
+        {"type": "extra_forbidden", "loc": ["body", "x"], "msg": "Extra inputs are not permitted"},
+        {"type": "int_parsing", "loc": ["body", "y"], "msg": "Input should be a valid integer"},
+    ]
+    assert refusal(script, (422, {"exception_detail": detail})).hint is None
+
+
 def test_an_internal_error_points_to_the_servers_log(script: Script) -> None:
     error = refusal(script, (500, {"exception_message": "Internal Server Error"}))
     assert (error.status, error.retry) == (500, True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gitops_flow import prefect
 from gitops_flow.apply.remove import remove
-from gitops_flow.apply.update import update
+from gitops_flow.apply.update import standing, update
 from gitops_flow.errors import ApiError, GitflowError
 from gitops_flow.plan import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
 from gitops_flow.plan.hydrate import has_kinds
@@ -33,8 +33,10 @@ Status = Literal["created", "updated", "unchanged", "deleted", "held", "failed",
 class Result:
     """What became of one action.
 
-    ``changed`` names the fields that differed, empty for a creation. ``id`` is
-    the deployment's on the server, None when it was not created.
+    ``changed`` names the fields that were written, empty for a creation; of what
+    failed, those that are as desired nevertheless (``part of schedules``), or
+    ``deployment`` when the creation was not completed. ``id`` is the
+    deployment's on the server, None when it was not created.
     ``runs_restored`` counts upcoming runs that the write deleted and that were
     put back, ``runs_cancelled`` those that waited for a deleted deployment.
     """
@@ -101,17 +103,21 @@ def _attempt(client: Client, action: Action, late: Sequence[Run]) -> Result:
     if isinstance(action, Conflict):
         error = ApiError(action.reason, hint="deploy with --adopt to take it over")
         return Result("refused", name, id=action.live.id, error=error)
+    done: list[str] = []
     try:
         if isinstance(action, Create):
-            return Result("created", name, id=_create(client, action))
+            return Result("created", name, id=_create(client, action, done))
         if isinstance(action, Delete):
             cancelled = remove(client, action)
             return Result("deleted", name, id=action.live.id, runs_cancelled=cancelled)
         own = [run for run in late if run.deployment_id == action.live.id]
-        restored = update(client, action, own)
+        restored = update(client, action, own, done)
     except GitflowError as error:
-        live_id = None if isinstance(action, Create) else action.live.id
-        return Result("failed", name, id=live_id, error=error)
+        if isinstance(action, Create):
+            stands = ("deployment",) * bool(done)
+            return Result("failed", name, id=next(iter(done), None), changed=stands, error=error)
+        written = standing(action, done) if isinstance(action, Update) else ()
+        return Result("failed", name, id=action.live.id, changed=written, error=error)
     return Result(
         "updated",
         name,
@@ -122,7 +128,7 @@ def _attempt(client: Client, action: Action, late: Sequence[Run]) -> Result:
     )
 
 
-def _create(client: Client, action: Create) -> str:
+def _create(client: Client, action: Create, done: list[str]) -> str:
     desired = action.desired
     flow_id = prefect.ensure_flow(client, desired.flow_name)
     computed = has_kinds(desired.parameters)
@@ -130,6 +136,7 @@ def _create(client: Client, action: Create) -> str:
     # or refuse them.
     first = replace(desired, parameters={}) if computed else desired
     made = prefect.create(client, first, flow_id)
+    done.append(made)
     if computed:
         prefect.patch(client, made, {"parameters": desired.parameters})
     for automation in desired.automations:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from gitops_flow.prefect import Client, Run
 
 
-def update(client: Client, action: Update, late: Sequence[Run]) -> int:
+def update(client: Client, action: Update, late: Sequence[Run], done: list[str]) -> int:
     """Write the differences and put back the runs that this deletes; how many were upcoming.
+
+    ``done`` gets the name of each field once it is written, ``schedules`` and
+    ``triggers`` once for each of them.
 
     First what deletes runs that are late already, while the schedules that
     made them are as they were; new schedules last, so that they get no runs
@@ -26,8 +29,8 @@ def update(client: Client, action: Update, late: Sequence[Run]) -> int:
     """
     live_id = action.live.id or ""
     if not _runs(action):
-        _write(client, action, [])
-        _add(client, action)
+        _write(client, action, [], done)
+        _add(client, action, done)
         return 0
     if action.schedules.remove:
         late = prefect.late_runs(client, [live_id])
@@ -35,7 +38,7 @@ def update(client: Client, action: Update, late: Sequence[Run]) -> int:
     upcoming = prefect.upcoming(client, live_id, kept) if kept else 0
     since = prefect.server_now(client)
     try:
-        _write(client, action, late)
+        _write(client, action, late, done)
     except BaseException:
         # Also when interrupted: what was deleted so far is still due.
         with contextlib.suppress(GitflowError):
@@ -43,44 +46,47 @@ def update(client: Client, action: Update, late: Sequence[Run]) -> int:
         raise
     if _deletes_runs(action):
         _put_back(client, action, since)
-    _add(client, action)
+    _add(client, action, done)
     if action.schedules.add:
         # The server's scheduler would look at a new schedule only after a minute.
         prefect.put_back(client, live_id)
     return upcoming
 
 
-def _write(client: Client, action: Update, late: Sequence[Run]) -> None:
+def _write(client: Client, action: Update, late: Sequence[Run], done: list[str]) -> None:
     live_id = action.live.id or ""
     for schedule in action.schedules.remove:
         prefect.delete_schedule(client, live_id, schedule.id or "")
+        done.append("schedules")
     if action.changes:
-        _patch(client, action)
+        _patch(client, action, done)
     else:
-        _automations(client, action)
+        _automations(client, action, done)
     if late:
         _restore_late(client, action, late)
     for change in action.schedules.change:
         fields = shape.schedule_change(change.desired, spec=change.spec)
         prefect.change_schedule(client, live_id, change.live.id or "", fields)
+        done.append("schedules")
 
 
-def _patch(client: Client, action: Update) -> None:
+def _patch(client: Client, action: Update, done: list[str]) -> None:
     live_id = action.live.id or ""
     if not action.claims or "tags" not in action.fields:
-        _patch_fields(client, action, [change.field for change in action.changes])
-        _automations(client, action)
+        _patch_fields(client, action, [change.field for change in action.changes], done)
+        _automations(client, action, done)
         return
     # The mark comes last: while the deployment is not ours, the next deploy looks
     # again at whose automations run it.
     others = [change.field for change in action.changes if change.field != "tags"]
     if others:
-        _patch_fields(client, action, others)
-    _automations(client, action)
+        _patch_fields(client, action, others, done)
+    _automations(client, action, done)
     prefect.patch(client, live_id, shape.changes(action.desired, ["tags"]))
+    done.append("tags")
 
 
-def _patch_fields(client: Client, action: Update, fields: Sequence[str]) -> None:
+def _patch_fields(client: Client, action: Update, fields: Sequence[str], done: list[str]) -> None:
     live_id = action.live.id or ""
     body = shape.changes(action.desired, fields)
     if action.live.limit_is_shared and "concurrency_limit" in body:
@@ -95,25 +101,45 @@ def _patch_fields(client: Client, action: Update, fields: Sequence[str]) -> None
             own = prefect.own_limit(client, live_id)
             prefect.patch(client, live_id, {"global_concurrency_limit_id": own})
     prefect.patch(client, live_id, body)
+    done.extend(fields)
 
 
-def _automations(client: Client, action: Update) -> None:
+def _automations(client: Client, action: Update, done: list[str]) -> None:
     live_id, diff = action.live.id or "", action.automations
     if diff.replaces_owned:
         prefect.delete_owned_automations(client, live_id)
+        done.append("triggers")
     for gone in diff.remove:
         prefect.delete_automation(client, gone.id or "")
+        done.append("triggers")
     for change in diff.change:
         prefect.replace_automation(
             client, live_id, change.live.id or "", change.desired, (action.mark,)
         )
+        done.append("triggers")
     for new in diff.add:
         prefect.create_automation(client, live_id, new, (action.mark,))
+        done.append("triggers")
 
 
-def _add(client: Client, action: Update) -> None:
+def _add(client: Client, action: Update, done: list[str]) -> None:
     if action.schedules.add:
         prefect.add_schedules(client, action.live.id or "", action.schedules.add)
+        done += ["schedules"] * len(action.schedules.add)
+
+
+def standing(action: Update, done: Sequence[str]) -> tuple[str, ...]:
+    """What an update that failed has changed; ``done`` is that of :func:`update`."""
+    times, events = action.schedules, action.automations
+    whole = {
+        "schedules": len((*times.remove, *times.change, *times.add)),
+        "triggers": len((*events.remove, *events.change, *events.add)) + events.replaces_owned,
+    }
+    return tuple(
+        name if done.count(name) >= whole.get(name, 1) else f"part of {name}"
+        for name in action.fields
+        if name in done
+    )
 
 
 def _put_back(client: Client, action: Update, since: datetime) -> None:

@@ -113,7 +113,8 @@ def result_lines(result: Result, width: int) -> list[str]:
     """What became of one deployment, its name padded to ``width``."""
     detail = ""
     if result.changed:
-        detail = f" ({', '.join(result.changed)})"
+        words = ", ".join(result.changed)
+        detail = f" (already written: {words})" if result.status == "failed" else f" ({words})"
     if result.adopted:
         detail += ", adopted: it is owned by this source from now on"
     if result.runs_restored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 _API_HINT = "the API's address usually ends in /api, for example http://127.0.0.1:4200/api"
 _LONGEST_DETAIL = 1000
+_UNKNOWN_FIELD = "extra_forbidden"
+# One of the shapes that a value may have, in the place of a mistake.
+_SHAPE = re.compile(r"[A-Z]\w*(Schedule|Trigger)")
+# Stands for the answer of something that is not the API.
+_NO_API = object()
 
 
 def unreachable(error: Exception, url: str, connection: PrefectConnection) -> ApiError:
@@ -149,7 +155,7 @@ def refused(
         + (f": {said}" if said else ""),
         status=status,
         where=where,
-        hint=_hint(status, said or ""),
+        hint=_hint(status, said or "", _details(answer)),
         retry=status in (408, 429) or status >= 500,
     )
 
@@ -167,10 +173,10 @@ _MESSAGES = {
 }
 
 
-def _hint(status: int, said: str) -> str | None:
+def _hint(status: int, said: str, details: Json) -> str | None:
     if status == 404 and said.startswith("Work pool"):
         return "create it with `prefect work-pool create NAME --type process`, or --create-pools"
-    if "Extra inputs are not permitted" in said:
+    if isinstance(details, list) and all(_kind(item) == _UNKNOWN_FIELD for item in details):
         return "this Prefect server is too old for that field; upgrade it"
     if status == 500:
         return "the server's log has the reason"
@@ -213,13 +219,9 @@ def _no_access(
 
 def _said(answer: httpx.Response, body: Json, connection: PrefectConnection) -> str | None:
     """The server's own words, without secrets; None when it is not the API that speaks."""
-    try:
-        data = answer.json()
-    except (ValueError, RecursionError):
+    details = _details(answer)
+    if details is _NO_API:
         return None
-    if not isinstance(data, dict):
-        return None
-    details = data.get("exception_detail", data.get("detail", data.get("exception_message")))
     if isinstance(details, list):
         text = "; ".join(_detail(item) for item in details[:5])
     else:
@@ -227,6 +229,37 @@ def _said(answer: httpx.Response, body: Json, connection: PrefectConnection) -> 
     secrets = [*_secrets(body), *_login(answer, connection)]
     text = " ".join(redact(text, tuple(secrets)).split())
     return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + " ..."
+
+
+def _details(answer: httpx.Response) -> Json:
+    """What the API says is wrong, a text or a list."""
+    try:
+        data = answer.json()
+    except (ValueError, RecursionError):
+        return _NO_API
+    if not isinstance(data, dict):
+        return _NO_API
+    details = data.get("exception_detail", data.get("detail", data.get("exception_message")))
+    if not isinstance(details, list):
+        return details
+    # A value that may have several shapes is tried as each: that it is none of the others,
+    # which have other keys, is not what is wrong with it.
+    return [item for item in details if not _of_another_shape(item)] or details
+
+
+def _of_another_shape(item: Json) -> bool:
+    if not isinstance(item, dict) or _kind(item) not in (_UNKNOWN_FIELD, "missing"):
+        return False
+    return any(_SHAPE.fullmatch(str(part)) for part in item.get("loc", ()))
+
+
+def _kind(item: Json) -> str | None:
+    if not isinstance(item, dict):
+        return None
+    found = item.get("type")
+    if found is None and item.get("msg") == "Extra inputs are not permitted":
+        return _UNKNOWN_FIELD
+    return found if isinstance(found, str) else None
 
 
 def _detail(item: Json) -> str:
