@@ -160,6 +160,17 @@ def test_any_shape_can_become_any_other(case: Case, pool: str) -> None:
         case.deploy(step)
 
 
+def test_an_option_of_a_concurrency_limit_that_is_dropped_is_gone_from_the_server(
+    case: Case,
+) -> None:
+    both = {"collision_strategy": "CANCEL_NEW", "grace_period_seconds": 90}
+    case.deploy(case.desired(concurrency_limit=1, concurrency_options=both))
+    one = {"collision_strategy": "CANCEL_NEW"}
+    (result,) = case.deploy(case.desired(concurrency_limit=1, concurrency_options=one))
+    assert result.changed == ("concurrency_options",)
+    assert case.raw()["concurrency_options"] == {**one, "grace_period_seconds": None}
+
+
 def test_only_what_differs_is_sent(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     case.deploy(case.desired(paused=True))
     sent = []

@@ -156,6 +156,15 @@ def test_options_the_manifest_dropped_are_reset_and_filled_in_ones_are_not() -> 
     ) == ("concurrency_options",)
 
 
+@pytest.mark.parametrize("kept", ["collision_strategy", "grace_period_seconds"])
+def test_one_option_that_the_manifest_dropped_is_taken_away(kept: str) -> None:
+    options = {"collision_strategy": "ENQUEUE", "grace_period_seconds": 60}
+    assert fields(
+        desired(concurrency_limit=2, concurrency_options={kept: options[kept]}),
+        live(concurrency_limit=2, concurrency_options=options),
+    ) == ("concurrency_options",)
+
+
 def test_the_same_code_from_a_later_commit_is_no_difference() -> None:
     want = desired(
         pull_steps=step("a", source={"commit": "2"}), version="2" * 8, version_is_ours=True

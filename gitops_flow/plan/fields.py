@@ -108,12 +108,14 @@ def _place(desired: Deployment, live: Deployment) -> list[str]:
 
 def _concurrency(desired: Deployment, live: Deployment) -> list[str]:
     names = [] if desired.concurrency_limit == live.concurrency_limit else ["concurrency_limit"]
-    wanted, there = desired.concurrency_options, live.concurrency_options or {}
-    # The server fills in what was not given.
-    given = {key: there.get(key) for key in wanted} if wanted is not None else {}
-    if (wanted is None and there) or (wanted is not None and not same(wanted, given)):
+    if not same(_given(desired.concurrency_options), _given(live.concurrency_options)):
         names.append("concurrency_options")
     return names
+
+
+def _given(options: dict[str, Json] | None) -> dict[str, Json]:
+    # The server fills in null for what was not given.
+    return {key: value for key, value in (options or {}).items() if value is not None}
 
 
 def _same_steps(
