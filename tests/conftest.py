@@ -9,6 +9,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from gitops_flow import localprefect
@@ -25,6 +26,10 @@ from tests.support.prefect import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("gitflow", deadline=None)
+hypothesis.settings.load_profile("gitflow")
 
 _OWNER = pytest.StashKey[Owner]()
 _ADDRESS = "gitflow_owner"

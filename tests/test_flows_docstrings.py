@@ -87,7 +87,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["", "  ", "    ", "        ", "            "]), LINES),

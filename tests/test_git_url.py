@@ -78,7 +78,7 @@ def test_a_full_commit_id_passes() -> None:
     assert url.check_commit("0123456789" * 4) == "0123456789" * 4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.text(alphabet=st.sampled_from("ab/.-@{~^:?*[\\ lock\x7f\u00e9HEAD"), min_size=1, max_size=10)
 )

@@ -242,7 +242,7 @@ values = st.recursive(
 chosen = st.dictionaries(st.sampled_from([*TEMPLATE["properties"], "other"]), values, max_size=3)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(chosen)
 def test_job_variables_are_taken_as_prefect_takes_them(given: dict[str, Any]) -> None:
     for none_with_default, said in (
@@ -263,7 +263,7 @@ def test_job_variables_are_taken_as_prefect_takes_them(given: dict[str, Any]) ->
         assert bool(given and said) == bool(given and refused), said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from([*FLOW["properties"], "other"]), values, max_size=3))
 def test_parameters_are_taken_as_prefect_takes_them(given: dict[str, Any]) -> None:
     try:

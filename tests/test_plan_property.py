@@ -218,7 +218,7 @@ def step_plan(server: Server, want: Deployment) -> plan.Action:
     ).actions[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(deployments(), min_size=1, max_size=4))
 def test_the_plan_after_an_apply_is_empty(wanted: list[Deployment]) -> None:
     server = Server()
@@ -227,7 +227,7 @@ def test_the_plan_after_an_apply_is_empty(wanted: list[Deployment]) -> None:
         assert isinstance(step_plan(server, want), plan.Unchanged)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(deployments(), deployments())
 def test_schedules_that_stay_keep_their_ids(first: Deployment, second: Deployment) -> None:
     server = Server()
