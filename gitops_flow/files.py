@@ -1,18 +1,20 @@
-"""Locks, temporary directories, and directories that are built aside."""
+"""Locks, temporary directories, directories that are built aside, and copies by the cp program."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import shutil
+import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
@@ -61,3 +63,34 @@ def temporary(prefix: str) -> Iterator[Path]:
         ) from error
     with made as path:
         yield Path(path)
+
+
+@contextlib.contextmanager
+def copied(source: Path, target: Path, lock: int, timeout: float) -> Iterator[Callable[[], int]]:
+    """Copy all that is in ``source`` by the cp program; yield what waits for its exit status.
+
+    The file system shares the blocks if it can. Modes are those of new files. cp ends with the
+    block or after ``timeout`` s. The open file ``lock`` stays open in it: who holds its lock
+    holds it until cp has ended as well.
+
+    Raises:
+        OSError: there is no such program.
+    """
+    options = ("-R", "-P", "--reflink=auto", "--no-preserve=mode")
+    process = subprocess.Popen(
+        ["cp", *options, "--", f"{source}/.", str(target)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(lock,),
+    )
+    # Popen's own timeout would look only every 50 ms.
+    timer = threading.Timer(timeout, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield process.wait
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()

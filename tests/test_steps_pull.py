@@ -480,6 +480,7 @@ def test_pulling_loads_nothing_that_only_publishing_needs(repo: Repo) -> None:
         "steps",
         "checkout",
         "git",
+        "files",
         "errors",
         "redact",
         "log",

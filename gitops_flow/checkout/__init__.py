@@ -10,26 +10,29 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_flow import log
-from gitops_flow.checkout import convert, shared, supply, tree, write
+from gitops_flow.checkout import convert, copying, shared, supply, tree, write
 from gitops_flow.checkout.cache import UnusableError, shelf
 from gitops_flow.checkout.fetching import Order, Place
 from gitops_flow.checkout.objects import DamagedError
-from gitops_flow.checkout.workspace import disk_errors, made_aside
+from gitops_flow.checkout.workspace import NoWayError, disk_errors, made_aside
+from gitops_flow.errors import CheckoutError, GitflowError
 from gitops_flow.git.url import check_address, check_commit, name_of, split_userinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from gitops_flow.checkout.cache import Shelf
     from gitops_flow.checkout.supply import Supply
+    from gitops_flow.checkout.workspace import Workspace
     from gitops_flow.git.command import Auth
 
-    # To the objects of an order, given a directory to put them into.
-    _Way = Callable[[Path], contextlib.AbstractContextManager[Supply]]
+    # Fills a workspace's tree; what follows its publishing is done when the block ends.
+    _Way = Callable[[Order, Workspace, "_Clock"], contextlib.AbstractContextManager["_Found"]]
 
 __all__ = ["PAUSES", "Checkout", "Place", "make", "make_shared"]
 
@@ -37,6 +40,9 @@ _log = log.get("checkout")
 
 # Seconds between attempts when a server cannot be reached for the moment.
 PAUSES = (1.0, 3.0)
+
+
+_WITHOUT = "the cache of checkouts is not used: %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,16 @@ class Checkout:
     seconds: tuple[tuple[str, float], ...]
     warnings: tuple[str, ...]
     origin: str = "fetched"
+    received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a way has led to; as in :class:`Checkout`."""
+
+    files: int
+    warnings: tuple[str, ...]
+    origin: str
     received: int = 0
 
 
@@ -89,10 +105,17 @@ def make(
     places = (
         (Place(repository, auth, timeout),) if isinstance(repository, str) else tuple(repository)
     )
-    for place in places:
-        check_address(place.address)
-    order = Order(places, check_commit(commit), tuple(directories), pauses)
-    return _made(order, parent, cache)
+    order = _order(places, commit, directories, pauses)
+    ways: list[_Way] = [_uncached]
+    if cache is not None:
+        try:
+            place = shelf(cache, order.places[0].address)
+        except UnusableError as error:
+            _log.warning(_WITHOUT, error)
+        else:
+            # Each twice: as the cache is, and once more when it was damaged and is new.
+            ways[:0] = [way for way in (_copied, _cached) for way in [partial(way, place)] * 2]
+    return _made(order, parent, ways)
 
 
 def make_shared(
@@ -111,65 +134,133 @@ def make_shared(
         UnusableError: the cache does not work; a directory of one's own may.
         GitflowError: as for :func:`make`.
     """
-    for each in repository:
-        check_address(each.address)
-    place = shelf(cache, repository[0].address)
-    key = shared.Key(place, check_commit(commit), directories)
+    order = _order(tuple(repository), commit, directories, pauses)
+    place = shelf(cache, order.places[0].address)
     clock = _Clock()
-    found = shared.find(key)
-    if found is None:
-        with _one_at_a_time(place, commit, repository[-1].timeout):
-            found = shared.find(key)
-            if found is None:
-                made = make(
-                    repository,
-                    commit,
-                    place.path / "trees",
-                    directories=directories,
-                    pauses=pauses,
-                    cache=cache,
-                )
-                shared.seal(key, shared.Tree(made.directory, made.files, made.warnings))
-                return made
+    cached = partial(_cached, place)
+    # Its lock is never let go of.
+    found, made = _sealed(place, order, [cached, cached, _uncached])
+    if made is not None:
+        return made
     clock.lap("checkout")
     return Checkout(found.directory, found.files, clock.laps, found.warnings, "shared")
 
 
+def _order(
+    places: tuple[Place, ...], commit: str, directories: Sequence[str], pauses: Sequence[float]
+) -> Order:
+    for place in places:
+        check_address(place.address)
+    return Order(places, check_commit(commit), tuple(directories), pauses)
+
+
+def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
+    """A new directory by the first of ``ways`` that leads to it.
+
+    Raises:
+        NoWayError: none of them does.
+        GitflowError: as for :func:`make`.
+    """
+    name = f"{name_of(split_userinfo(order.places[0].address)[0])}-{order.commit[:12]}"
+    clock = _Clock()
+    for way in ways:
+        try:
+            with (
+                disk_errors(parent),
+                made_aside(parent, name) as work,
+                way(order, work, clock) as found,
+            ):
+                directory = work.publish()
+            return Checkout(
+                directory, found.files, clock.laps, found.warnings, found.origin, found.received
+            )
+        except UnusableError as error:
+            _log.warning(_WITHOUT, error)
+        except (_AgainError, shared.BrokenError) as error:
+            _log.warning("the cache was damaged and is thrown away: %s", error)
+        except NoWayError:
+            pass  # nobody misses it
+    raise NoWayError
+
+
 @contextlib.contextmanager
-def _one_at_a_time(place: Shelf, commit: str, patience: float) -> Iterator[None]:
+def _copied(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+    """By a copy of the sealed tree, which is made of the cached image when it is asked for first."""
+    if not (place.is_private() and copying.possible(work)):
+        raise NoWayError
+    found = shared.held(shared.Key(place, order.commit, order.directories))
+    if found is None:
+        try:
+            found, _ = _sealed(place, order, [partial(_imaged, place)])
+        except GitflowError as error:
+            raise NoWayError from error  # the next way tells of it
+    patience = order.places[-1].timeout
+    with contextlib.closing(found), copying.started(found, work, patience) as copy:
+        names = copy.finish()
+        clock.lap("checkout")
+        try:
+            write.verify(work.tree, names, order.commit)
+        except CheckoutError as error:
+            raise NoWayError from error
+        clock.lap("verify")
+        yield _Found(found.files, found.warnings, "cached")
+
+
+def _sealed(
+    place: Shelf, order: Order, ways: Iterable[_Way]
+) -> tuple[shared.Tree, Checkout | None]:
+    """The sealed tree; if it has to be made, by one process at a time, and how it was made."""
+    key = shared.Key(place, order.commit, order.directories)
+    found = shared.find(key)
+    if found is not None:
+        return found, None
+    with _one_at_a_time(place, order):
+        found = shared.find(key)
+        if found is not None:
+            return found, None
+        made = _made(order, place.path / "trees", ways)
+        return shared.seal(key, made.directory, made.files, made.warnings), made
+
+
+@contextlib.contextmanager
+def _one_at_a_time(place: Shelf, order: Order) -> Iterator[None]:
     try:
-        with place.claimed(f"tree-{commit[:3]}", patience):
+        with place.claimed(f"tree-{order.commit[:3]}", order.places[-1].timeout):
             yield
     except OSError as error:
         raise UnusableError(error.strerror or str(error)) from error
 
 
-def _made(order: Order, parent: Path, cache: Path | None) -> Checkout:
-    name = f"{name_of(split_userinfo(order.places[0].address)[0])}-{order.commit[:12]}"
-    clock = _Clock()
+@contextlib.contextmanager
+def _imaged(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+    """Of the cached image alone, without a server."""
+    with supply.imaged(order, place, work.scratch) as found:
+        yield _built(work, order, found, clock)
 
-    def through(way: _Way) -> Checkout:
-        with disk_errors(parent), made_aside(parent, name) as work, way(work.scratch) as found:
-            clock.lap("fetch")
-            files, warnings = _built(work.tree, order, found, clock)
-            directory = work.publish()
+
+@contextlib.contextmanager
+def _cached(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+    """Of what the cache has and, for what it lacks, the server."""
+    try:
+        with supply.cached(order, place, work.scratch) as found:
+            yield _built(work, order, found, clock)
             found.keep()
-            origin, received = found.origin, found.received
-        return Checkout(directory, files, clock.laps, warnings, origin, received)
-
-    for way in _cached_ways(order, cache):
-        try:
-            return through(way)
-        except UnusableError as error:
-            _log.warning("the cache of checkouts is not used: %s", error)
-        except _AgainError as error:
-            _log.warning("the cache was damaged and is thrown away: %s", error)
-    return through(lambda scratch: supply.uncached(order, scratch))
+    except DamagedError as error:
+        supply.discard(order, place)
+        raise _AgainError(error.message) from error
 
 
-def _built(root: Path, order: Order, found: Supply, clock: _Clock) -> tuple[int, tuple[str, ...]]:
-    """Write the files of ``order`` into the empty directory ``root``: how many, and warnings."""
-    source = found.source
+@contextlib.contextmanager
+def _uncached(order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+    """Of what the server sends, all of it."""
+    with supply.uncached(order, work.scratch) as found:
+        yield _built(work, order, found, clock)
+
+
+def _built(work: Workspace, order: Order, found: Supply, clock: _Clock) -> _Found:
+    """Write the files of ``order`` into the empty tree of ``work``."""
+    clock.lap("fetch")
+    root, source = work.tree, found.source
     listing = tree.read(source, order.commit, order.directories)
     write.directories(root, listing)
     write.files(root, listing, source)
@@ -178,36 +269,13 @@ def _built(root: Path, order: Order, found: Supply, clock: _Clock) -> tuple[int,
     )
     write.links(root, listing, source)
     clock.lap("checkout")
-    write.verify(root, listing)
+    write.verify(root, listing.kinds(), order.commit)
     clock.lap("verify")
-    return len(listing.files), warnings
+    return _Found(len(listing.files), warnings, found.origin, found.received)
 
 
 class _AgainError(Exception):
     """The objects of this way were damaged; the next one has others."""
-
-
-def _cached_ways(order: Order, cache: Path | None) -> Iterator[_Way]:
-    """The ways through the cache: as it is, and once more when it was damaged and is new."""
-    if cache is None:
-        return
-    try:
-        place = shelf(cache, order.places[0].address)
-    except UnusableError as error:
-        _log.warning("the cache of checkouts is not used: %s", error)
-    else:
-        for _ in range(2):
-            yield lambda scratch: _mending(order, place, scratch)
-
-
-@contextlib.contextmanager
-def _mending(order: Order, place: Shelf, scratch: Path) -> Iterator[Supply]:
-    try:
-        with supply.cached(order, place, scratch) as found:
-            yield found
-    except DamagedError as error:
-        supply.discard(order, place)
-        raise _AgainError(error.message) from error
 
 
 class _Clock:

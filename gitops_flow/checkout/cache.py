@@ -5,7 +5,7 @@ Below the cache directory lies ``checkout/<repository>/``::
     objects/    git packs, the database that fetches build on
     whole/      empty files named by the snapshots that the database holds completely
     images/     one file per snapshot (and choice of directories), see image.py
-    trees/      read-only directories, see shared.py
+    trees/      read-only directories and their seals, see shared.py
     making/     under construction; what a killed pull left is swept up
     locks/      never deleted
 
@@ -50,6 +50,12 @@ class Shelf:
     """The cache of one repository."""
 
     path: Path
+
+    def is_private(self) -> bool:
+        """Whether nobody else may change what is in it."""
+        here, above = self.path.stat(), self.path.parent.stat()
+        ours = here.st_uid == above.st_uid == os.geteuid()
+        return ours and not (above.st_mode & 0o077 and (here.st_mode | above.st_mode) & 0o022)
 
     def image(self, commit: str, directories: Sequence[str] = ()) -> Path:
         """Where the image of ``commit``, or of some of its directories, is or would be."""

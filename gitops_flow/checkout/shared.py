@@ -1,4 +1,4 @@
-"""One read-only directory per snapshot, for flows that do not write next to their code.
+"""One read-only directory per snapshot: what runs copy, or share if they do not write to it.
 
 A seal beside it tells every name's size, inode and time of last change. The kernel sets that
 time at each write, so a tree whose seal is unbroken holds what was verified when it was made.
@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,17 +23,42 @@ if TYPE_CHECKING:
 
     from gitops_flow.checkout.cache import Shelf
 
-# Open for as long as this process lives: their locks say that the trees are in use.
-_held: list[int] = []
-
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A sealed directory, how many files it has, and what to warn of."""
+    """A sealed directory, how many files it has, and what to warn of.
+
+    Nobody deletes it until ``close`` is called or this process ends.
+    """
 
     directory: Path
     files: int
     warnings: tuple[str, ...]
+    seal: Path
+    state: str
+    lock: int
+
+    def names(self) -> dict[bytes, int]:
+        """The path and mode of all that is in it.
+
+        Raises:
+            BrokenError: it is no longer what was sealed; nobody finds it any more.
+        """
+        with contextlib.suppress(OSError):
+            state, names = _state(self.directory)
+            if state == self.state:
+                return names
+        with contextlib.suppress(OSError):
+            self.seal.unlink()
+        raise BrokenError("a tree in it was changed")
+
+    def close(self) -> None:
+        """Let others delete it."""
+        os.close(self.lock)
+
+
+class BrokenError(Exception):
+    """Somebody changed a sealed tree."""
 
 
 class Key(NamedTuple):
@@ -50,7 +76,19 @@ class Key(NamedTuple):
 
 
 def find(key: Key) -> Tree | None:
-    """The tree of ``key`` if it is there, is ours and unbroken; then kept for this process."""
+    """The tree of ``key`` if it is there, is ours and unbroken."""
+    tree = held(key)
+    if tree is not None:
+        try:
+            tree.names()
+        except BrokenError:
+            tree.close()
+            return None
+    return tree
+
+
+def held(key: Key) -> Tree | None:
+    """As :func:`find`, but whether it is unbroken is still to be asked: :meth:`Tree.names`."""
     seal = key.seal
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         told = json.loads(seal.read_text())
@@ -58,38 +96,47 @@ def find(key: Key) -> Tree | None:
         # What another user owns, that user can change and change back.
         if seal.lstat().st_uid != os.geteuid() or path.lstat().st_uid != os.geteuid():
             return None
+        warnings = tuple(map(str, told["warnings"]))
+        files, state = int(told["files"]), str(told["state"])
         fd = os.open(lock_of(path), os.O_RDWR | os.O_CLOEXEC)
-        if acquired(fd, shared=True) and _state(path) == told["state"]:
-            _held.append(fd)
+        if acquired(fd, shared=True):
             touch(seal)
-            return Tree(path, int(told["files"]), tuple(map(str, told["warnings"])))
+            return Tree(path, files, warnings, seal, state, fd)
         os.close(fd)
     return None
 
 
-def seal(key: Key, tree: Tree) -> None:
-    """Make ``tree`` read-only, and what :func:`find` finds.
+def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tree:
+    """Make ``directory`` read-only, and what :func:`find` finds.
 
     Raises:
-        UnusableError: the disk is full or refuses.
+        UnusableError: the disk is full or refuses; then it is gone.
     """
     target = key.seal
+    fd = None
     try:
-        _read_only(tree.directory)
-        fd = os.open(lock_of(tree.directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _read_only(directory)
+        fd = os.open(lock_of(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         acquired(fd, shared=True)
-        _held.append(fd)
-        told = {
-            "name": tree.directory.name,
-            "files": tree.files,
-            "warnings": tree.warnings,
-            "state": _state(tree.directory),
-        }
-        aside = target.with_name(f".{tree.directory.name}.seal-partial")
+        state = _state(directory)[0]
+        told = {"name": directory.name, "files": files, "warnings": warnings, "state": state}
+        aside = target.with_name(f".{directory.name}.seal-partial")
         aside.write_text(json.dumps(told))
         aside.replace(target)
     except OSError as error:
+        if fd is not None:
+            os.close(fd)
+        remove(directory)
         raise UnusableError(error.strerror or str(error)) from error
+    return Tree(directory, files, warnings, target, state, fd)
+
+
+def remove(tree: Path) -> None:
+    """Delete a read-only tree and its lock."""
+    for directory, _, _ in os.walk(tree):
+        os.chmod(directory, 0o700)  # noqa: PTH101
+    shutil.rmtree(tree, ignore_errors=True)
+    lock_of(tree).unlink(missing_ok=True)
 
 
 def lock_of(tree: Path) -> Path:
@@ -97,16 +144,20 @@ def lock_of(tree: Path) -> Path:
     return tree.with_name(f"{tree.name}.lock")
 
 
-def _state(root: Path) -> str:
-    """A digest over every name below ``root`` and what the kernel says of it."""
+def _state(root: Path) -> tuple[str, dict[bytes, int]]:
+    """A digest over every name below ``root`` and what the kernel says of it; names and modes."""
     paths: list[bytes] = []
     numbers = array("Q")
+    names: dict[bytes, int] = {}
+    base = os.fsencode(root)
+    start = len(base) + 1
 
     def add(path: bytes, stat: os.stat_result) -> None:
         paths.append(path)
         numbers.extend((stat.st_mode, stat.st_uid, stat.st_size, stat.st_ino, stat.st_ctime_ns))
+        names[path[start:]] = stat.st_mode
 
-    below = [os.fsencode(root)]
+    below = [base]
     while below:
         here = below.pop()
         add(here, os.lstat(here))
@@ -116,7 +167,9 @@ def _state(root: Path) -> str:
                     below.append(entry.path)
                 else:
                     add(entry.path, entry.stat(follow_symlinks=False))
-    return hashlib.sha256(b"\0".join(paths) + b"\0\0" + numbers.tobytes()).hexdigest()
+    del names[b""]
+    digest = hashlib.sha256(b"\0".join(paths) + b"\0\0" + numbers.tobytes()).hexdigest()
+    return digest, names
 
 
 def _name(entry: os.DirEntry[bytes]) -> bytes:

@@ -10,7 +10,7 @@ from gitops_flow.checkout import cache, fetching, image
 from gitops_flow.checkout.cache import UnusableError
 from gitops_flow.checkout.objects import DamagedError, opened
 from gitops_flow.checkout.store import Store
-from gitops_flow.checkout.workspace import made_aside
+from gitops_flow.checkout.workspace import NoWayError, made_aside
 from gitops_flow.errors import GitError, RemoteError
 from gitops_flow.git import command
 
@@ -55,6 +55,20 @@ def uncached(order: Order, scratch: Path) -> Iterator[Supply]:
         origin = "fetched"
     with opened(store, order.places[-1].timeout) as reader:
         yield Supply(reader, store, origin, _size(store))
+
+
+@contextlib.contextmanager
+def imaged(order: Order, shelf: Shelf, scratch: Path) -> Iterator[Supply]:
+    """From the image alone.
+
+    Raises:
+        NoWayError: there is none.
+    """
+    with contextlib.ExitStack() as stack:
+        found = _image(stack, shelf, order)
+        if found is None:
+            raise NoWayError
+        yield Supply(found, Store.create(scratch), "cached", empty=True)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow.checkout.cache import Shelf, UnusableError, acquired
-from gitops_flow.checkout.shared import lock_of
+from gitops_flow.checkout.shared import lock_of, remove
 from gitops_flow.checkout.store import Store
 from gitops_flow.checkout.workspace import made_aside
 from gitops_flow.errors import GitflowError
@@ -125,14 +125,14 @@ def _measured(shelf: Shelf) -> Iterator[tuple[float, Path, int]]:
 
 
 def _tree_gone(path: Path) -> bool:
-    """Delete a shared tree unless a process uses it."""
-    with _unused(lock_of(path), 0.0) as free:
+    """Delete a sealed tree unless a process uses it."""
+    lock = lock_of(path)
+    if not lock.exists() and time.time() - path.stat().st_ctime > _SELDOM:
+        lock.touch()  # who made it was killed before it was sealed
+    with _unused(lock, 0.0) as free:
         if not free:
             return False
-        for directory, _, _ in os.walk(path):
-            os.chmod(directory, 0o700)  # noqa: PTH101
-        shutil.rmtree(path, ignore_errors=True)
-        lock_of(path).unlink(missing_ok=True)
+        remove(path)
     return True
 
 

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gitops_flow.errors import CheckoutError
 
@@ -20,6 +20,8 @@ MAX_ENTRIES = 2_000_000
 _TREE_LIMIT = 256 << 20
 # Code points that HFS+ leaves out when it compares names.
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+
+Kind = Literal["file", "directory", "link"]
 
 
 class File(NamedTuple):
@@ -45,6 +47,13 @@ class Listing:
     directories: list[bytes] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+
+    def kinds(self) -> dict[bytes, Kind]:
+        """Each path and what is there."""
+        kinds: dict[bytes, Kind] = dict.fromkeys(self.directories, "directory")
+        kinds |= {file.path: "file" for file in self.files}
+        kinds |= {link.path: "link" for link in self.links}
+        return kinds
 
     def __len__(self) -> int:
         return len(self.directories) + len(self.files) + len(self.links)

@@ -24,13 +24,21 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SETTLED = 60.0
 
 
+class NoWayError(Exception):
+    """This way does not lead to the files here; another one has to be taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A directory under construction: ``tree`` becomes the checkout, ``scratch`` goes away."""
+    """A directory under construction: ``tree`` becomes the checkout, ``scratch`` goes away.
+
+    While the open file ``lock`` is open somewhere, nobody sweeps it up.
+    """
 
     parent: Path
     name: str
     aside: Path
+    lock: int
 
     @property
     def tree(self) -> Path:
@@ -41,6 +49,11 @@ class Workspace:
     def scratch(self) -> Path:
         """For what is thrown away at the end; not there at first."""
         return self.aside / "git"
+
+    def clear(self) -> None:
+        """Make ``tree`` empty again."""
+        shutil.rmtree(self.tree)
+        self.tree.mkdir()
 
     def publish(self) -> Path:
         """Give ``tree`` its final name, new for each call, and return it."""
@@ -62,7 +75,7 @@ def made_aside(parent: Path, name: str) -> Iterator[Workspace]:
         with (aside / "lock").open("wb") as lock:
             # The kernel frees it when its holder dies: a free lock means a leftover.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            workspace = Workspace(parent, name, aside)
+            workspace = Workspace(parent, name, aside, lock.fileno())
             workspace.tree.mkdir()
             yield workspace
     finally:

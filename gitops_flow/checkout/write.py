@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.checkout.objects import Source
-    from gitops_flow.checkout.tree import Listing
+    from gitops_flow.checkout.tree import Kind, Listing
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST_TARGET = 4095
@@ -85,16 +85,13 @@ def links(root: Path, listing: Listing, source: Source) -> None:
             raise _leads_out(link.path, os.readlink(base + link.path))  # noqa: PTH115
 
 
-def verify(root: Path, listing: Listing) -> None:
-    """Check that exactly the listed names are there, each of its kind.
+def verify(root: Path, expected: dict[bytes, Kind], commit: str) -> None:
+    """Check that exactly the ``expected`` names are there, each of its kind.
 
     Contents were hashed on their way here; this finds a file system that
     changes names, and anybody else who writes into the directory.
     """
-    expected = dict.fromkeys(listing.directories, "directory")
-    expected |= {file.path: "file" for file in listing.files}
-    expected |= {link.path: "link" for link in listing.links}
-    found: dict[bytes, str] = {}
+    found: dict[bytes, Kind] = {}
     base = os.fsencode(root)
     below = [b""]
     while below:
@@ -112,7 +109,7 @@ def verify(root: Path, listing: Listing) -> None:
     if found != expected:
         wrong = min(path for path, _ in found.items() ^ expected.items())
         raise CheckoutError(
-            f"what is on disk is not the commit {listing.commit}: see {shown(wrong)}",
+            f"what is on disk is not the commit {commit}: see {shown(wrong)}",
             hint="does another program write to this directory, or does its disk change names?",
         )
 

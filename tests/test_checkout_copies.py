@@ -1,0 +1,430 @@
+"""Copies of sealed trees: as if every file had been written, or written after all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gitops_flow import checkout
+from gitops_flow.checkout import copying, shared, sweep, workspace, write
+from gitops_flow.checkout.cache import Shelf
+from tests.support.repo import Repo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return Repo(tmp_path / "project")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    path = tmp_path / "worker"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "checkout"
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The trees that were copied to the end, so far."""
+    done: list[Path] = []
+    finish = copying.Copy.finish
+
+    def noted(self: copying.Copy) -> object:
+        found = finish(self)
+        done.append(self._tree.directory)
+        return found
+
+    monkeypatch.setattr(copying.Copy, "finish", noted)
+    return done
+
+
+def parentless(repo: Repo) -> str:
+    repo.git("add", "-A")
+    made = repo.git("commit-tree", repo.git("write-tree"), "-m", "snapshot")
+    repo.git("update-ref", f"refs/heads/{made}", made)
+    return made
+
+
+def content(top: Path) -> dict[bytes, tuple[int, bytes]]:
+    """Every path below ``top`` with its whole mode and what is in it."""
+    found = {b"": (top.stat().st_mode, b"")}
+    base = os.fsencode(top)
+    for directory, directories, files in os.walk(base):
+        for name in directories + files:
+            path = os.path.join(directory, name)
+            mode, data = os.lstat(path).st_mode, b""
+            if stat.S_ISLNK(mode):
+                data = os.readlink(path)
+            elif stat.S_ISREG(mode):
+                data = Path(os.fsdecode(path)).read_bytes()
+            found[os.path.relpath(path, base)] = (mode, data)
+    return found
+
+
+def only_shelf(root: Path) -> Shelf:
+    (path,) = (path for path in root.iterdir() if path.is_dir())
+    return Shelf(path)
+
+
+def trees(root: Path) -> list[Path]:
+    return [path for path in (only_shelf(root).path / "trees").iterdir() if path.is_dir()]
+
+
+def pull(
+    repo: Repo, commit: str, here: Path, root: Path | None, **more: object
+) -> checkout.Checkout:
+    url = f"file://{repo.path}"
+    return checkout.make(url, commit, here, pauses=(), cache=root, **more)  # type: ignore[arg-type]
+
+
+def kept(repo: Repo, here: Path, root: Path) -> str:
+    """A snapshot of the working tree that the cache has as a sealed tree."""
+    commit = parentless(repo)
+    pull(repo, commit, here, root)
+    pull(repo, commit, here, root)
+    assert trees(root)
+    return commit
+
+
+def varied(repo: Repo) -> None:
+    """Names, modes and contents that a copy could get wrong."""
+    for name in (
+        b"-rf",
+        b"sp ace",
+        b"new\nline",
+        b"\xff\xfe",
+        b"quo'te\"",
+        b"d/--help",
+        b"...",
+        b"~",
+    ):
+        repo.write(name, name)
+    repo.write("run.sh", "#!/bin/sh\n", executable=True).write("d/e/run", "", executable=True)
+    repo.write("empty").write("large", os.urandom(2_500_000)).write("holes", bytes(300_000))
+    repo.symlink("link", "d/e").symlink("dangling", "none").symlink("d/up", "../run.sh")
+    repo.write(".gitattributes", "*.bat text eol=crlf\n").write("a.bat", "one\ntwo\n")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077, 0o027, 0o000])
+def test_a_copy_is_what_writing_every_file_would_have_made(
+    repo: Repo, here: Path, root: Path, copies: list[Path], umask: int
+) -> None:
+    varied(repo)
+    commit = kept(repo, here, root)
+    copies.clear()
+    before = os.umask(umask)
+    try:
+        copied, written = (pull(repo, commit, here, place) for place in (root, None))
+        assert content(copied.directory) == content(written.directory)
+        (copied.directory / "d/e/run").write_text("a run may write")
+        again = pull(repo, commit, here, root)
+    finally:
+        os.umask(before)
+    assert content(again.directory) == content(written.directory)
+    assert (again.origin, again.files) == ("cached", written.files)
+    assert copies == trees(root) * 2
+
+
+def test_the_first_pull_makes_no_tree_to_copy(repo: Repo, here: Path, root: Path) -> None:
+    pull(repo, parentless(repo.write("x", "1")), here, root)
+    assert trees(root) == []
+
+
+def test_runs_that_copy_and_runs_that_share_have_one_tree(
+    repo: Repo, here: Path, root: Path, copies: list[Path]
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    made = checkout.make_shared([checkout.Place(f"file://{repo.path}")], commit, root)
+    assert (made.origin, [made.directory]) == ("shared", trees(root))
+    assert copies == [made.directory]
+
+
+def test_some_directories_are_copied_of_a_tree_of_these_alone(
+    repo: Repo, here: Path, root: Path, copies: list[Path]
+) -> None:
+    commit = kept(repo.write("a/x", "1").write("b/y", "2"), here, root)
+    copies.clear()
+    for _ in range(2):
+        made = pull(repo, commit, here, root, directories=["a"])
+        assert set(content(made.directory)) == {b"", b"a", b"a/x"}
+    assert len(set(copies)) == 1
+    assert len(trees(root)) == 2
+
+
+def rewritten(tree: Path) -> None:
+    (tree / "x").chmod(0o644)
+    before = (tree / "x").stat()
+    (tree / "x").write_text("!")
+    (tree / "x").chmod(0o444)
+    os.utime(tree / "x", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def added(tree: Path) -> None:
+    tree.chmod(0o755)
+    (tree / "d").chmod(0o755)
+    (tree / "d" / "new.pyc").write_text("!")
+
+
+def removed(tree: Path) -> None:
+    tree.chmod(0o755)
+    (tree / "x").unlink()
+
+
+@pytest.mark.parametrize("change", [rewritten, added, removed, shared.remove])
+def test_a_changed_tree_is_not_copied_but_made_again(
+    repo: Repo, here: Path, root: Path, copies: list[Path], change: Callable[[Path], None]
+) -> None:
+    commit = kept(repo.write("x", "1").write("d/y", "2"), here, root)
+    (tree,) = trees(root)
+    change(tree)
+    copies.clear()
+    for _ in range(2):
+        made = pull(repo, commit, here, root)
+        assert content(made.directory) == content(pull(repo, commit, here, None).directory)
+    assert len(copies) == 2
+    assert tree not in copies
+
+
+def test_a_name_that_appears_while_a_tree_is_copied_is_not_handed_over(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    names = shared.Tree.names
+
+    def then_written(self: shared.Tree) -> dict[bytes, int]:
+        found = names(self)
+        (aside,) = here.glob(".*.partial-*/tree")
+        (aside / "new.pyc").write_text("!")
+        return found
+
+    monkeypatch.setattr(shared.Tree, "names", then_written)
+    made = pull(repo, commit, here, root)
+    assert set(content(made.directory)) == {b"", b"x"}
+    assert list(here.glob(".*")) == []
+
+
+# Without cp, everything is as it was.
+
+
+def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> None:
+    """Leave git and what it needs on PATH, and ``script`` as cp, if any."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    git = shutil.which("git")
+    assert git
+    (programs / "git").symlink_to(git)
+    if script is not None:
+        (programs / "cp").write_text(f"#!/bin/sh\n{script}\n")
+        (programs / "cp").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        None,
+        "exit 1",
+        "exit 0",
+        'echo "cp: unrecognized option: no-preserve=mode" >&2; exit 1',
+        'for target; do :; done; echo half > "$target/half"; exit 1',
+        'for target; do :; done; echo wrong > "$target/wrong"',
+        "kill -9 $$",
+    ],
+    ids=["none", "fails", "does nothing", "busybox", "half", "other files", "killed"],
+)
+def test_without_a_cp_that_works_the_files_are_written(
+    repo: Repo,
+    here: Path,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    script: str | None,
+) -> None:
+    varied(repo)
+    commit = parentless(repo)
+    on_path(tmp_path, monkeypatch, script)
+    first, *others = (pull(repo, commit, here, root) for _ in range(3))
+    assert [made.origin for made in others] == ["cached", "cached"]
+    for made in others:
+        assert content(made.directory) == content(first.directory)
+    assert list(here.glob(".*")) == []
+    assert caplog.messages == []
+
+
+def test_a_cp_that_hangs_is_given_up_in_time(
+    repo: Repo, here: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    on_path(tmp_path, monkeypatch, "while :; do :; done")
+    began = time.monotonic()
+    assert pull(repo, commit, here, root, timeout=1.0).origin == "cached"
+    assert 1.0 <= time.monotonic() - began < 20
+
+
+def test_where_a_directory_hands_down_rights_they_are_handed_down(
+    repo: Repo, here: Path, root: Path, copies: list[Path]
+) -> None:
+    commit = kept(repo.write("d/x", "1"), here, root)
+    copies.clear()
+    here.chmod(0o2775)
+    made = pull(repo, commit, here, root).directory
+    assert content(made) == content(pull(repo, commit, here, None).directory)
+    assert copies == []
+
+
+def test_a_cache_that_others_may_write_to_is_not_copied_from(
+    repo: Repo, here: Path, root: Path, copies: list[Path]
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    copies.clear()
+    root.chmod(0o2770)
+    assert pull(repo, commit, here, root).origin == "cached"
+    assert copies == []
+
+
+def test_a_tree_that_the_cache_has_no_room_for_is_done_without(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch, copies: list[Path]
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    save = write.files
+
+    def full(top: Path, *rest: object) -> None:
+        if top.is_relative_to(root):
+            raise OSError(28, "No space left on device")
+        save(top, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(write, "files", full)
+    made = pull(repo, commit, here, root)
+    assert (made.origin, copies, trees(root)) == ("cached", [], [])
+    assert list((only_shelf(root).path / "trees").glob(".*")) == []
+
+
+def test_a_tree_that_cannot_be_sealed_is_removed(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+
+    def full(_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gitops_flow.checkout.shared.json.dumps", full)
+    assert pull(repo, commit, here, root).origin == "cached"
+    assert list((only_shelf(root).path / "trees").iterdir()) == []
+
+
+# While others clear away or are killed.
+
+PULL = """
+import pathlib, sys
+from gitops_flow import checkout
+url, commit, here, root = sys.argv[1:]
+checkout.make(url, commit, pathlib.Path(here), cache=pathlib.Path(root))
+"""
+
+
+def test_a_killed_copy_has_no_final_name_and_is_swept_up_when_cp_has_ended(
+    repo: Repo, here: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    for made in here.iterdir():
+        shutil.rmtree(made)
+    monkeypatch.setattr(workspace, "_SETTLED", 0.0)
+    cp = shutil.which("cp")
+    pid, go = tmp_path / "pid", tmp_path / "go"
+    with monkeypatch.context() as patch:
+        slow = f'echo $$ > {pid}; while ! test -e {go}; do :; done; {cp} "$@"; echo > {go}ne'
+        on_path(tmp_path, patch, slow)
+        arguments = [f"file://{repo.path}", commit, str(here), str(root)]
+        victim = subprocess.Popen([sys.executable, "-c", PULL, *arguments])
+        until(pid.exists)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+    (left,) = here.iterdir()
+    made = pull(repo, commit, here, root).directory
+    assert set(here.iterdir()) == {left, made}, "cp is still at work in it"
+    go.touch()
+    until((tmp_path / "gone").exists)
+    until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+    second = pull(repo, commit, here, root).directory
+    assert set(here.iterdir()) == {made, second}
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def swept(root: Path) -> None:
+    (root / ".swept").unlink(missing_ok=True)
+    sweep.cache(root, sweep.Limits(size=0))
+
+
+def test_a_tree_is_not_cleared_away_while_it_is_copied(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    finish = copying.Copy.finish
+
+    def swept_first(self: copying.Copy) -> object:
+        swept(root)
+        assert len(trees(root)) == 1
+        return finish(self)
+
+    monkeypatch.setattr(copying.Copy, "finish", swept_first)
+    pull(repo, commit, here, root)
+    swept(root)
+    assert trees(root) == []
+
+
+def test_what_a_killed_making_of_a_tree_left_is_cleared_away(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    (tree,) = trees(root)
+    shared.lock_of(tree).unlink()
+    shared.Key(only_shelf(root), commit, ()).seal.unlink()
+    swept(root)
+    assert trees(root) == [tree], "somebody may be about to seal it"
+    monkeypatch.setattr(sweep, "_SELDOM", 0.0)
+    swept(root)
+    assert trees(root) == []
+
+
+def test_twenty_at_once_make_one_tree_and_copy_it(repo: Repo, here: Path, root: Path) -> None:
+    for number in range(50):
+        repo.write(f"d{number % 5}/f{number}", f"{number}")
+    commit = parentless(repo)
+    expected = content(pull(repo, commit, here, root).directory)
+    fork = multiprocessing.get_context("fork")
+    runs = [fork.Process(target=pull, args=(repo, commit, here, root)) for _ in range(20)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert [run.exitcode for run in runs] == [0] * 20
+    assert len(list(here.iterdir())) == 21
+    assert all(content(made) == expected for made in here.iterdir())
+    assert len(trees(root)) == 1
