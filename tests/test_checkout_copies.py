@@ -18,6 +18,7 @@ import pytest
 from gitops_flow import checkout
 from gitops_flow.checkout import copying, shared, sweep, workspace, write
 from gitops_flow.checkout.cache import Shelf
+from gitops_flow.errors import CheckoutError
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
@@ -428,3 +429,239 @@ def test_twenty_at_once_make_one_tree_and_copy_it(repo: Repo, here: Path, root: 
     assert len(list(here.iterdir())) == 21
     assert all(content(made) == expected for made in here.iterdir())
     assert len(trees(root)) == 1
+
+
+# The next snapshot begins with a copy of the last one.
+
+
+def many(repo: Repo) -> None:
+    for number in range(40):
+        repo.write(f"d{number % 4}/f{number}", f"{number}\n")
+
+
+def modified(repo: Repo) -> None:
+    repo.write("d1/f1", "new\n")
+
+
+def extended(repo: Repo) -> None:
+    repo.write("d1/more", "1").write("new/deep/x", "2").write("new/deep/run", "", executable=True)
+
+
+def deleted(repo: Repo) -> None:
+    (repo.path / "d1/f1").unlink()
+    shutil.rmtree(repo.path / "d2")
+
+
+def file_becomes_directory(repo: Repo) -> None:
+    (repo.path / "d1/f1").unlink()
+    repo.write("d1/f1/x", "1")
+
+
+def directory_becomes_file(repo: Repo) -> None:
+    shutil.rmtree(repo.path / "d1")
+    repo.write("d1", "1")
+
+
+def file_becomes_link(repo: Repo) -> None:
+    (repo.path / "d1/f1").unlink()
+    repo.symlink("d1/f1", "f5")
+
+
+def link_becomes_file(repo: Repo) -> None:
+    (repo.path / "link").unlink()
+    repo.write("link", "1")
+
+
+def link_becomes_directory(repo: Repo) -> None:
+    (repo.path / "link").unlink()
+    repo.write("link/f0", "1")
+
+
+def directory_becomes_link(repo: Repo) -> None:
+    shutil.rmtree(repo.path / "d1")
+    repo.symlink("d1", "d2")
+
+
+def link_leads_elsewhere(repo: Repo) -> None:
+    (repo.path / "link").unlink()
+    repo.symlink("link", "d3")
+
+
+def mode_changed(repo: Repo) -> None:
+    (repo.path / "d1/f1").chmod(0o755)
+    (repo.path / "run").chmod(0o644)
+
+
+def renamed(repo: Repo) -> None:
+    (repo.path / "d1").rename(repo.path / "moved")
+
+
+def converted_changed(repo: Repo) -> None:
+    repo.write("a.bat", "three\nfour\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        modified,
+        extended,
+        deleted,
+        file_becomes_directory,
+        directory_becomes_file,
+        file_becomes_link,
+        link_becomes_file,
+        link_becomes_directory,
+        directory_becomes_link,
+        link_leads_elsewhere,
+        mode_changed,
+        renamed,
+        converted_changed,
+    ],
+)
+def test_the_next_snapshot_is_the_last_one_with_its_changes(
+    repo: Repo, here: Path, root: Path, copies: list[Path], change: Callable[[Repo], None]
+) -> None:
+    many(repo)
+    repo.write("run", "", executable=True).symlink("link", "d0").symlink("gone", "none")
+    repo.write(".gitattributes", "*.bat text eol=crlf\n").write("a.bat", "one\ntwo\n")
+    repo.write("b.bat", "same\n")
+    kept(repo, here, root)
+    change(repo)
+    commit = parentless(repo)
+    copies.clear()
+    made = pull(repo, commit, here, root)
+    assert content(made.directory) == content(pull(repo, commit, here, None).directory)
+    assert (made.origin, copies) == ("updated", trees(root))
+    # All of it is in the cache: the next ones need no server, whatever becomes of the trees.
+    repo.path.rename(repo.path.with_name("away"))
+    for tree in trees(root):
+        shared.remove(tree)
+    for _ in range(2):
+        again = pull(repo, commit, here, root)
+        assert content(again.directory) == content(made.directory)
+        assert again.origin == "cached"
+
+
+def attributes_changed(repo: Repo) -> None:
+    repo.write("d1/.gitattributes", "* text eol=crlf\n")
+
+
+def most_changed(repo: Repo) -> None:
+    for number in range(30):
+        repo.write(f"d{number % 4}/f{number}", f"new {number}\n")
+
+
+@pytest.mark.parametrize("change", [attributes_changed, most_changed])
+def test_a_snapshot_unlike_the_last_one_is_written_whole(
+    repo: Repo, here: Path, root: Path, copies: list[Path], change: Callable[[Repo], None]
+) -> None:
+    many(repo)
+    kept(repo, here, root)
+    change(repo)
+    commit = parentless(repo)
+    copies.clear()
+    made = pull(repo, commit, here, root)
+    assert content(made.directory) == content(pull(repo, commit, here, None).directory)
+    assert (made.origin, copies) == ("updated", [])
+    assert pull(repo, commit, here, root).origin == "cached"
+
+
+@pytest.mark.parametrize("change", [rewritten, added, removed])
+def test_the_next_snapshot_does_not_begin_with_a_changed_tree(
+    repo: Repo, here: Path, root: Path, copies: list[Path], change: Callable[[Path], None]
+) -> None:
+    many(repo)
+    kept(repo.write("x", "1").write("d/y", "2"), here, root)
+    change(trees(root)[0])
+    copies.clear()
+    commit = parentless(repo.write("d1/f1", "new"))
+    made = pull(repo, commit, here, root)
+    assert content(made.directory) == content(pull(repo, commit, here, None).directory)
+    assert copies == []
+
+
+def test_the_next_snapshot_of_some_directories_begins_with_these_of_the_last(
+    repo: Repo, here: Path, root: Path, copies: list[Path]
+) -> None:
+    many(repo)
+    first = parentless(repo)
+    for _ in range(2):
+        pull(repo, first, here, root, directories=["d1", "d2"])
+    repo.write("d1/f1", "new").write("d3/f3", "new")
+    commit = parentless(repo)
+    copies.clear()
+    made = pull(repo, commit, here, root, directories=["d2", "d1"])
+    whole = pull(repo, commit, here, None, directories=["d1", "d2"])
+    assert content(made.directory) == content(whole.directory)
+    assert len(copies) == 1
+    assert not (copies[0] / "d3").exists()
+
+
+def test_a_long_row_of_snapshots_stays_right_and_its_images_do_not_grow_without_end(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    many(repo)
+    sizes = []
+    for number in range(30):
+        for file in range(8):
+            repo.write(f"d1/f{4 * file + 1}", f"{number} {file}" * 100)
+        commit = parentless(repo)
+        made = [pull(repo, commit, here, root) for _ in range(2)]
+        assert all((each.directory / "d1/f29").read_text() == f"{number} 7" * 100 for each in made)
+        sizes.append((only_shelf(root).path / "images" / commit).stat().st_size)
+    assert max(sizes[15:]) <= max(sizes[:15])
+
+
+def test_a_link_that_leads_out_is_refused_in_the_next_snapshot_too(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    many(repo)
+    kept(repo.symlink("d1/a", "../d2").symlink("d3/b", "../d1/a/f2"), here, root)
+    count = len(list(here.iterdir()))
+    (repo.path / "d1/a").unlink()
+    repo.symlink("d1/a", "../../../etc")
+    for _ in range(2):
+        with pytest.raises(CheckoutError, match="leads out"):
+            pull(repo, parentless(repo), here, root)
+    assert len(list(here.iterdir())) == count
+
+
+def test_one_name_as_a_link_and_as_a_directory_is_refused_in_the_next_snapshot_too(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    many(repo)
+    repo.symlink("a", "d1")
+    kept(repo, here, root)
+    listed = repo.git("ls-tree", parentless(repo)).splitlines()
+    oid = next(line.split()[2] for line in listed if line.endswith("\td2"))
+    data = b"".join(
+        f"{mode.lstrip('0')} {name}".encode() + b"\0" + bytes.fromhex(each)
+        for mode, _, each, name in [
+            *(line.replace("\t", " ").split(" ") for line in listed),
+            ("40000", "tree", oid, "a"),
+        ]
+    )
+    made = repo.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=data)
+    commit = repo.git("commit-tree", made, "-m", "x")
+    with pytest.raises(CheckoutError, match="is there twice"):
+        checkout.make(str(repo.path), commit, here, cache=root)
+    assert (repo.path / "d1").is_dir()
+
+
+def test_twenty_pulls_of_the_next_snapshot_at_once_are_all_right(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    many(repo)
+    kept(repo, here, root)
+    for made in here.iterdir():
+        shutil.rmtree(made)
+    commit = parentless(repo.write("d1/f1", "new"))
+    expected = content(pull(repo, commit, here, None).directory)
+    fork = multiprocessing.get_context("fork")
+    runs = [fork.Process(target=pull, args=(repo, commit, here, root)) for _ in range(20)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert [run.exitcode for run in runs] == [0] * 20
+    assert all(content(made) == expected for made in here.iterdir())

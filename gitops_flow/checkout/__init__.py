@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import log
 from gitops_flow.checkout import convert, copying, shared, supply, tree, write
+from gitops_flow.checkout.base import Rest
 from gitops_flow.checkout.cache import UnusableError, shelf
 from gitops_flow.checkout.fetching import Order, Place
 from gitops_flow.checkout.objects import DamagedError
@@ -242,7 +243,7 @@ def _imaged(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Itera
 def _cached(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
     """Of what the cache has and, for what it lacks, the server."""
     try:
-        with supply.cached(order, place, work.scratch) as found:
+        with supply.cached(order, place, work) as found:
             yield _built(work, order, found, clock)
             found.keep()
     except DamagedError as error:
@@ -258,16 +259,25 @@ def _uncached(order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
 
 
 def _built(work: Workspace, order: Order, found: Supply, clock: _Clock) -> _Found:
-    """Write the files of ``order`` into the empty tree of ``work``."""
+    """Write the files of ``order`` that are not in the tree of ``work`` already."""
     clock.lap("fetch")
     root, source = work.tree, found.source
-    listing = tree.read(source, order.commit, order.directories)
-    write.directories(root, listing)
-    write.files(root, listing, source)
+    advanced = found.base.advance(root, source, order.commit) if found.base else None
+    if found.base and not advanced:
+        work.clear()
+    rest = advanced or Rest.all_of(tree.read(source, order.commit, order.directories))
+    listing = rest.listing
+    write.directories(root, rest.missing)
+    write.files(root, rest.missing, source)
     warnings = convert.apply(
-        root, listing, found.store, order.places[-1].timeout, source if found.empty else None
+        root,
+        listing,
+        found.store,
+        order.places[-1].timeout,
+        source if found.empty else None,
+        done=rest.kept,
     )
-    write.links(root, listing, source)
+    write.links(root, rest.missing, source)
     clock.lap("checkout")
     write.verify(root, listing.kinds(), order.commit)
     clock.lap("verify")

@@ -61,14 +61,19 @@ class Shelf:
         """Where the image of ``commit``, or of some of its directories, is or would be."""
         return self.path / "images" / (commit + choice(directories))
 
+    def images(self, commit: str, directories: Sequence[str]) -> list[Path]:
+        """Where the objects of ``directories`` of ``commit`` may be; first, where they will be."""
+        whole = self.image(commit)
+        return [self.image(commit, directories), whole] if directories else [whole]
+
     def newest_image(self) -> Path | None:
         """The image used last: the next snapshot mostly consists of it."""
-        images = _by_use(self.path / "images")
+        images = by_use(self.path / "images")
         return images[0] if images else None
 
     def lend(self, store: Store) -> bool:
         """Let ``store`` read the database and tell servers of it; False if it is empty."""
-        held = [path.name for path in _by_use(self.path / "whole")[:_TOLD]]
+        held = [path.name for path in by_use(self.path / "whole")[:_TOLD]]
         if held:
             store.lend(self.path / "objects", held)
         return bool(held)
@@ -176,7 +181,7 @@ def touch(path: Path) -> None:
             os.utime(path)
 
 
-def _by_use(folder: Path) -> list[Path]:
+def by_use(folder: Path) -> list[Path]:
     """The files in ``folder``, the one used last first."""
     found = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -15,6 +15,7 @@ from gitops_flow.git import command
 from gitops_flow.git.lfs import FILTER, LARGEST, pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
     from gitops_flow.checkout.objects import Source
@@ -40,12 +41,17 @@ class _Wanted:
 
 
 def apply(
-    root: Path, listing: Listing, store: Store, timeout: float, source: Source | None = None
+    root: Path,
+    listing: Listing,
+    store: Store,
+    timeout: float,
+    source: Source | None = None,
+    done: Container[bytes] = (),
 ) -> tuple[str, ...]:
     """Convert the written files of ``listing`` in ``root`` that attributes say so for.
 
     Filter programs (``filter=``) are never run. ``source`` has the objects if ``store``
-    has not.
+    has not; the paths ``done`` are converted already.
 
     Returns:
         Warnings: files that a filter would have changed.
@@ -53,6 +59,7 @@ def apply(
     if not any(_tells(root, file) for file in listing.files):
         return ()
     wanted = _wanted(root, listing, store, timeout)
+    convert = [file for file in wanted.convert if file.path not in done]
     off = tuple(
         setting
         for name in wanted.filtered
@@ -64,13 +71,13 @@ def apply(
     )
     config = (*_LF, *off)
     if source:
-        oids = [file.oid for file in wanted.convert]
+        oids = [file.oid for file in convert]
         for oid, data in zip(oids, source.whole(oids, "blob", _LARGEST), strict=True):
             store.put(oid, "blob", data)
-    batch = [file for file in wanted.convert if b"\n" not in file.path]
+    batch = [file for file in convert if b"\n" not in file.path]
     for file, data in zip(batch, _many(root, batch, store, config, timeout), strict=True):
         _rewrite(root, file, data)
-    for file in wanted.convert:
+    for file in convert:
         if b"\n" in file.path:
             _rewrite(root, file, _one(root, file, store, config, timeout))
     stored = {

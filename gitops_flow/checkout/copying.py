@@ -26,22 +26,36 @@ _KINDS: dict[int, Kind] = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 class Copy:
     """A copy under way; see :func:`started`."""
 
-    def __init__(self, tree: Tree, root: Path, wait: Callable[[], int]) -> None:
+    def __init__(
+        self, tree: Tree, root: Path, wait: Callable[[], int], stop: Callable[[], None]
+    ) -> None:
+        self.stop = stop
         self._tree = tree
+        self._names: dict[bytes, int] | None = None
         self._root = root
         self._wait = wait
+
+    def check(self) -> None:
+        """Look whether the tree is what was sealed; best while cp is at work.
+
+        Raises:
+            BrokenError: it is not.
+        """
+        # Names that come or go meanwhile are seen in the copy, and who overwrites a read-only
+        # file in just this moment can do so in the copy as well.
+        if self._names is None:
+            self._names = self._tree.names()
 
     def finish(self) -> dict[bytes, Kind]:
         """Wait for it: the paths that are there now, each with its kind.
 
         Raises:
             NoWayError: cp is another one, failed or took too long.
-            BrokenError: the tree is not, or no longer, what was sealed.
+            BrokenError: as for :meth:`check`.
         """
         try:
-            # While cp is at work: names that come or go meanwhile are seen in the copy, and who
-            # overwrites a read-only file in just this moment can do so in the copy as well.
-            names = self._tree.names()
+            self.check()
+            names = self._names or {}
             if self._wait():
                 raise NoWayError
             runnable = stat.S_IMODE(self._root.stat().st_mode)
@@ -68,7 +82,7 @@ def started(tree: Tree, work: Workspace, timeout: float) -> Iterator[Copy]:
             wait = stack.enter_context(files.copied(tree.directory, work.tree, work.lock, timeout))
         except OSError as error:
             raise NoWayError from error
-        yield Copy(tree, work.tree, wait)
+        yield Copy(tree, work.tree, wait, stack.close)
 
 
 def possible(work: Workspace) -> bool:

@@ -37,6 +37,7 @@ class Image:
         length = size - _TAIL.size - start
         if magic != _MAGIC or length < 0 or length % _RECORD.size:
             raise DamagedError("an image of the cache is malformed")
+        self._end = start
         index = self._bytes(start, length)
         self._where = {oid: (at, size) for oid, at, size in _RECORD.iter_unpack(index)}
 
@@ -77,6 +78,14 @@ class Image:
                 raise CheckoutError(f"the {kind} {oid} is larger than {limit} bytes")
             content = self._content(oid, kind, window)
             yield content if isinstance(content, bytes) else b"".join(content)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def raw(self) -> tuple[Iterator[bytes], dict[bytes, tuple[int, int]]]:
+        """All objects in large pieces, unchecked; and the offset and size of each, by its id."""
+        pieces = (self._bytes(at, min(PIECE, self._end - at)) for at in range(0, self._end, PIECE))
+        return pieces, self._where
 
     def _place(self, oid: str) -> tuple[int, int]:
         try:
@@ -159,7 +168,7 @@ class Recording:
         self._path = path
         self._lock = threading.Lock()
         self._at = 0
-        self._index: dict[str, tuple[int, int]] = {}
+        self._index: dict[bytes, tuple[int, int]] = {}
         self._file = path.open("xb", buffering=PIECE)
         self._broken = False
 
@@ -183,13 +192,19 @@ class Recording:
             self._add(oid, (content,))
             yield content
 
+    def take_over(self, image: Image) -> None:
+        """Add all of ``image`` as it is: whoever reads it hashes it."""
+        pieces, where = image.raw()
+        start = self._at
+        for piece in pieces:
+            self._write((piece,))
+        self._index = {oid: (start + at, size) for oid, (at, size) in where.items()} | self._index
+
     def finish(self, target: Path) -> None:
         """Give the image its final name, unless the disk was too full for it."""
         with contextlib.suppress(OSError):
-            records = (
-                _RECORD.pack(bytes.fromhex(oid), *place) for oid, place in self._index.items()
-            )
-            self._write((*records, _TAIL.pack(self._at, _MAGIC)))
+            records = b"".join(_RECORD.pack(oid, *place) for oid, place in self._index.items())
+            self._write((records, _TAIL.pack(self._at, _MAGIC)))
             self._file.close()
             if not self._broken:
                 self._path.replace(target)
@@ -205,12 +220,13 @@ class Recording:
             for piece in pieces:
                 self._write((piece,))
                 yield piece
-            self._index[oid] = (start, self._at - start)
+            self._index[bytes.fromhex(oid)] = (start, self._at - start)
 
     def _add(self, oid: str, data: tuple[bytes]) -> None:
+        key = bytes.fromhex(oid)
         with self._lock:
-            if oid not in self._index:
-                self._index[oid] = (self._at, len(data[0]))
+            if key not in self._index:
+                self._index[key] = (self._at, len(data[0]))
                 self._write(data)
 
     def _write(self, pieces: Sequence[bytes]) -> None:

@@ -15,7 +15,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitops_flow.checkout.cache import UnusableError, acquired, choice, touch
+from gitops_flow.checkout.cache import UnusableError, acquired, by_use, choice, touch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +103,15 @@ def held(key: Key) -> Tree | None:
             touch(seal)
             return Tree(path, files, warnings, seal, state, fd)
         os.close(fd)
+    return None
+
+
+def newest(shelf: Shelf, directories: Sequence[str]) -> Key | None:
+    """The key of the tree, of all or of the same ``directories``, that was used last."""
+    suffix = f"{choice(directories)}.seal"
+    for path in by_use(shelf.path / "trees"):
+        if path.name[40:] == suffix:
+            return Key(shelf, path.name[:40], directories)
     return None
 
 

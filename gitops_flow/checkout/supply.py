@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow.checkout import cache, fetching, image
+from gitops_flow.checkout import cache, fetching, image, shared
+from gitops_flow.checkout.base import begun
 from gitops_flow.checkout.cache import UnusableError
 from gitops_flow.checkout.objects import DamagedError, opened
 from gitops_flow.checkout.store import Store
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from gitops_flow.checkout.base import Base
     from gitops_flow.checkout.cache import Shelf
     from gitops_flow.checkout.fetching import Order
     from gitops_flow.checkout.image import Image
     from gitops_flow.checkout.objects import Source
+    from gitops_flow.checkout.workspace import Workspace
 
 # Failures that the cache has no part in: without it, they would be the same.
 _THE_SERVERS = ("network", "timeout", "auth", "host-key", "tls", "not-found", "missing")
@@ -33,6 +36,7 @@ class Supply:
 
     ``store`` is for git's own commands; with ``empty`` it has no objects yet.
     ``origin`` says in a word whence, ``received`` how many bytes of packs came.
+    With a ``base``, a copy of another snapshot is on its way to where this one is to be.
     ``keep`` is called once everything was read and was right.
     """
 
@@ -41,6 +45,7 @@ class Supply:
     origin: str
     received: int = 0
     empty: bool = False
+    base: Base | None = None
     keep: Callable[[], None] = lambda: None
 
 
@@ -72,7 +77,7 @@ def imaged(order: Order, shelf: Shelf, scratch: Path) -> Iterator[Supply]:
 
 
 @contextlib.contextmanager
-def cached(order: Order, shelf: Shelf, scratch: Path) -> Iterator[Supply]:
+def cached(order: Order, shelf: Shelf, work: Workspace) -> Iterator[Supply]:
     """From the image if there is one, else by fetching what the shelf lacks.
 
     Pulls of one missing snapshot wait for the first of them; others don't.
@@ -89,30 +94,24 @@ def cached(order: Order, shelf: Shelf, scratch: Path) -> Iterator[Supply]:
                 stack.enter_context(shelf.claimed(order.commit[:3], patience))
                 found = _image(stack, shelf, order)
             if found is not None:
-                supply = Supply(found, Store.create(scratch), "cached", empty=True)
+                supply = Supply(found, Store.create(work.scratch), "cached", empty=True)
             else:
-                supply = _filled(stack, order, shelf)
+                supply = _filled(stack, order, shelf, work)
         yield supply
 
 
 def discard(order: Order, shelf: Shelf) -> None:
     """Drop what the cache has of ``order``, and its database: one of them was damaged."""
     with contextlib.suppress(OSError):
-        for path in _images(order, shelf):
+        for path in shelf.images(order.commit, order.directories):
             path.unlink(missing_ok=True)
         if newest := shelf.newest_image():
             newest.unlink(missing_ok=True)
         shelf.discard()
 
 
-def _images(order: Order, shelf: Shelf) -> list[Path]:
-    """Where the objects of ``order`` may be; the first is where they will be."""
-    whole = shelf.image(order.commit)
-    return [shelf.image(order.commit, order.directories), whole] if order.directories else [whole]
-
-
 def _image(stack: contextlib.ExitStack, shelf: Shelf, order: Order) -> Image | None:
-    for path in _images(order, shelf):
+    for path in shelf.images(order.commit, order.directories):
         found = stack.enter_context(image.opened(path))
         if found and order.commit in found:
             cache.touch(path)
@@ -120,33 +119,41 @@ def _image(stack: contextlib.ExitStack, shelf: Shelf, order: Order) -> Image | N
     return None
 
 
-def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf) -> Supply:
+def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf, target: Workspace) -> Supply:
     """Fetch what is missing, aside from what other pulls use; what is read is recorded."""
     command.require_version()
     stack.enter_context(shelf.claimed("database", order.places[-1].timeout, shared=True))
+    base = begun(stack, shared.newest(shelf, order.directories), order, target)
     work = stack.enter_context(made_aside(shelf.path / "making", order.commit[:12]))
     store = Store.create(work.scratch)
-    newest = shelf.newest_image()
-    base = stack.enter_context(image.opened(newest)) if newest else None
+    last = base.image if base else _newest_image(stack, shelf)
     origin = _borrowed(store, order)
     borrowed = origin is not None
     if not borrowed:
         lent = not order.directories and shelf.lend(store)
-        origin = "updated" if lent or (base and order.directories) else "fetched"
-        _fetch_beside(store, order, base, lent=lent)
+        origin = "updated" if lent or (last and order.directories) else "fetched"
+        _fetch_beside(store, order, last, lent=lent)
     reader = stack.enter_context(opened(store, order.places[-1].timeout))
     recording = image.Recording(
-        image.Layered(base, reader) if base else reader, work.aside / "image"
+        image.Layered(last, reader) if last else reader, work.aside / "image"
     )
     stack.callback(recording.close)
 
     def keep() -> None:
+        with contextlib.suppress(OSError, DamagedError):
+            if base and base.advanced:
+                recording.take_over(base.image)
+            recording.finish(shelf.images(order.commit, order.directories)[0])
         with contextlib.suppress(OSError):
-            recording.finish(_images(order, shelf)[0])
             if not borrowed and not order.directories:
                 shelf.adopt(store, order.commit)
 
-    return Supply(recording, store, origin or "", _size(store), keep=keep)
+    return Supply(recording, store, origin or "", _size(store), base=base, keep=keep)
+
+
+def _newest_image(stack: contextlib.ExitStack, shelf: Shelf) -> Image | None:
+    newest = shelf.newest_image()
+    return stack.enter_context(image.opened(newest)) if newest else None
 
 
 def _fetch(store: Store, order: Order, base: Image | None) -> None:

@@ -39,14 +39,27 @@ class Link(NamedTuple):
     oid: str
 
 
+class _Entries(NamedTuple):
+    """What one tree object holds, and the trees in it to be read: their prefixes and ids."""
+
+    directories: list[bytes]
+    files: list[File]
+    links: list[Link]
+    below: list[tuple[bytes, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a commit holds. A directory comes after the one that it is in."""
+    """What a commit holds. A directory comes after the one that it is in.
+
+    ``trees`` says what came from which tree object, by its prefix and id.
+    """
 
     commit: str
     directories: list[bytes] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    trees: dict[tuple[bytes, str], _Entries] = field(default_factory=dict)
 
     def kinds(self) -> dict[bytes, Kind]:
         """Each path and what is there."""
@@ -59,11 +72,15 @@ class Listing:
         return len(self.directories) + len(self.files) + len(self.links)
 
 
-def read(source: Source, commit: str, directories: Iterable[str] = ()) -> Listing:
+def read(
+    source: Source, commit: str, directories: Iterable[str] = (), known: Listing | None = None
+) -> Listing:
     """List the files of ``commit``, verified from its id down.
 
     With ``directories``, only all that is below them, and the files beside
     them and at the root: what ``git sparse-checkout`` takes in its cone mode.
+
+    What is in ``known`` too, a listing of the same directories, is not read again.
 
     Raises:
         CheckoutError: something in it must not become a file here, an object
@@ -85,12 +102,21 @@ def read(source: Source, commit: str, directories: Iterable[str] = ()) -> Listin
     if not (found := re.match(rb"tree ([0-9a-f]{40})\n", text)):
         raise CheckoutError(f"the commit {commit} names no tree")
     level = [(b"", found[1].decode())]
+    seen = known.trees if known else {}
     while level:
-        wanted = list(dict.fromkeys(oid for _, oid in level))
+        wanted = list(dict.fromkeys(oid for at, oid in level if (at, oid) not in seen))
         trees = dict(zip(wanted, source.whole(wanted, "tree", _TREE_LIMIT), strict=True))
-        level = [
-            below for prefix, oid in level for below in _expand(prefix, trees[oid], listing, enters)
-        ]
+        following = []
+        for at in level:
+            entries = seen.get(at) or _expand(at[0], trees[at[1]], enters)
+            listing.trees[at] = entries
+            listing.directories.extend(entries.directories)
+            listing.files.extend(entries.files)
+            listing.links.extend(entries.links)
+            following += entries.below
+            if len(listing) > MAX_ENTRIES:
+                raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
+        level = following
     listing.files.sort(key=lambda file: file.path)
     if missing := sorted(named.difference(listing.directories)):
         raise CheckoutError(
@@ -113,14 +139,9 @@ def _above(path: bytes) -> list[bytes]:
     return [path[: slash.start()] for slash in re.finditer(b"/", path)]
 
 
-def _expand(
-    prefix: bytes, data: bytes, listing: Listing, enters: Callable[[bytes], bool]
-) -> list[tuple[bytes, str]]:
-    """Add a tree's entries to ``listing``; return the trees in it with their prefixes.
-
-    Trees that it does not enter are left out.
-    """
-    below: list[tuple[bytes, str]] = []
+def _expand(prefix: bytes, data: bytes, enters: Callable[[bytes], bool]) -> _Entries:
+    """A tree's entries; trees that it does not enter are left out."""
+    found = _Entries([], [], [], [])
     names: set[bytes] = set()
     at = 0
     while at < len(data):
@@ -135,22 +156,20 @@ def _expand(
             raise _refused(path, "is a name that git does not allow, or is there twice")
         names.add(name)
         if mode == b"100644":
-            listing.files.append(File(path, oid, executable=False))
+            found.files.append(File(path, oid, executable=False))
         elif mode in (b"40000", b"040000"):
             if enters(path):
-                listing.directories.append(path)
-                below.append((path + b"/", oid))
+                found.directories.append(path)
+                found.below.append((path + b"/", oid))
         elif mode == b"120000":
-            listing.links.append(Link(path, oid))
+            found.links.append(Link(path, oid))
         elif mode[:3] == b"100" and len(mode) == 6:
-            listing.files.append(File(path, oid, bool(int(mode, 8) & 0o100)))
+            found.files.append(File(path, oid, bool(int(mode, 8) & 0o100)))
         elif mode == b"160000":
             raise _refused(path, "is a submodule, which a snapshot cannot hold")
         else:
             raise _refused(path, f"has the unknown mode {mode.decode('latin-1')}")
-    if len(listing) > MAX_ENTRIES:
-        raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
-    return below
+    return found
 
 
 def _safe(name: bytes) -> bool:
