@@ -1,21 +1,21 @@
 """The worker's side: from a pin to a directory that holds exactly its files.
 
 Every object is hashed on its way from git to the disk, from the commit down,
-so a directory that was handed over is proven to be the pinned content. It is
-made aside under a name of its own and appears by one rename.
+so a directory that was handed over is proven to be the pinned content, or it
+is a copy of one that was and has an unbroken seal. It is made aside under a
+name of its own and appears by one rename.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_flow import log
-from gitops_flow.checkout import convert, copying, shared, supply, tree, write
-from gitops_flow.checkout.base import Rest
+from gitops_flow.checkout import copying, shared, supply, write
+from gitops_flow.checkout.building import Clock, Found, built
 from gitops_flow.checkout.cache import UnusableError, shelf
 from gitops_flow.checkout.fetching import Order, Place
 from gitops_flow.checkout.objects import DamagedError
@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.checkout.cache import Shelf
-    from gitops_flow.checkout.supply import Supply
     from gitops_flow.checkout.workspace import Workspace
     from gitops_flow.git.command import Auth
 
     # Fills a workspace's tree; what follows its publishing is done when the block ends.
-    _Way = Callable[[Order, Workspace, "_Clock"], contextlib.AbstractContextManager["_Found"]]
+    _Way = Callable[[Order, Workspace, Clock], contextlib.AbstractContextManager[Found]]
 
 __all__ = ["PAUSES", "Checkout", "Place", "make", "make_shared"]
 
@@ -41,7 +40,6 @@ _log = log.get("checkout")
 
 # Seconds between attempts when a server cannot be reached for the moment.
 PAUSES = (1.0, 3.0)
-
 
 _WITHOUT = "the cache of checkouts is not used: %s"
 
@@ -59,16 +57,6 @@ class Checkout:
     seconds: tuple[tuple[str, float], ...]
     warnings: tuple[str, ...]
     origin: str = "fetched"
-    received: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a way has led to; as in :class:`Checkout`."""
-
-    files: int
-    warnings: tuple[str, ...]
-    origin: str
     received: int = 0
 
 
@@ -137,7 +125,7 @@ def make_shared(
     """
     order = _order(tuple(repository), commit, directories, pauses)
     place = shelf(cache, order.places[0].address)
-    clock = _Clock()
+    clock = Clock()
     cached = partial(_cached, place)
     # Its lock is never let go of.
     found, made = _sealed(place, order, [cached, cached, _uncached])
@@ -163,7 +151,7 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
         GitflowError: as for :func:`make`.
     """
     name = f"{name_of(split_userinfo(order.places[0].address)[0])}-{order.commit[:12]}"
-    clock = _Clock()
+    clock = Clock()
     for way in ways:
         try:
             with (
@@ -185,7 +173,7 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
 
 
 @contextlib.contextmanager
-def _copied(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """By a copy of the sealed tree, which is made of the cached image when it is asked for first."""
     if not (place.is_private() and copying.possible(work)):
         raise NoWayError
@@ -204,7 +192,7 @@ def _copied(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Itera
         except CheckoutError as error:
             raise NoWayError from error
         clock.lap("verify")
-        yield _Found(found.files, found.warnings, "cached")
+        yield Found(found.files, found.warnings, "cached")
 
 
 def _sealed(
@@ -233,18 +221,18 @@ def _one_at_a_time(place: Shelf, order: Order) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _imaged(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+def _imaged(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """Of the cached image alone, without a server."""
     with supply.imaged(order, place, work.scratch) as found:
-        yield _built(work, order, found, clock)
+        yield built(work, order, found, clock)
 
 
 @contextlib.contextmanager
-def _cached(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """Of what the cache has and, for what it lacks, the server."""
     try:
         with supply.cached(order, place, work) as found:
-            yield _built(work, order, found, clock)
+            yield built(work, order, found, clock)
             found.keep()
     except DamagedError as error:
         supply.discard(order, place)
@@ -252,52 +240,11 @@ def _cached(place: Shelf, order: Order, work: Workspace, clock: _Clock) -> Itera
 
 
 @contextlib.contextmanager
-def _uncached(order: Order, work: Workspace, clock: _Clock) -> Iterator[_Found]:
+def _uncached(order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """Of what the server sends, all of it."""
     with supply.uncached(order, work.scratch) as found:
-        yield _built(work, order, found, clock)
-
-
-def _built(work: Workspace, order: Order, found: Supply, clock: _Clock) -> _Found:
-    """Write the files of ``order`` that are not in the tree of ``work`` already."""
-    clock.lap("fetch")
-    root, source = work.tree, found.source
-    advanced = found.base.advance(root, source, order.commit) if found.base else None
-    if found.base and not advanced:
-        work.clear()
-    rest = advanced or Rest.all_of(tree.read(source, order.commit, order.directories))
-    listing = rest.listing
-    write.directories(root, rest.missing)
-    write.files(root, rest.missing, source)
-    warnings = convert.apply(
-        root,
-        listing,
-        found.store,
-        order.places[-1].timeout,
-        source if found.empty else None,
-        done=rest.kept,
-    )
-    write.links(root, rest.missing, source)
-    clock.lap("checkout")
-    write.verify(root, listing.kinds(), order.commit)
-    clock.lap("verify")
-    return _Found(len(listing.files), warnings, found.origin, found.received)
+        yield built(work, order, found, clock)
 
 
 class _AgainError(Exception):
     """The objects of this way were damaged; the next one has others."""
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self._laps: list[tuple[str, float]] = []
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self._laps.append((name, now - self._last))
-        self._last = now
-
-    @property
-    def laps(self) -> tuple[tuple[str, float], ...]:
-        return tuple(self._laps)

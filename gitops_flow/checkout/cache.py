@@ -10,7 +10,8 @@ Below the cache directory lies ``checkout/<repository>/``::
     locks/      never deleted
 
 Everything becomes visible by one rename, so readers take no lock. What is read is hashed,
-so nothing here needs to be believed, and all of it may be deleted at any time.
+so nothing here needs to be believed but the seals, which only their owner can write where
+copies are made of trees. All of it may be deleted at any time.
 """
 
 from __future__ import annotations
