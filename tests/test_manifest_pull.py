@@ -76,6 +76,64 @@ def test_credentials_of_the_code_store_come_first() -> None:
     assert "its credentials give way to those of gitflow" in problems[-1]
 
 
+def store_at(address: Any) -> dict[str, Any]:
+    return {PULL: {**INPUTS, "repository": address}}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.com/store.git",
+        "https://EXAMPLE.com:443/store.git",
+        "https://example.com/another/place.git",
+        "git@example.com:store.git",
+        "/store",
+        "file:///store",
+        ["https://example.com/store.git", "/store"],
+    ],
+)
+def test_credentials_are_carried_over_to_the_host_that_they_are_for(address: Any) -> None:
+    found, problems = clone(f"access_token: '{TOKEN}'", pull_step=store_at(address))
+    assert found == {**store_at(address)[PULL], "credentials": TOKEN}
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://other.example/store.git", "other.example"),
+        ("https://example.com:8443/store.git", "example.com:8443"),
+        ("https://example.com.evil.example/store.git", "example.com.evil.example"),
+        ("git@other.example:store.git", "other.example"),
+        (["https://example.com/store.git", "https://other.example/store.git"], "other.example"),
+    ],
+)
+@pytest.mark.parametrize("key", ["access_token", "credentials"])
+def test_credentials_are_not_offered_to_another_host(key: str, address: Any, host: str) -> None:
+    found, [problem] = clone(f"{key}: '{TOKEN}'", pull_step=store_at(address))
+    assert found == store_at(address)[PULL]
+    assert problem.startswith("warning: ")
+    assert f"its credentials are not carried over: {host} is another host" in problem
+    assert "gitflow: {code_store: {credentials: " in problem
+
+
+def test_credentials_are_not_offered_to_another_host_by_prefects_own_clone() -> None:
+    stock = {CLONE: {**STOCK[CLONE], "repository": "https://other.example/store.git"}}
+    found, [problem] = clone(f"access_token: '{TOKEN}'", pull_step=stock)
+    assert found == stock[CLONE]
+    assert "is another host" in problem
+
+
+def test_a_token_in_the_address_is_not_offered_to_another_host() -> None:
+    own = {"is_own_repository": lambda address: "example.com/own" in address}
+    address = "https://{{ $PAT }}@example.com/own.git"
+    text = f"pull:\n- {CLONE}: {{repository: '{address}'}}\n"
+    step = store_at("https://other.example/store.git")
+    steps, [problem] = pulled(text, env={"PAT": "hunter2"}, pull_step=step, **own)
+    assert steps == (step,)
+    assert "hunter2" not in problem
+
+
 def test_placeholder_in_the_address_is_carried_over_and_a_literal_is_not() -> None:
     own = {"is_own_repository": lambda address: "example.com/own" in address}
     text = "pull:\n- %s: {repository: 'https://%s@example.com/own.git'}\n"

@@ -128,24 +128,39 @@ def normalise(address: str) -> str:
     ``git@host:a/b.git``, ``ssh://git@host/a/b`` and ``https://host/a/b/`` are
     the same repository; scheme, user and ``.git`` do not count.
     """
-    if "://" not in address and not Path(address).is_absolute():
-        found = _SCP.fullmatch(address)
-        if found:
-            return _join(found["host"].lower(), found["path"])
+    if found := _scp(address):
+        return _join(host(address), found["path"])
     parts = _parsed(address)
     if parts is None or parts.scheme == "file":
         return _trim(parts.path if parts else address)
-    host = (parts.hostname or "").lower()
-    port = parts.port
-    if port and port != _DEFAULT_PORTS.get(parts.scheme.lower()):
-        host = f"{host}:{port}"
-    return _join(host, parts.path)
+    return _join(host(address), parts.path)
+
+
+def host(address: str) -> str:
+    """``host`` or ``host:port`` of an address, whatever its scheme; "" for a path.
+
+    The port is left out where it is the scheme's own.
+    """
+    if found := _scp(address):
+        return found["host"].lower()
+    parts = _parsed(address)
+    if parts is None or parts.scheme == "file":
+        return ""
+    name, port = (parts.hostname or "").lower(), parts.port
+    own = port is None or port == _DEFAULT_PORTS.get(parts.scheme.lower())
+    return name if own else f"{name}:{port}"
 
 
 def name_of(address: str) -> str:
     """The repository's own name: the last part of its path, without ``.git``."""
     last = _trim(address.replace("\\", "/")).rsplit("/", 1)[-1].rsplit(":", 1)[-1]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "repository"
+
+
+def _scp(address: str) -> re.Match[str] | None:
+    if "://" in address or Path(address).is_absolute():
+        return None
+    return _SCP.fullmatch(address)
 
 
 def _parsed(address: str) -> SplitResult | None:

@@ -48,6 +48,8 @@ def in_place_of(at: int, step: Step, raw: Step, ours: Step) -> tuple[Step, list[
     secret, remarks = _credentials(at, step, raw)
     if secret and any(inputs.get(key) is not None for key in _SECRETS):
         remarks = [Remark(at, "its credentials give way to those of gitflow: {code_store: ...}")]
+    elif secret and "repository" in old and (strangers := _hosts(inputs) - _hosts(old)):
+        remarks = [_elsewhere(at, strangers)]
     elif secret:
         [(key, value)] = secret.items()
         kept["credentials" if name == PULL_STEP else key] = value
@@ -88,6 +90,19 @@ def _credentials(at: int, step: Step, raw: Step) -> tuple[dict[str, Json], list[
         message = "the user name and password in the address are not carried over"
         return {}, [Remark(at, message, "warning", "write access_token: '{{ prefect.blocks... }}'")]
     return {"access_token": text}, []
+
+
+def _hosts(inputs: dict[str, Json]) -> set[str]:
+    """The hosts that a step fetches from; a path is on none."""
+    given = inputs.get("repository")
+    addresses = given if isinstance(given, list) else [given]
+    return {found for each in addresses if isinstance(each, str) and (found := url.host(each))}
+
+
+def _elsewhere(at: int, hosts: set[str]) -> Remark:
+    message = f"its credentials are not carried over: {', '.join(sorted(hosts))} is another host"
+    hint = "write gitflow: {code_store: {credentials: '{{ prefect.blocks.secret.NAME }}'}}"
+    return Remark(at, message, "warning", hint)
 
 
 def _is_literal(value: Json) -> bool:
