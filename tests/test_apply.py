@@ -192,6 +192,33 @@ def test_pool_and_job_variables_are_checked_by_the_server(case: Case, pool: str)
     assert case.raw()["job_variables"] == {}
 
 
+def test_a_slug_that_is_dropped_is_gone_and_no_run_is_lost(case: Case) -> None:
+    others = Schedule({"cron": "*/2 * * * *"}, slug="other")
+    (made,) = case.deploy(case.desired(schedules=(Schedule(EVERY_MINUTE, slug="a"), others)))
+    assert made.id is not None
+    past = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+    case.schedule(made.id, start_time=past, min_runs=6)
+    before = case.starts(made.id)
+    (result,) = case.deploy(case.desired(schedules=(Schedule(EVERY_MINUTE), others)))
+    assert result.changed == ("schedules",)
+    assert sorted(str(item["slug"]) for item in case.raw()["schedules"]) == ["None", "other"]
+    assert set(before) <= set(case.starts(made.id))
+    assert case.starts(made.id).count(before[0]) == before.count(before[0])
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["times", "replaces"])
+def test_two_schedules_swap_their_slugs_in_one_deploy(case: Case, renamed: bool) -> None:
+    one, two = {"cron": "0 1 * * *"}, {"interval": 3600.0}
+    case.deploy(case.desired(schedules=(Schedule(one, slug="a"), Schedule(two, slug="b"))))
+    swapped = (
+        Schedule(one, slug="b", replaces="a" if renamed else None),
+        Schedule(two, slug="a", replaces="b" if renamed else None),
+    )
+    case.deploy(case.desired(schedules=swapped))
+    found = {item["slug"]: "cron" in item["schedule"] for item in case.raw()["schedules"]}
+    assert found == {"a": False, "b": True}
+
+
 def test_schedules_keep_their_ids_while_anything_else_changes(case: Case) -> None:
     first = case.desired(schedules=(Schedule(EVERY_MINUTE), Schedule({"interval": 3600})))
     case.deploy(first)

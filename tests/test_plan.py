@@ -319,8 +319,25 @@ def test_a_new_slug_renames_the_schedule_with_the_same_times() -> None:
     assert [(c.live.id, c.desired.slug, c.spec) for c in diff.change] == [("1", "new", None)]
 
 
-def test_a_slug_that_is_not_asked_for_stays() -> None:
-    assert not scheduled([Schedule(CRON)], [Schedule(CRON, active=True, slug="a", id="1")])
+def test_a_schedule_whose_slug_is_dropped_is_made_again_as_it_was_but_for_that() -> None:
+    spec = {"interval": 3600.0, "anchor_date": "2026-01-01T00:00:00Z", "timezone": "UTC"}
+    have = [Schedule(spec, active=False, slug="a", id="1")]
+    diff = scheduled([Schedule({"interval": 3600})], have)
+    assert (diff.add, diff.change, diff.remove) == ((), (), ())
+    (renewed,) = diff.renew
+    assert renewed.live == have[0]
+    assert renewed.desired == Schedule(
+        {"interval": 3600, "anchor_date": "2026-01-01T00:00:00Z"}, active=False
+    )
+
+
+def test_a_schedule_without_a_slug_is_rather_the_one_that_has_none() -> None:
+    have = [
+        Schedule(CRON, active=True, slug="a", id="1"),
+        Schedule(CRON, active=True, id="2"),
+    ]
+    diff = scheduled([Schedule(CRON)], have)
+    assert (diff.remove, diff.renew, diff.change) == ((have[0],), (), ())
 
 
 def test_another_kind_of_schedule_is_a_new_one() -> None:

@@ -147,8 +147,12 @@ class Server:
             for change in action.schedules.change:
                 body = shape.schedule_change(change.desired, spec=change.spec)
                 there[str(change.live.id)].update(self._filled(body))
+            for renewed in action.schedules.renew:
+                del there[str(renewed.live.id)]
+            made = [renewed.desired for renewed in action.schedules.renew]
             self.data["schedules"] = [
                 *there.values(),
+                *(self._schedule(shape.new_schedule(item)) for item in made),
                 *(self._schedule(shape.new_schedule(item)) for item in action.schedules.add),
             ][::-1]
 

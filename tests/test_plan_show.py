@@ -115,6 +115,12 @@ def test_a_changed_schedule_is_shown_before_and_after() -> None:
     ]
 
 
+def test_a_slug_that_is_dropped_is_shown() -> None:
+    spec = {"cron": "0 1 * * *"}
+    have = {"schedules": (Schedule(spec, True, {}, "nightly", "1"),)}
+    assert shown({"schedules": (Schedule(spec),)}, have) == [("schedules.slug", "nightly", None)]
+
+
 def test_triggers_are_shown_in_words() -> None:
     event = {"type": "event", "expect": ["b", "a"]}
     have = Automation("old", {**event, "expect": ["c"]}, enabled=True, tags=(MARK,), id="1")

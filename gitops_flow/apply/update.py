@@ -24,15 +24,15 @@ def update(client: Client, action: Update, late: Sequence[Run], done: list[str])
     ``triggers`` once for each of them.
 
     First what deletes runs that are late already, while the schedules that
-    made them are as they were; new schedules last, so that they get no runs
-    for a time before they existed.
+    made them are as they were, or have just been made again; new schedules last,
+    so that they get no runs for a time before they existed.
     """
     live_id = action.live.id or ""
     if not _runs(action):
         _write(client, action, [], done)
         _add(client, action, done)
         return 0
-    if action.schedules.remove:
+    if action.schedules.remove or action.schedules.renew:
         late = prefect.late_runs(client, [live_id])
     kept = _kept(action) if _deletes_runs(action) else []
     upcoming = prefect.upcoming(client, live_id, kept) if kept else 0
@@ -57,6 +57,10 @@ def _write(client: Client, action: Update, late: Sequence[Run], done: list[str])
     live_id = action.live.id or ""
     for schedule in action.schedules.remove:
         prefect.delete_schedule(client, live_id, schedule.id or "")
+        done.append("schedules")
+    for renewed in action.schedules.renew:
+        prefect.delete_schedule(client, live_id, renewed.live.id or "")
+        prefect.add_schedules(client, live_id, [renewed.desired])
         done.append("schedules")
     if action.changes:
         _patch(client, action, done)
@@ -132,7 +136,7 @@ def standing(action: Update, done: Sequence[str]) -> tuple[str, ...]:
     """What an update that failed has changed; ``done`` is that of :func:`update`."""
     times, events = action.schedules, action.automations
     whole = {
-        "schedules": len((*times.remove, *times.change, *times.add)),
+        "schedules": len((*times.remove, *times.change, *times.add, *times.renew)),
         "triggers": len((*events.remove, *events.change, *events.add)) + events.replaces_owned,
     }
     return tuple(
@@ -175,11 +179,12 @@ def _runs(action: Update) -> bool:
 
 
 def _deletes_runs(action: Update) -> bool:
-    return bool(action.changes or action.schedules.change or action.schedules.remove)
+    diff = action.schedules
+    return bool(action.changes or diff.change or diff.remove or diff.renew)
 
 
 def _kept(action: Update) -> list[str]:
     touched = {schedule.id for schedule in action.schedules.remove}
-    touched |= {change.live.id for change in action.schedules.change}
+    touched |= {each.live.id for each in (*action.schedules.change, *action.schedules.renew)}
     schedules = action.live.schedules
     return [item.id for item in schedules if item.id and item.active and item.id not in touched]

@@ -29,14 +29,19 @@ class ScheduleChange:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDiff:
-    """What happens to a deployment's schedules; falsy when nothing does."""
+    """What happens to a deployment's schedules; falsy when nothing does.
+
+    ``renew`` are deleted and made again as they are to be (their ``desired`` is
+    complete): the server cannot take a slug away.
+    """
 
     add: tuple[Schedule, ...] = ()
     change: tuple[ScheduleChange, ...] = ()
     remove: tuple[Schedule, ...] = ()
+    renew: tuple[ScheduleChange, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.change or self.remove)
+        return bool(self.add or self.change or self.remove or self.renew)
 
 
 def compare(
@@ -48,10 +53,12 @@ def compare(
         _change(replace(one, active=None) if ignore_active else one, other)
         for one, other in pair(wanted, there)
     )
+    differing = [change for change in changes if change is not None]
     return ScheduleDiff(
-        change=tuple(change for change in changes if change is not None),
+        change=tuple(each for each in differing if not _loses_slug(each)),
         add=tuple(wanted),
         remove=tuple(there),
+        renew=tuple(_complete(each) for each in differing if _loses_slug(each)),
     )
 
 
@@ -65,6 +72,9 @@ def pair(wanted: list[Schedule], there: list[Schedule]) -> list[tuple[Schedule, 
             wanted,
             there,
             lambda one, other: one.replaces is not None and one.replaces == other.slug,
+        ),
+        *take_pairs(
+            wanted, there, lambda one, other: one.slug == other.slug and _alike(one, other)
         ),
         *take_pairs(wanted, there, _alike),
         *take_pairs(wanted, there, lambda one, other: same_times(one.spec, other.spec)),
@@ -86,11 +96,22 @@ def _change(desired: Schedule, live: Schedule) -> ScheduleChange | None:
         times
         and same(desired.parameters, live.parameters)
         and desired.active in (None, live.active)
-        # The server cannot take a slug away, so one that is not asked for stays.
-        and desired.slug in (None, live.slug)
+        and desired.slug == live.slug
     ):
         return None
     return ScheduleChange(desired, live, None if times else _new_times(desired.spec, live.spec))
+
+
+def _loses_slug(change: ScheduleChange) -> bool:
+    return change.desired.slug is None and change.live.slug is not None
+
+
+def _complete(change: ScheduleChange) -> ScheduleChange:
+    """``change`` with what a schedule that is made anew would not have of itself."""
+    desired, live = change.desired, change.live
+    active = live.active if desired.active is None else desired.active
+    spec = _new_times(desired.spec, live.spec)
+    return ScheduleChange(replace(desired, active=active, spec=spec), live, spec)
 
 
 def _new_times(desired: dict[str, Json], live: dict[str, Json]) -> dict[str, Json]:

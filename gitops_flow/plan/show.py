@@ -71,12 +71,12 @@ def _update(action: Update) -> Iterator[Line]:
         yield from _unknown(action.live, change.field) if change.unknown else _change(change)
     for added in action.schedules.add:
         yield Line(_label("schedules", added.slug), None, schedule_text(added))
-    for pair in action.schedules.change:
+    for pair in (*action.schedules.change, *action.schedules.renew):
         # What the manifest does not say stays as it is.
         active = pair.live.active if pair.desired.active is None else pair.desired.active
         spec = pair.live.spec if pair.spec is None else pair.spec
         after = replace(pair.desired, active=active, spec=spec)
-        if pair.desired.slug not in (None, pair.live.slug):
+        if pair.desired.slug != pair.live.slug:
             yield Line("schedules.slug", pair.live.slug, pair.desired.slug)
         before_text, after_text = schedule_text(pair.live), schedule_text(after)
         if before_text != after_text:
