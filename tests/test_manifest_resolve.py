@@ -586,3 +586,14 @@ def test_placeholders_are_found_with_their_kind_and_place() -> None:
         ("context", "ctx.z", ("a", 1, "b")),
         ("output", "s[0].k", ("a", 1, "b")),
     ]
+
+
+def test_a_variable_or_block_that_only_the_server_has_is_suggested_and_never_filled_in() -> None:
+    text = BASE + "  description: '{{ prefect.variables.nums }} {{ prefect.blocks.secret.tik }}'\n"
+    answers = manifest.Answers(names=("num", "secret/tok"))
+    deployments, problems = resolve(text, answers=answers)
+    assert deployments == []
+    assert "there is no variable 'nums' on the server (did you mean 'num'?)" in problems[0]
+    assert (
+        "there is no block 'secret/tik' on the server (did you mean 'secret/tok'?)" in problems[1]
+    )

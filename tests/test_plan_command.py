@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.prefect import SharedServer
+from tests.support.prefect import SharedServer, make_block
 from tests.support.project import Project
 from tests.support.proxy import Proxy
 from tests.support.repo import Repo, fingerprint
@@ -436,6 +436,24 @@ def test_secrets_beside_an_output_that_is_known_after_build_are_masked(
         shown = shown.replace("\\", "")
         assert f'cron "0 7 * * *" UTC parameters {masked}' in shown
         assert f"event x.7 parameters {masked}" in shown
+
+
+def test_the_nearest_variable_and_block_that_the_server_has_are_named(
+    project: Project, namespace: str, pool: str
+) -> None:
+    name = namespace.replace("-", "_")
+    project.server.call("POST", "/variables/", {"name": f"{name}_num", "value": 1})
+    make_block(project.server.call, "secret", f"{namespace}-tok", {"value": "hunter-22"})
+    values = (
+        f"who: '{{{{ prefect.variables.{name}_nums }}}}', "
+        f"times: '{{{{ prefect.blocks.secret.{namespace}-tik }}}}'"
+    )
+    text = manifest(namespace, "one", pool=pool) + f"    parameters: {{{values}}}\n"
+    project.repo.write("prefect.yaml", text)
+    failed = project.gitflow("plan", code=1)
+    assert f"did you mean '{name}_num'?" in failed.stderr
+    assert f"did you mean 'secret/{namespace}-tok'?" in failed.stderr
+    assert "hunter" not in failed.stderr
 
 
 def test_a_clone_in_a_directory_of_another_name_is_the_same_source(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, prefect
 from gitops_flow.deploy.prepare import Prepared, prepare
+from gitops_flow.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,11 +46,16 @@ class Session:
     def answers(self) -> Answers:
         """The environment, and the blocks and variables that the manifest names."""
         wanted = manifest.lookups(self.prepared.manifest, self.prepared.chosen)
-        return manifest.Answers(
-            environ=self.environ,
-            blocks=prefect.blocks(self.client, wanted.blocks) if wanted.blocks else {},
-            variables=self.variables(wanted.variables),
-        )
+        blocks = prefect.blocks(self.client, wanted.blocks) if wanted.blocks else {}
+        variables = self.variables(wanted.variables)
+        names: list[str] = []
+        # Only where something is missing is it worth a request to say what was meant.
+        with contextlib.suppress(ApiError):
+            if not set(wanted.variables) <= variables.keys():
+                names += prefect.variable_names(self.client)
+            if not {f"{slug}/{name}" for slug, name in wanted.blocks} <= blocks.keys():
+                names += prefect.block_names(self.client)
+        return manifest.Answers(self.environ, blocks, variables, names=tuple(names))
 
     def live(self, desired: Iterable[Name]) -> list[Deployment]:
         """The deployments of this source, and those called ``(flow, deployment)``."""

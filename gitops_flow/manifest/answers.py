@@ -27,13 +27,15 @@ class Answers:
     ``.data``; ``variables`` values by name. ``outputs`` holds what the build and
     push steps of a deployment gave, by :attr:`DeploymentConfig.index`: their
     outputs merged, and each step's once more under its id. None when the steps
-    have not run.
+    have not run. ``names`` holds what else there is on the server, for a hint:
+    variables, and blocks as ``slug/name``.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     blocks: Mapping[str, Json] = field(default_factory=dict, repr=False)
     variables: Mapping[str, Json] = field(default_factory=dict, repr=False)
     outputs: Mapping[int, Mapping[str, Json]] | None = field(default=None, repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

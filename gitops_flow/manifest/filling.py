@@ -174,7 +174,7 @@ class Filling:
         if name in self.answers.variables:
             return self.answers.variables[name]
         if self._is_news(mark, where):
-            hint = did_you_mean(name, self.answers.variables)
+            hint = did_you_mean(name, [each for each in self._on_server if "/" not in each])
             message = f"there is no variable {quoted(name)} on the server"
             self.error(where, message, hint or f"prefect variable set {name} VALUE")
         return ""
@@ -188,7 +188,7 @@ class Filling:
         slug, name, path = parts
         key = f"{slug}/{name}"
         if key not in self.answers.blocks:
-            hint = did_you_mean(key, self.answers.blocks)
+            hint = did_you_mean(key, [each for each in self._on_server if "/" in each])
             self.error(where, f"there is no block {quoted(key)} on the server", hint)
             return KEEP
         value = given.block_value(self.answers.blocks[key], path)
@@ -204,6 +204,11 @@ class Filling:
                 self.warning(where, message, "load the block in the flow instead")
             return value
         return KEEP
+
+    @property
+    def _on_server(self) -> tuple[str, ...]:
+        """Variables, and blocks as ``slug/name``."""
+        return (*self.answers.variables, *self.answers.blocks, *self.answers.names)
 
     def note_secret(self, mark: Placeholder, path: Path, value: Json) -> None:
         """Remember that ``value``, which the value at ``path`` gets, is not to be shown."""

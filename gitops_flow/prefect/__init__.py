@@ -22,7 +22,7 @@ from gitops_flow.prefect.deployments import (
     own_limit,
     patch,
 )
-from gitops_flow.prefect.lookups import blocks, variables
+from gitops_flow.prefect.lookups import block_names, blocks, variable_names, variables
 from gitops_flow.prefect.runs import (
     Run,
     cancel_waiting,
@@ -41,6 +41,7 @@ __all__ = [
     "Client",
     "Run",
     "add_schedules",
+    "block_names",
     "blocks",
     "cancel_waiting",
     "change_schedule",
@@ -63,6 +64,7 @@ __all__ = [
     "replace_automation",
     "server_now",
     "upcoming",
+    "variable_names",
     "variables",
     "version",
 ]

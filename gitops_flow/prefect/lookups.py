@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -44,3 +45,15 @@ def variables(client: Client, names: Iterable[str]) -> dict[str, Json]:
         for item in read_all(client, "/variables/filter", body, sort="NAME_ASC"):
             found[item["name"]] = item.get("value")
     return found
+
+
+def block_names(client: Client) -> list[str]:
+    """What blocks there are, as ``slug/name``; no more than one answer of the server holds."""
+    found = islice(read_all(client, "/block_documents/filter", {}, sort=None), client.page_limit)
+    return [f"{(item.get('block_type') or {}).get('slug')}/{item.get('name')}" for item in found]
+
+
+def variable_names(client: Client) -> list[str]:
+    """What variables there are; no more than one answer of the server holds."""
+    found = islice(read_all(client, "/variables/filter", {}, sort="NAME_ASC"), client.page_limit)
+    return [str(item.get("name")) for item in found]
