@@ -407,9 +407,9 @@ def test_unknown_decorator_below_flow_makes_all_parameters_permissive() -> None:
     )
 
 
-def test_infinite_default_is_left_out_since_json_has_none() -> None:
+def test_infinite_default_is_null_since_json_has_none() -> None:
     source = "from prefect import flow\n@flow\ndef f(a: float = 1e999): ..."
-    assert "default" not in read(source).parameter_schema["properties"]["a"]
+    assert read(source).parameter_schema["properties"]["a"]["default"] is None
 
 
 @pytest.mark.parametrize(

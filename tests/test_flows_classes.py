@@ -324,6 +324,10 @@ CLASSES: dict[str, tuple[str, str]] = {
         "class M(BaseModel):\n  x: int = ...\n  y: int = Field(...)",
         "a: M, b: int = ...",
     ),
+    "no numbers": (
+        "class M(BaseModel):\n  x: float = float('nan')",
+        "a: float = float('nan'), b: float = -math.inf, c: list = [1e999, {'x': 1e999}], d: M = M()",
+    ),
     "lists of unions": (
         "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  y: int",
         "a: list[A | B], b: dict[str, A | list[B] | None] = {}, c: tuple[A, B] = None, d: tuple[A, ...] = ()",

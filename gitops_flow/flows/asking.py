@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -148,11 +149,10 @@ def _result(
     )
 
 
-def _without_infinity(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without defaults that no server takes: JSON has no infinity."""
-    for described in schema.get("properties", {}).values():
-        try:
-            json.dumps(described.get("default"), allow_nan=False)
-        except ValueError:
-            del described["default"]
-    return schema
+def _without_infinity(value: Any) -> Any:
+    """What JSON makes of a value: it has neither infinity nor NaN, so Prefect stores null."""
+    if isinstance(value, dict):
+        return {key: _without_infinity(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_infinity(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

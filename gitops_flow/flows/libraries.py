@@ -114,7 +114,7 @@ _NAMES: dict[str, Any] = {
     "ipaddress": (ipaddress, ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
     "dataclasses": (dataclasses, ("dataclass", "field", "InitVar", "KW_ONLY", "MISSING")),
     "logging": (logging, ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
-    "math": (math, ("pi", "e", "tau", "inf")),
+    "math": (math, ("pi", "e", "tau", "inf", "nan")),
     "pathlib": (pathlib, ("Path", "PurePath", "PurePosixPath", "PosixPath")),
     "re": (re, ("Pattern",)),
     "uuid": (uuid, ("UUID",)),

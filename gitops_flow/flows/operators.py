@@ -79,9 +79,9 @@ def modest(value: Any) -> Any:
 
 def number(value: Any) -> Any:
     """A number or a duration within bounds."""
-    if isinstance(value, datetime.timedelta):
+    if isinstance(value, datetime.timedelta | float):
         return value
-    if not isinstance(value, int | float) or abs(value) > _LARGEST:
+    if not isinstance(value, int) or abs(value) > _LARGEST:
         raise Unknown
     return value
 

@@ -107,9 +107,9 @@ def schema_of(
         schema["definitions"] = generated["$defs"]
     for each in parameters:
         shown = schema["properties"].get(each.name)
-        if shown is not None and (each.hidden_default or not _finite(shown.get("default"))):
+        if shown is not None and each.hidden_default:
             shown.pop("default", None)
-    return schema, vague
+    return finite(schema), vague
 
 
 def _make_describable(fields: dict[str, Any], later: Mapping[str, Any]) -> list[str]:
@@ -184,9 +184,10 @@ def _generate(fields: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any
         )
 
 
-def _finite(value: Json) -> bool:
+def finite(value: Any) -> Any:
+    """What JSON makes of a value: it has neither infinity nor NaN, so Prefect stores null."""
     if isinstance(value, dict):
-        return all(_finite(each) for each in value.values())
-    if isinstance(value, list):
-        return all(_finite(each) for each in value)
-    return not isinstance(value, float) or math.isfinite(value)
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
