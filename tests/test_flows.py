@@ -92,6 +92,13 @@ NAMES = {
         "from prefect import flow\nO = {'name': 'n'}\n@flow(**O)\ndef f(): ...",
         "n",
     ),
+    "member of an enumeration of texts": (
+        (
+            "from enum import Enum\nfrom prefect import flow\nclass N(str, Enum):\n  A = 'n'\n"
+            "@flow(name=N.A)\ndef f(): ..."
+        ),
+        "n",
+    ),
     "inside match": (
         "from prefect import flow\nmatch 1:\n  case 1:\n    @flow\n    def f(): ...",
         "f",
@@ -410,6 +417,11 @@ def test_unknown_decorator_below_flow_makes_all_parameters_permissive() -> None:
 def test_infinite_default_is_null_since_json_has_none() -> None:
     source = "from prefect import flow\n@flow\ndef f(a: float = 1e999): ..."
     assert read(source).parameter_schema["properties"]["a"]["default"] is None
+
+
+def test_parameter_with_an_underscore_in_front_is_refused_as_prefect_does() -> None:
+    source = "from prefect import flow\n@flow\ndef f(_a: int): ..."
+    assert "Prefect takes no parameter whose name begins with '_', as '_a' does" in refused(source)
 
 
 @pytest.mark.parametrize(

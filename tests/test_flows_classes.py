@@ -328,6 +328,22 @@ CLASSES: dict[str, tuple[str, str]] = {
         "class M(BaseModel):\n  x: float = float('nan')",
         "a: float = float('nan'), b: float = -math.inf, c: list = [1e999, {'x': 1e999}], d: M = M()",
     ),
+    "one name in a class and beside it": (
+        "class A:\n  class B:\n    class M(BaseModel):\n      x: int\n  class M(BaseModel):\n    y: int\nclass M(BaseModel):\n  z: int",
+        "a: A.B.M, b: A.M, c: M",
+    ),
+    "one name in two classes": (
+        "class A(BaseModel):\n  class K(enum.Enum):\n    X = 1\n  k: K\nclass B(BaseModel):\n  class K(enum.Enum):\n    Y = 1\n  k: K",
+        "a: A, b: B",
+    ),
+    "one name for dataclasses and tuples": (
+        "class A:\n  @dataclass\n  class D:\n    x: int\n  class P(NamedTuple):\n    x: int\n@dataclass\nclass D:\n  y: int\nclass P(NamedTuple):\n  y: int",
+        "a: A.D, b: D, c: A.P, d: P",
+    ),
+    "one name twice": (
+        "class M(BaseModel):\n  x: int\nOld = M\nclass M(M):\n  y: int",
+        "a: M, b: Old",
+    ),
     "lists of unions": (
         "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  y: int",
         "a: list[A | B], b: dict[str, A | list[B] | None] = {}, c: tuple[A, B] = None, d: tuple[A, ...] = ()",
@@ -351,6 +367,8 @@ VAGUE = {
     "text inside a type": "class M(BaseModel): ...\n@flow\ndef f(a: Optional['M'] = None, b: list['int'] = []): ...",
     "text inside a type, of typing": "@flow\ndef f(a: Optional['t.Any'], b: list['typing.Optional[int]']): ...",
     "name for a type checker": "if TYPE_CHECKING:\n    from library import Frame\n@flow\ndef f(a: 'Frame', b: int, c: 'Optional[int]' = None, d: 'list[str]' = []): ...",
+    "text in a method does not see its class": "class M(BaseModel):\n  x: int\nclass Jobs:\n  class M(BaseModel):\n    y: int\n  @flow\n  def g(a: 'M', b: 'int'): ...\nf = Jobs.g",
+    "text in a method sees no name of its class": "class Jobs:\n  class N(BaseModel): ...\n  @flow\n  def h(a: 'N', b: 'int'): ...\nf = Jobs.h",
     "lambda as a default": "@flow\ndef f(a=lambda: 1, b: int = 2): ...",
     "type as a default": "class M(BaseModel): ...\n@flow\ndef f(a: type = M): ...",
 }

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
+from gitops_flow.flows.binding import NOT_KNOWN
+from gitops_flow.flows.branches import decided
 from gitops_flow.flows.evaluate import unknown_value
 from gitops_flow.flows.libraries import Ignored, Unknown
+from gitops_flow.flows.module import run
 from gitops_flow.flows.scope import module_name
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ def fields(node: ast.ClassDef, evaluator: Evaluator, kind: Kind) -> Body:
         Unknown: when the body does more than declare them.
     """
     body = Body()
-    reader = _Fields(body, evaluator, kind, node.name)
+    reader = _Fields(body, evaluator, kind, evaluator.scope.qualname(node))
     evaluator.locals.append(body.written)
     try:
         previous = None
@@ -85,6 +88,8 @@ class _Fields:
         """Take in a statement; returns the field that it declares."""
         if self._kind == "plain":
             # It has no fields: only what others use of it matters.
+            for name in run([statement], "").bindings:
+                self._body.written[name] = NOT_KNOWN
             with contextlib.suppress(Unknown):
                 self._constant(statement)
             return None
@@ -112,16 +117,15 @@ class _Fields:
             values["__qualname__"] = f"{self._owner}.Config"
             self._body.values[node.name] = type("Config", (), values)
         else:
-            self._body.written[node.name] = self._evaluator.scope.class_of(
-                node, self._evaluator, annotation=False
-            )
+            scope = self._evaluator.scope
+            scope.qualnames[node] = f"{self._owner}.{node.name}"
+            self._body.written[node.name] = scope.class_of(node, self._evaluator, annotation=False)
 
     def _constant(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.ClassDef):
             self._inner(statement)
             return
         name, value = _assigned(statement)
-        self._body.written.pop(name, None)
         self._body.written[name] = self._evaluator.value(value)
 
     def _declared(self, name: str, statement: ast.AnnAssign) -> None:
@@ -195,7 +199,7 @@ def _assigned(statement: ast.stmt) -> tuple[str, ast.expr]:
 def _statements(node: ast.ClassDef) -> list[ast.stmt]:
     """The body without its docstring, ``pass`` and methods."""
     ignored = (ast.Pass, ast.FunctionDef, ast.AsyncFunctionDef)
-    kept = [each for each in node.body if not isinstance(each, ignored)]
+    kept = [each for each in decided(node.body) if not isinstance(each, ignored)]
     if any(
         isinstance(each, ast.Expr) and not isinstance(each.value, ast.Constant) for each in kept
     ):

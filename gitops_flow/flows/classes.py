@@ -20,6 +20,7 @@ import pydantic.dataclasses
 import typing_extensions
 
 from gitops_flow.flows import bodies
+from gitops_flow.flows.branches import decided
 from gitops_flow.flows.libraries import BaseSettings, Unknown
 from gitops_flow.flows.scope import Made, module_name
 
@@ -63,7 +64,7 @@ def make(node: ast.ClassDef, evaluator: Evaluator) -> Made:
     exact = _acts(node, kind)
     namespace: dict[str, Any] = {
         "__module__": module_name(evaluator.module),
-        "__qualname__": node.name,
+        "__qualname__": evaluator.scope.qualname(node),
     }
     document = ast.get_docstring(node, clean=False)
     if document is not None:
@@ -177,7 +178,7 @@ def _acts(node: ast.ClassDef, kind: bodies.Kind) -> bool:
         Unknown: when a method may change the schema.
     """
     exact = True
-    for each in node.body:
+    for each in decided(node.body):
         if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if each.name in _TELLING or any(map(_reshapes, each.decorator_list)):

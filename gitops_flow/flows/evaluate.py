@@ -8,6 +8,7 @@ whatever the user's own code would have to be run for is Unknown.
 from __future__ import annotations
 
 import ast
+import contextlib
 import datetime
 import enum
 import typing
@@ -16,26 +17,29 @@ from typing import TYPE_CHECKING, Any
 import typing_extensions
 
 from gitops_flow.flows import libraries, operators
+from gitops_flow.flows.binding import Bound, Either, Imported
 from gitops_flow.flows.libraries import Unbound, Unknown
-from gitops_flow.flows.module import Imported, Module
+from gitops_flow.flows.module import Module
 from gitops_flow.flows.program import Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gitops_flow.flows.binding import Place
     from gitops_flow.flows.scope import Scope
 
 _LITERAL = (typing.Literal, typing_extensions.Literal)
 _ANNOTATED = (typing.Annotated, typing_extensions.Annotated)
 # Types that are only equal to themselves: the same name must give the same one.
 _IDENTITY = (type, typing.TypeVar, typing.NewType, typing_extensions.TypeAliasType)
+# What methods and items can change.
+_CHANGEABLE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Call)
 # What Prefect's own module, in which text inside types ends up, happens to call things.
 _BARE = Module(
     "",
     {
-        "typing": [Imported("typing", None)],
-        "t": [Imported("typing", None)],
-        "pydantic": [Imported("pydantic", None)],
+        name: [Bound((0, 0), Imported(module, None))]
+        for name, module in (("typing", "typing"), ("t", "typing"), ("pydantic", "pydantic"))
     },
 )
 
@@ -48,6 +52,10 @@ class Evaluator:
         self.scope = scope
         # Names of the class bodies that are being read.
         self.locals: list[dict[str, Any]] = []
+        # The place in the module from which its names are seen; None is its end.
+        self.at: Place | None = None
+        # Names of the class that the flow is in.
+        self.owned: dict[str, Any] = {}
 
     def annotation(self, node: ast.expr) -> Any:
         """The type that an annotation stands for.
@@ -58,7 +66,20 @@ class Evaluator:
         text = isinstance(node, ast.Constant) and isinstance(node.value, str)
         if text and self.module.future and not self.scope.in_class:
             return self._bare(node)  # text in text
+        if (text or self.module.future) and not self.scope.in_class:
+            # Text is evaluated when all of the file has run, and outside the flow's class.
+            with self._seen_from(None, []):
+                return no_text(self.guarded(_parsed(node), annotation=True))
         return no_text(self.guarded(_parsed(node) if text else node, annotation=True))
+
+    @contextlib.contextmanager
+    def _seen_from(self, at: Place | None, names: list[dict[str, Any]]) -> Iterator[None]:
+        outer = self.at, self.locals
+        self.at, self.locals = at, names
+        try:
+            yield
+        finally:
+            self.at, self.locals = outer
 
     def bare_annotation(self, node: ast.expr) -> Any:
         """What Pydantic makes of an annotation that could not be evaluated where it stands.
@@ -156,9 +177,9 @@ class Evaluator:
         for local in reversed(self.locals):
             if name in local:
                 return self.scope.met(local[name])
-        found = self.scope.program.resolve(self.module, name)
+        found = self.scope.program.resolve(self.module, name, self.at)
         if found is None:
-            if name in self.module.hidden:
+            if name in self.module.hidden or (not self.locals and name in self.owned):
                 raise Unbound
             if name in libraries.BUILTINS and not self.module.bindings.get(name):
                 return libraries.BUILTINS[name]
@@ -170,28 +191,45 @@ class Evaluator:
             return libraries.get(found)
         if found.binding is None:
             return found.module
-        return self.scope.evaluator(found.module).bound(found.binding, annotation)
+        return self.scope.evaluator(found.module).bound(found, annotation)
 
-    def bound(self, binding: Any, annotation: bool) -> Any:
+    def bound(self, found: Symbol, annotation: bool) -> Any:
         """The value of what this module binds a name to.
 
         Raises:
             Unknown: when only running the code would tell.
         """
+        binding = found.binding
+        if isinstance(binding, Either):
+            return self._same(found, annotation)
+        if found.changed and isinstance(binding, _CHANGEABLE):
+            raise Unknown
         if isinstance(binding, ast.ClassDef):
-            return self.scope.class_of(binding, self, annotation)
+            if found.changed - {""}:
+                raise Unknown
+            with self._seen_from(found.at, self.locals):
+                return self.scope.class_of(binding, self, annotation)
         if type(binding).__name__ == "TypeAlias":
-            return self.scope.kept(binding, lambda: self._alias(binding))
+            alias: Any = binding
+            return self.scope.kept(alias, lambda: self._alias(alias))
         if not isinstance(binding, ast.expr):
             raise Unknown
-        with self.scope.outside_class():
-            outer, self.locals = self.locals, []
-            try:
-                if isinstance(binding, ast.Call):
-                    return self.scope.kept(binding, lambda: self.value(binding), _IDENTITY)
-                return self.guarded(binding, annotation=annotation)
-            finally:
-                self.locals = outer
+        with self.scope.outside_class(), self._seen_from(found.at, []):
+            if isinstance(binding, ast.Call):
+                return self.scope.kept(binding, lambda: self.value(binding), _IDENTITY)
+            return self.guarded(binding, annotation=annotation)
+
+    def _same(self, found: Symbol, annotation: bool) -> Any:
+        """The value that all branches give a name."""
+        symbols = [self.scope.program.of(each) for each in found.alternatives]
+        if any(each is None for each in symbols):
+            raise Unknown
+        first, *others = [self._symbol(each, annotation) for each in symbols if each]
+        for each in others:
+            plain = type(each) is type(first) and isinstance(each, str | int | float | None)
+            if each is not first and not (plain and each == first):
+                raise Unknown
+        return first
 
     def _alias(self, statement: Any) -> Any:
         if statement.type_params:
@@ -201,7 +239,7 @@ class Evaluator:
 
     def _attribute(self, node: ast.Attribute, annotation: bool) -> Any:
         if not self.locals or not any(_root(node) in local for local in self.locals):
-            found = self.scope.program.expression(self.module, node)
+            found = self.scope.program.expression(self.module, node, self.at)
             if isinstance(found, str) and libraries.known(found):
                 return libraries.get(found)
             if isinstance(found, Symbol):

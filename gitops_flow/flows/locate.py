@@ -11,21 +11,30 @@ from typing import TYPE_CHECKING
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import making
 from gitops_flow.flows import module as source
-from gitops_flow.flows.module import NOT_KNOWN, Imported, Module
+from gitops_flow.flows.binding import NOT_KNOWN, Either, Imported, place
 from gitops_flow.flows.program import Program, Symbol
 from gitops_flow.model import Entrypoint
 
 if TYPE_CHECKING:
-    from gitops_flow.flows.module import Binding, Function, ReadFile
+    from gitops_flow.flows.binding import Binding, Function, Place
+    from gitops_flow.flows.module import Module, ReadFile
 
 _ENDS = ("/__init__.py", ".py")
 _SET_NAME = "set flow_name: in the manifest"
 _TRANSPARENT = ("staticmethod", "classmethod")
 _LONGEST_CHAIN = 10
+# Attributes of a flow that say what is read here.
+_TOLD = {"name", "description", "version", "fn", "parameters"}
 
 
 class ComputedError(FlowError):
     """The flow is made by code that would have to be run."""
+
+
+class SeveralError(ComputedError):
+    """The flow is one of ``count``; which one depends on where the code runs."""
+
+    count = 0
 
 
 @dataclass(slots=True)
@@ -43,6 +52,8 @@ class Found:
     options: dict[str, ast.expr] = field(default_factory=dict)
     is_flow: bool = False
     same_signature: bool = True
+    # Where the function is made.
+    at: Place | None = None
 
     @property
     def where(self) -> str:
@@ -50,10 +61,16 @@ class Found:
         return f"{self.module.path}:{self.function.lineno}"
 
 
-def locate(read_file: ReadFile, entrypoint: str) -> Found:
+def locate(read_file: ReadFile, entrypoint: str, choice: int | None = None) -> Found:
     """Find the flow; nothing is imported or run.
 
+    Args:
+        read_file: as for :func:`gitops_flow.flows.read`.
+        entrypoint: the same.
+        choice: which one to take of several that branches define.
+
     Raises:
+        SeveralError: when there is such a choice, and it is not made.
         ComputedError: when there is something of that name, which only running
             the code would tell.
         FlowError: when the file, or the function in it, is not there.
@@ -85,22 +102,23 @@ def locate(read_file: ReadFile, entrypoint: str) -> Found:
     path, data = found
     name = posixpath.basename(path).removesuffix(".py") if script else parsed.location
     module = source.parse(data, path, name)
-    return _Search(Program(read_file, path, script)).qualified(module, parsed.qualname)
+    return _Search(Program(read_file, path, script), choice).qualified(module, parsed.qualname)
 
 
 class _Search:
     """Follows names until they end at a function."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, choice: int | None) -> None:
         self._program = program
+        self._choice = choice
         self._steps = 0
         self._owner: ast.ClassDef | None = None
 
-    def qualified(self, module: Module, qualname: str, before: Binding | None = None) -> Found:
+    def qualified(self, module: Module, qualname: str, at: Place | None = None) -> Found:
         """The flow called ``func`` or ``Class.method`` in a module."""
         self._steps += 1
         name, _, rest = qualname.partition(".")
-        found = self._program.resolve(module, name, before)
+        found = self._program.resolve(module, name, at)
         while rest and (isinstance(found, str) or (found and found.binding is None)):
             name, _, rest = rest.partition(".")
             found = self._program.member(module, found, name)
@@ -120,16 +138,19 @@ class _Search:
             raise ComputedError(message, where=found.module.path, hint=_SET_NAME)
         if rest or found.binding is None or isinstance(found.binding, ast.ClassDef):
             raise FlowError(f"{qualname!r} is not a flow", where=found.module.path)
-        flow = self._flow(found.module, found.binding, qualname)
+        if found.changed & _TOLD:
+            message = f"{qualname!r} is changed when the code runs"
+            raise ComputedError(message, where=found.module.path, hint=_SET_NAME)
+        flow = self._flow(found.module, found.binding, qualname, found.at)
         flow.owner = flow.owner or self._owner
         return flow
 
     def _nothing(self, module: Module, qualname: str) -> FlowError:
         name = qualname.partition(".")[0]
         imported = module.latest(name)
-        if isinstance(imported, Imported):
+        if imported and isinstance(imported.binding, Imported):
             return FlowError(
-                f"{qualname!r} is imported from {imported.dotted!r}, where it is not",
+                f"{qualname!r} is imported from {imported.binding.dotted!r}, where it is not",
                 where=module.path,
                 hint="name the file that defines the flow",
             )
@@ -142,23 +163,20 @@ class _Search:
             return None
         seen.add(node)
         members = _members(owner)
-        if members.bindings.get(name):
-            binding = members.latest(name)
-            if isinstance(binding, ast.Name) and members.bindings.get(binding.id):
-                binding = members.latest(binding.id)
+        bound = members.latest(name)
+        if bound is not None:
+            if isinstance(bound.binding, ast.Name):
+                bound = members.latest(bound.binding.id, bound.seen_from) or bound
             self._owner = node
-            return None if binding is None else Symbol(owner.module, binding)
+            return Symbol(owner.module, bound.binding, bound.seen_from)
         for base in node.bases:
             base = base.value if isinstance(base, ast.Subscript) else base
-            found = self._program.expression(owner.module, base)
+            found = self._program.expression(owner.module, base, owner.at)
             if isinstance(found, Symbol) and (member := self._inherited(found, name, seen)):
                 return member
         return None
 
-    def _flow(
-        self, module: Module, binding: Binding, qualname: str, origin: Binding | None = None
-    ) -> Found:
-        origin = origin or binding
+    def _flow(self, module: Module, binding: Binding, qualname: str, at: Place | None) -> Found:
         self._steps += 1
         if self._steps > 2 * _LONGEST_CHAIN:
             raise FlowError(f"{qualname!r} cannot be followed to a function", where=module.path)
@@ -166,11 +184,13 @@ class _Search:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 return self._decorated(module, binding)
             case ast.Lambda():
-                return Found(self._program, module, _function(binding))
+                return Found(self._program, module, _function(binding), at=at)
             case ast.Name() | ast.Attribute():
-                return self.qualified(module, ast.unparse(binding), origin)
+                return self.qualified(module, ast.unparse(binding), at)
             case ast.Call():
-                return self._made(module, binding, qualname, origin)
+                return self._made(module, binding, qualname, at)
+            case Either():
+                return self._one_of(Symbol(module, binding), qualname)
         if binding is NOT_KNOWN:
             message = f"{qualname!r} is computed when the code runs"
             raise ComputedError(message, where=module.path, hint=_SET_NAME)
@@ -178,37 +198,56 @@ class _Search:
             f"{qualname!r} is not a function", where=module.path, hint="name a @flow function"
         )
 
-    def _made(self, module: Module, call: ast.Call, qualname: str, origin: Binding) -> Found:
+    def _one_of(self, found: Symbol, qualname: str) -> Found:
+        several = found.alternatives
+        if self._choice is None or self._choice >= len(several):
+            error = SeveralError(
+                f"{qualname!r} is given several values in this file; "
+                "which one is the flow is only known when the code runs",
+                where=found.module.path,
+                hint=f"give the flow a name of its own, or {_SET_NAME}",
+            )
+            error.count = len(several)
+            raise error
+        one = self._program.of(several[self._choice])
+        if not isinstance(one, Symbol) or one.binding is None:
+            message = f"{qualname!r} is imported from elsewhere"
+            raise ComputedError(message, where=found.module.path, hint=_SET_NAME)
+        return self._flow(one.module, one.binding, qualname, one.at)
+
+    def _made(self, module: Module, call: ast.Call, qualname: str, at: Place | None) -> Found:
         """``flow(f, name=...)``, ``flow(name=...)(f)`` or ``other.with_options(...)``."""
-        named = making.keywords(module, call)
+        named = making.keywords(module, call, at)
         function = call.func
         if isinstance(function, ast.Attribute) and function.attr == "with_options":
-            found = self._flow(module, function.value, qualname, origin)
+            found = self._flow(module, function.value, qualname, at)
             found.options |= named
             return found
-        if making.is_partial(self._program, module, function, origin) and call.args:
-            found = self._flow(module, call.args[0], qualname, origin)
+        if making.is_partial(self._program, module, function, at) and call.args:
+            found = self._flow(module, call.args[0], qualname, at)
             # Neither what is left of the parameters nor a name of its own is certain.
             found.same_signature = False
             found.options = {"name": NOT_KNOWN}
             return found
         inner: ast.expr | None = named.pop("fn", None) or (call.args[0] if call.args else None)
-        options = making.maker(self._program, module, function, origin)
+        options = making.maker(self._program, module, function, at)
         if inner is None or options is None:
             raise ComputedError(
                 f"{qualname!r} is computed when the code runs",
                 where=f"{module.path}:{call.lineno}",
                 hint=f"define it with @flow, or as flow(function), or {_SET_NAME}",
             )
-        found = self._flow(module, inner, qualname, origin)
+        found = self._flow(module, inner, qualname, at)
         unnamed = {"name": NOT_KNOWN} if not found.same_signature else {}
         found.options = unnamed | options | named
         found.is_flow = True
         return found
 
     def _decorated(self, module: Module, function: Function) -> Found:
-        found = Found(self._program, module, function)
-        makers = [making.maker(self._program, module, each) for each in function.decorator_list]
+        found = Found(self._program, module, function, at=place(function))
+        makers = [
+            making.maker(self._program, module, each, found.at) for each in function.decorator_list
+        ]
         for decorator, options in zip(function.decorator_list, makers, strict=True):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
             if options is not None:
@@ -222,18 +261,13 @@ class _Search:
 
 
 def _members(owner: Symbol) -> Module:
-    members = Module(owner.module.path)
-    for statement in getattr(owner.binding, "body", ()):
-        source.bind(statement, members)
-    return members
+    return source.run(getattr(owner.binding, "body", []), owner.module.path)
 
 
 def _no_member(owner: Symbol, qualname: str, name: str) -> Symbol:
     node = owner.binding
     members = _members(owner)
     prefix = qualname.rpartition(name)[0]
-    if members.bindings.get(name):
-        raise _missing(members, name, [])
     known = [f"{prefix}{each}" for each in members.bindings]
     where = f"{owner.module.path}:{node.lineno}" if isinstance(node, ast.ClassDef) else None
     close = difflib.get_close_matches(qualname, known, n=1)
@@ -248,12 +282,6 @@ def _function(node: ast.Lambda) -> ast.FunctionDef:
 
 
 def _missing(module: Module, qualname: str, known: list[str]) -> FlowError:
-    if qualname in module.bindings:
-        return FlowError(
-            f"{qualname!r} is given several values in this file; which one is the flow is not known",
-            where=module.path,
-            hint="give the flow a name of its own",
-        )
     close = difflib.get_close_matches(qualname, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else None
     return FlowError(f"there is no {qualname!r} in this file", where=module.path, hint=hint)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 import posixpath
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import libraries
-from gitops_flow.flows.module import Imported, Module, parse
+from gitops_flow.flows.binding import NOT_KNOWN, Either, Imported
+from gitops_flow.flows.module import Module, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_flow.flows.module import Binding, ReadFile
+    from gitops_flow.flows.binding import Binding, Place
+    from gitops_flow.flows.module import ReadFile
 
 # Prefect has imported these before the flow's directory is on the path.
 _ELSEWHERE = frozenset(("prefect", "pydantic", "pydantic_core", "typing", "typing_extensions"))
@@ -24,10 +26,26 @@ _LARGEST_IMPORT = 1_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Symbol:
-    """What a name stands for: a binding of a module, or, without one, the module itself."""
+    """What a name stands for: a binding of a module, or, without one, the module itself.
+
+    ``at`` is where it was bound, ``name`` what it is called there.
+    """
 
     module: Module
     binding: Binding | None = None
+    at: Place | None = None
+    name: str = ""
+
+    @property
+    def changed(self) -> set[str]:
+        """The attributes that the module sets of it; "" for more than attributes."""
+        return self.module.altered.get(self.name, set())
+
+    @property
+    def alternatives(self) -> list[Symbol]:
+        """What it may be, one for each branch."""
+        several = self.binding.alternatives if isinstance(self.binding, Either) else ()
+        return [replace(self, binding=each.binding, at=each.seen_from) for each in several]
 
 
 class Program:
@@ -93,10 +111,8 @@ class Program:
             self._modules[key] = self._load(imported.module, name, roots)
         return self._modules[key]
 
-    def resolve(
-        self, module: Module, name: str, before: Binding | None = None
-    ) -> Symbol | str | None:
-        """What ``name`` stands for in ``module``, through all imports.
+    def resolve(self, module: Module, name: str, at: Place | None = None) -> Symbol | str | None:
+        """What ``name`` stands for in ``module`` at a place, through all imports.
 
         Returns:
             a full dotted name when it comes from outside the repository; None
@@ -106,17 +122,27 @@ class Program:
         try:
             if self._depth > _LONGEST_CHAIN:
                 return None
-            if not module.bindings.get(name):
-                return self._by_star(module, name)
-            binding = module.latest(name, before)
-            if isinstance(binding, Imported):
-                return self._imported(module, binding)
-            return None if binding is None else Symbol(module, binding)
+            bound = module.latest(name, at)
+            found = None
+            if bound is not None and bound.binding is not None:
+                found = self.of(Symbol(module, bound.binding, bound.seen_from, name))
+            return self._by_star(module, name, found, bound.at if bound else None, at)
         finally:
             self._depth -= 1
 
+    def of(self, symbol: Symbol) -> Symbol | str | None:
+        """What a binding stands for, through all imports."""
+        binding = symbol.binding
+        if isinstance(binding, Imported):
+            return self._imported(symbol.module, binding)
+        if isinstance(binding, Either):
+            found = [self.of(each) for each in symbol.alternatives]
+            if all(isinstance(each, str) and each == found[0] for each in found):
+                return found[0]
+        return symbol
+
     def expression(
-        self, module: Module, node: ast.expr, before: Binding | None = None
+        self, module: Module, node: ast.expr, at: Place | None = None
     ) -> Symbol | str | None:
         """As :meth:`resolve`, for ``a.b.c`` as well; None for anything else."""
         attributes: list[str] = []
@@ -125,7 +151,7 @@ class Program:
             node = node.value
         if not isinstance(node, ast.Name) or len(attributes) > _LONGEST_CHAIN:
             return None
-        found = self.resolve(module, node.id, before)
+        found = self.resolve(module, node.id, at)
         for attribute in reversed(attributes):
             found = self.member(module, found, attribute)
         return found
@@ -169,15 +195,30 @@ class Program:
         below = self._modules[key]
         return Symbol(below) if below else None
 
-    def _by_star(self, module: Module, name: str) -> Symbol | str | None:
-        for star in reversed(module.stars):
-            other = self._relative(module, star) if star.level else self.find(star.module, module)
-            if other is None:
-                if not star.level and _hands_on(star.module, name):
-                    return f"{star.module}.{name}"
-            elif not name.startswith("_") and (found := self.resolve(other, name)) is not None:
-                return found
-        return None
+    def _by_star(
+        self,
+        module: Module,
+        name: str,
+        found: Symbol | str | None,
+        since: Place | None,
+        at: Place | None,
+    ) -> Symbol | str | None:
+        """``found``, bound ``since`` a place, or what a star import after it gives instead."""
+        for bound in reversed(module.stars):
+            if (since and bound.at < since) or (since and at and bound.at > at):
+                continue
+            given = self._given(module, bound.binding, name)
+            if given is not None and given != found:
+                return given if bound.sure or found is None else Symbol(module, NOT_KNOWN, bound.at)
+        return found
+
+    def _given(self, module: Module, star: Any, name: str) -> Symbol | str | None:
+        """What ``from star import *`` binds ``name`` to."""
+        other = self._relative(module, star) if star.level else self.find(star.module, module)
+        if other is None:
+            known = not star.level and _hands_on(star.module, name)
+            return f"{star.module}.{name}" if known else None
+        return None if name.startswith("_") else self.resolve(other, name)
 
 
 def _hands_on(library: str, name: str) -> bool:

@@ -9,13 +9,14 @@ import ast
 import contextlib
 import re
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import classes, docstring, schema
 from gitops_flow.flows.bodies import fields
 from gitops_flow.flows.libraries import Unknown
-from gitops_flow.flows.locate import ComputedError, Found, locate
+from gitops_flow.flows.locate import ComputedError, Found, SeveralError, locate
 from gitops_flow.flows.scope import Scope
 from gitops_flow.model import FlowInfo
 
@@ -37,11 +38,30 @@ def read(
         # Pydantic warns of what the user's classes do; that is not for a deploy to say.
         warnings.simplefilter("ignore")
         try:
-            return _describe(locate(read_file, entrypoint), flow_name)
+            return _described(read_file, entrypoint, flow_name)
         except ComputedError as error:
             if not flow_name:
                 raise
             return _given(flow_name, error)
+
+
+def _described(
+    read_file: Callable[[str], bytes | None], entrypoint: str, flow_name: str | None
+) -> FlowInfo:
+    try:
+        return _describe(locate(read_file, entrypoint), flow_name)
+    except SeveralError as error:
+        several: list[FlowInfo] = []
+        with contextlib.suppress(FlowError):
+            several = [
+                _describe(locate(read_file, entrypoint, choice), flow_name)
+                for choice in range(error.count)
+            ]
+        # Flows of which all that is read is the same are as good as one.
+        same = [each for each in several if replace(each, notes=several[0].notes) == several[0]]
+        if len(same) < error.count:
+            raise
+        return same[0]
 
 
 def _given(flow_name: str, error: FlowError) -> FlowInfo:
@@ -55,9 +75,11 @@ def _given(flow_name: str, error: FlowError) -> FlowInfo:
 def _describe(found: Found, flow_name: str | None) -> FlowInfo:
     scope = Scope(found.program, classes.make)
     evaluator = scope.evaluator(found.module)
+    evaluator.at = found.at
     if found.owner is not None:
         with contextlib.suppress(Unknown):
-            evaluator.locals = [fields(found.owner, evaluator, "plain").written]
+            evaluator.owned = fields(found.owner, evaluator, "plain").written
+            evaluator.locals = [evaluator.owned]
     notes: list[str] = scope.notes
     name = _name(found, evaluator, flow_name, notes)
     document = classes.document_of(ast.get_docstring(found.function, clean=False))
@@ -109,7 +131,7 @@ def _name(found: Found, evaluator: Evaluator, given: str | None, notes: list[str
             where=found.where,
             hint="set flow_name: in the manifest",
         )
-    name = str(name) if name else found.function.name.replace("_", "-")
+    name = _plain(name) if name else found.function.name.replace("_", "-")
     if given and given != name:
         notes.append(f"{found.where}: the code names the flow {name!r}, so flow_name has no effect")
     return _checked(name, found.where)
@@ -131,4 +153,9 @@ def _text(found: Found, evaluator: Evaluator, option: str, notes: list[str]) -> 
     except Unknown:
         notes.append(f"{found.where}: the {option} is only known when the code runs")
         return None
-    return value if isinstance(value, str) and value else None
+    return _plain(value) if isinstance(value, str) and value else None
+
+
+def _plain(value: Any) -> str:
+    """Text as JSON has it: of a member of an enumeration, its value."""
+    return str.__str__(value) if isinstance(value, str) else str(value)

@@ -12,6 +12,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from gitops_flow.errors import FlowError
 from gitops_flow.flows.libraries import Unbound, Unknown
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import core_schema
 
+    from gitops_flow.flows.binding import Function
     from gitops_flow.flows.evaluate import Evaluator
-    from gitops_flow.flows.module import Function
     from gitops_flow.model import Json
 
 _REQUIRED: Any = ...
@@ -61,6 +62,13 @@ def read(function: Function, evaluator: Evaluator, path: str) -> list[Parameter]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     if arguments.kwarg:
         pairs.append((arguments.kwarg, None))
+    hidden = [each for each, _ in pairs if each.arg.startswith("_")]
+    if hidden:
+        raise FlowError(
+            f"Prefect takes no parameter whose name begins with '_', as {hidden[0].arg!r} does",
+            where=f"{path}:{hidden[0].lineno}",
+            hint="give the parameter another name",
+        )
     # One name that is not there, and Prefect leaves all annotations as the text they are.
     bare = any(_is_unbound(argument.annotation, evaluator) for argument, _ in pairs)
     return [

@@ -9,6 +9,7 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow.flows.binding import NOT_KNOWN
 from gitops_flow.flows.evaluate import Evaluator
 from gitops_flow.flows.libraries import Unknown
 
@@ -54,6 +55,8 @@ class Scope:
         self.notes: list[str] = []
         # Classes by the name under which others refer to them before they are made.
         self.later: dict[str, Any] = {}
+        # Full names of classes in classes.
+        self.qualnames: dict[ast.ClassDef, str] = {}
         self._make_class = make_class
         self._evaluators: dict[Module, Evaluator] = {}
         self._classes: dict[ast.AST, Made | None] = {}
@@ -107,6 +110,10 @@ class Scope:
         finally:
             self.in_class = outer
 
+    def qualname(self, node: ast.ClassDef) -> str:
+        """What a class's ``__qualname__`` is."""
+        return self.qualnames.get(node, node.name)
+
     def class_of(self, node: ast.ClassDef, evaluator: Evaluator, annotation: bool) -> Any:
         """The class of that syntax, made on first use; a stand-in while it is being made."""
         if node not in self._classes:
@@ -120,6 +127,8 @@ class Scope:
 
     def met(self, value: Any) -> Any:
         """Count a value that the class in the making refers to."""
+        if value is NOT_KNOWN:
+            raise Unknown
         if made := self._made_as(value):
             self.weight += made.weight
             self.tainted += not made.exact
@@ -213,7 +222,7 @@ class Scope:
         if isinstance(owner, type):
             for each in owner.__mro__:
                 if (made := self._by_type.get(id(each))) and name in made.written:
-                    return made.written[name]
+                    return self.met(made.written[name])
         elif self.is_made(type(owner)):
             fields = getattr(type(owner), "__pydantic_fields__", None) or getattr(
                 type(owner), "__dataclass_fields__", {}
