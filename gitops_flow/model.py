@@ -229,6 +229,8 @@ class FlowInfo:
     name: str
     description: str | None
     version: str | None
+    # The MD5 of the file with the flow's function: Prefect's stand-in for a version.
+    file_digest: str | None = field(default=None, kw_only=True)
     parameter_schema: dict[str, Json]
     notes: tuple[str, ...] = ()
     takes_more: bool = False

@@ -133,6 +133,7 @@ def _result(
             name=answer["name"],
             description=answer["description"],
             version=answer["version"],
+            file_digest=answer["file_digest"],
             parameter_schema=_without_infinity(answer["parameter_schema"]),
             takes_more=answer["takes_more"],
         )

@@ -139,6 +139,7 @@ def _info(stored: dict[str, Any]) -> FlowInfo:
         name=stored["name"],
         description=stored["description"],
         version=stored["version"],
+        file_digest=stored["file_digest"],
         parameter_schema=schema,
         notes=tuple(stored["notes"]),
         takes_more=bool(stored["takes_more"]),

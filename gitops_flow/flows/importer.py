@@ -59,10 +59,11 @@ def _described(entrypoint: str) -> dict[str, Any]:
     flow = load(entrypoint, **options)
     schema = callables.parameter_schema(flow).model_dump(exclude_unset=True)
     parameters = inspect.signature(flow.fn).parameters.values()
-    version = flow.version
-    if version and version == _digest(flow):
+    version, digest = flow.version, _digest(flow)
+    if version and version == digest:
         version = None
     return {
+        "file_digest": digest or None,
         "name": flow.name,
         "description": flow.description,
         "version": version,

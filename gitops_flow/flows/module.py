@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import bisect
 import functools
+import hashlib
 import re
 import sys
 import warnings
@@ -44,6 +45,8 @@ class Module:
     # Whether annotations are text when the code runs.
     future: bool = False
     name: str = ""
+    # The MD5 of the file, which Prefect takes for a flow's version.
+    digest: str = ""
 
     def latest(self, name: str, at: Place | None = None) -> Bound | None:
         """What ``name`` is at a place, by default at the end of the file.
@@ -98,6 +101,7 @@ def _parsed(data: bytes, path: str) -> Module:
         module = run(tree.body, path)
     except RecursionError:
         raise FlowError("cannot be read: too deeply nested", where=path) from None
+    module.digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             module.future |= any(alias.name == "annotations" for alias in statement.names)

@@ -70,7 +70,9 @@ class Desired:
             entrypoint=fill_in.early(config.entrypoint, "entrypoint") or "",
             description=fill_in.text(spec.description, "description")
             or (flow.description if flow else None),
-            version=version or default_version or (flow.version if flow else None),
+            version=version
+            or default_version
+            or (flow.version or flow.file_digest if flow else None),
             version_is_ours=not version and bool(default_version),
             tags=self._tags(),
             parameters=fill_in.value(spec.parameters, "parameters"),
@@ -142,7 +144,7 @@ class Desired:
     def _default_version(self, flow: FlowInfo | None) -> str | None:
         """The source's version, unless the flow has one and nothing is to be asked of git."""
         simple = self.filling.text(self.filling.config.spec.version_type, "version_type")
-        if simple == "prefect:simple" and flow is not None and flow.version:
+        if simple == "prefect:simple" and flow is not None and (flow.version or flow.file_digest):
             return None
         return self.default_version
 

@@ -39,7 +39,7 @@ def read(root: Path, entrypoint: str, flow_name: str | None = None) -> FlowInfo:
 
 
 @contextlib.contextmanager
-def _imports_end_here(root: Path) -> Iterator[None]:
+def imports_end_here(root: Path) -> Iterator[None]:
     path, directory, modules = list(sys.path), os.getcwd(), set(sys.modules)
     os.chdir(root)
     try:
@@ -61,7 +61,7 @@ def prefects(root: Path, entrypoint: str) -> dict[str, Any]:
         from prefect.flows import load_flow_from_entrypoint
         from prefect.utilities.callables import parameter_schema
 
-        with _imports_end_here(root):
+        with imports_end_here(root):
             flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
             schema = parameter_schema(flow).model_dump(exclude_unset=True, mode="json")
             found = {
