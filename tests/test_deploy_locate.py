@@ -141,12 +141,22 @@ def test_a_misspelt_deployments_key_is_told_where_there_are_none(tmp_path: Path)
     assert "did you mean 'deployments'?" in told
 
 
-def _chosen(directory: Path, names: list[str]) -> list[int]:
+def test_names_and_tags_that_no_deployment_has_both_are_refused(tmp_path: Path) -> None:
+    assert _chosen(tmp_path, ["d1"], "t0") == [0]
+    with pytest.raises(UsageError, match="is called 'd1' and has the tag 't2'") as caught:
+        _chosen(tmp_path, ["d1"], "t2")
+    assert caught.value.exit_code == 2
+
+
+def _chosen(directory: Path, names: list[str], *tags: str) -> list[int]:
     path = directory / "prefect.yaml"
-    lines = [f"  - {{name: {name}, entrypoint: '{at}'}}\n" for name, at, _ in LISTED]
+    lines = [
+        f"  - {{name: {name}, entrypoint: '{at}', tags: [t{number}]}}\n"
+        for number, (name, at, _) in enumerate(LISTED)
+    ]
     path.write_text("deployments:\n" + "".join(lines))
     document = manifest.load(path, "prefect.yaml")
-    request = DeployRequest(directory, names=tuple(names))
+    request = DeployRequest(directory, names=tuple(names), tags=tags)
     chosen = locate.choose(document, request)
     meant = locate.narrow(chosen, names, lambda item: LISTED[item.index][2], document)
     return [item.index for item in meant]

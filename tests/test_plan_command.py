@@ -185,6 +185,8 @@ def test_changed_leaves_out_what_is_the_same(project: Project, namespace: str, p
     project.repo.write("prefect.yaml", text.replace("other", "again"))
     project.repo.git("add", "-A")
     assert "two" in actions(planned(project, "--changed"))
+    project.deploy("--changed")
+    assert project.live(namespace, "two")["tags"][0] == "again"
 
 
 def test_a_deployment_that_is_gone_from_the_manifest_is_deleted_only_with_prune(

@@ -34,9 +34,9 @@ def deploy(
     ] = False,
 ) -> int:
     """Ship the code on disk and make the server's deployments equal to the manifest."""
-    request = options.request(
-        selection, extent, working, reading, fail_fast=fail_fast, verify=verify
-    )
+    # What differs is a choice, too.
+    chosen = _all_unless_chosen(selection) if extent.changed else selection
+    request = options.request(chosen, extent, working, reading, fail_fast=fail_fast, verify=verify)
     return deploy_or_show(request, store, output, only_show=dry_run)
 
 

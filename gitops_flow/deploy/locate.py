@@ -113,7 +113,18 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
         for tag in request.tags:
             hits |= _hits(tagged, tag) or _unknown(tagged, tag, manifest, "has the tag")
         found = [item for item in found if item.index in hits]
+    if not found:
+        raise _no_overlap(request, manifest)
     return found
+
+
+def _no_overlap(request: DeployRequest, manifest: Manifest) -> UsageError:
+    names, tags = (" or ".join(map(repr, each)) for each in (request.names, request.tags))
+    return UsageError(
+        f"no deployment of the manifest is called {names} and has the tag {tags}",
+        where=manifest.shown,
+        hint="leave the names or --tag out",
+    )
 
 
 def narrow(
