@@ -132,3 +132,47 @@ def test_steps_are_not_checked_again_once_they_have_run() -> None:
     text = "build:\n- a.b: {c: '{{ $UNSET_BY_NOW }}'}\n" + BASE
     [_], problems = resolve(text, outputs={0: {}})
     assert problems == []
+
+
+SHARED = """\
+build: [{a.b: {id: mk}}]
+push: [{c.d: {image: "{{ mk.image }}", other: "{{ $UNSET_NAME }}"}}]
+deployments:
+"""
+ONE = "- {name: %s, entrypoint: 'f.py:g'%s}\n"
+
+
+@pytest.mark.parametrize(
+    ("deployments", "whose"),
+    [
+        (["a"], ""),
+        (["a", "b"], ""),
+        (["a", "-b", "c"], "deployments[0] 'a', deployments[2] 'c': "),
+        (
+            ["a", "b", "c", "d", "e", "-f"],
+            "deployments[0] 'a', deployments[1] 'b', deployments[2] 'c' and 2 more: ",
+        ),
+    ],
+)
+def test_a_problem_in_a_step_of_the_file_names_the_deployments_unless_all_have_it(
+    deployments: list[str], whose: str
+) -> None:
+    # Those with a minus have steps of their own.
+    own = ", push: [{e.f: {x: 1}}]"
+    text = SHARED + "".join(ONE % (each[-1], own if each[0] == "-" else "") for each in deployments)
+    _, [problem] = resolve(text)
+    told = "push[0].c.d.other: environment variable 'UNSET_NAME' is not set"
+    assert problem == f"error: p.yaml:2:47: {whose}{told} (export UNSET_NAME=...)"
+
+
+def test_a_step_of_the_file_that_cannot_be_run_names_its_deployment() -> None:
+    text = SHARED + ONE % ("a", ", build: null") + ONE % ("b", "")
+    read = manifest.parse(text.encode(), "p.yaml")
+    config = read.deployments[0]
+    [step] = manifest.steps(read, config).push
+    answers = manifest.Answers({"UNSET_NAME": "x"})
+    with pytest.raises(ManifestError) as caught:
+        manifest.fill_step(read, config, "push", 0, step, answers, {})
+    [problem] = caught.value.problems
+    told = "deployments[0] 'a': push[0].c.d.image: nothing fills in {{ mk.image }}"
+    assert problem.startswith(f"p.yaml:2:22: {told}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.manifest import answers as given
@@ -23,7 +23,7 @@ from gitops_flow.model import Problem
 from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
     from typing import Literal
 
     from gitops_flow.manifest.answers import Answers
@@ -40,6 +40,7 @@ _FIELDS = {
     "pull": "pull_steps",
     "work_queue_name": "work_queue",
 }
+_MOST_LABELS = 3
 USE_A_BLOCK = "use '{{ prefect.blocks.secret.NAME }}'"
 
 
@@ -60,6 +61,8 @@ class Filling:
     unknown: dict[str, None] = field(default_factory=dict)
     secret_fields: dict[str, None] = field(default_factory=dict)
     secrets: dict[str, None] = field(default_factory=dict)
+    # Problems in sections of the whole file, which several deployments may have.
+    shared: set[Problem] = field(default_factory=set)
     _told: set[tuple[Path, str]] = field(default_factory=set)
 
     @property
@@ -241,13 +244,38 @@ class Filling:
         if path[:1] == ("",):  # a section of the whole manifest
             full = path[1:]
             text = f"{dotted(full)}: {message}"
-            self.problems.append(Problem(text, self.manifest.position(*full), hint, severity))
+            problem = Problem(text, self.manifest.position(*full), hint, severity)
+            self.problems.append(problem)
+            self.shared.add(problem)
             return
         rest = f"{self.config.label}: {dotted(path)}" if path else self.config.label
         where = self.manifest.position("deployments", self.config.index, *path)
         self.problems.append(
             Problem(f"{rest}: {message}", where, hint, severity, subject=self.config.label)
         )
+
+
+def named(manifest: Manifest, fillings: Sequence[Filling]) -> list[Problem]:
+    """The problems of several deployments, each once.
+
+    One in a section of the whole file says whose it is, unless every deployment has it.
+    """
+    labels: dict[Problem, list[str]] = {}
+    for filling in fillings:
+        for problem in dict.fromkeys(filling.problems):
+            labels.setdefault(problem, []).append(filling.config.label)
+    shared = {problem for filling in fillings for problem in filling.shared}
+    return [
+        replace(problem, message=f"{_listed(whose)}: {problem.message}")
+        if problem in shared and len(whose) < len(manifest.deployments)
+        else problem
+        for problem, whose in labels.items()
+    ]
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _MOST_LABELS
+    return ", ".join(labels[:_MOST_LABELS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _field(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_flow.manifest.answers import Answers
 from gitops_flow.manifest.desired import Desired
-from gitops_flow.manifest.filling import Filling
+from gitops_flow.manifest.filling import Filling, named
 from gitops_flow.manifest.wording import quoted
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def resolve(
     """
     given = answers or Answers(environ or {})
     steps = (pull_step,) if isinstance(pull_step, Mapping) else tuple(pull_step)
-    problems: list[Problem] = []
+    fillings: list[Filling] = []
     deployments: list[Deployment] = []
     seen: dict[str, DeploymentConfig] = {}
     for config in manifest.deployments if chosen is None else chosen:
@@ -97,9 +97,10 @@ def resolve(
                 filling.error(("name",), f"{name} is also deployments[{first.index}]")
             else:
                 deployments.append(deployment)
-        problems += filling.problems
+        fillings.append(filling)
+    problems = named(manifest, fillings)
     told = (problem for problem in problems if notes or problem.severity != "note")
-    return deployments, sorted(dict.fromkeys(told), key=_place)
+    return deployments, sorted(told, key=_place)
 
 
 def _place(problem: Problem) -> tuple[int, int]:

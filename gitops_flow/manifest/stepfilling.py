@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.errors import ManifestError
 from gitops_flow.manifest import sections
-from gitops_flow.manifest.filling import USE_A_BLOCK, Filling, is_secret
+from gitops_flow.manifest.filling import USE_A_BLOCK, Filling, is_secret, named
 from gitops_flow.manifest.template import KEEP, MISSING, fill, lookup, names, placeholders
 from gitops_flow.manifest.wording import did_you_mean
 from gitops_flow.redact import is_secret_key
@@ -61,7 +61,7 @@ def fill_step(
         raise ManifestError(
             f"{sections.name_of(step)} cannot be run: {count} placeholder{'s' * (count != 1)} "
             "cannot be filled in",
-            tuple(str(problem) for problem in filling.problems),
+            tuple(str(problem) for problem in named(manifest, [filling])),
         )
     return filled
 
