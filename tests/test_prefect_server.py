@@ -144,7 +144,7 @@ def test_login_and_csrf_work_on_a_server_that_wants_both(tmp_path: Path) -> None
             assert client.requests == sent + 1, "the token is kept"
         with (
             prefect.Client(replace(right, auth_string="admin:wrong-pass")) as client,
-            pytest.raises(ApiError, match="login") as caught,
+            pytest.raises(ApiError, match="did not accept PREFECT_API_AUTH_STRING") as caught,
         ):
             prefect.live(client, names=None, mark=None)
         assert "wrong-pass" not in str(caught.value)

@@ -26,6 +26,8 @@ ABSENT = "(absent)"
 _NOW = "(when it was deployed)"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d)")
 _PAGE = 200
+# Sets of a trigger: the server gives them out in any order.
+_SETS = frozenset({"expect", "after", "for_each"})
 # Ids and times, and what depends on whether a worker has polled meanwhile.
 _OF_THE_SERVER = frozenset(
     {
@@ -102,7 +104,11 @@ def read(ask: Call, prefix: str = "", words: Mapping[str, str] | None = None) ->
 def plain(value: Any, words: Mapping[str, str]) -> Any:
     """``value`` without what the server made up, and with ``words`` replaced."""
     if isinstance(value, dict):
-        return {key: plain(item, words) for key, item in value.items() if key not in _OF_THE_SERVER}
+        return {
+            key: sorted(item) if key in _SETS and isinstance(item, list) else plain(item, words)
+            for key, item in value.items()
+            if key not in _OF_THE_SERVER
+        }
     if isinstance(value, list):
         return [plain(item, words) for item in value]
     if isinstance(value, str):
