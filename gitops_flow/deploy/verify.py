@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import buildsteps, checkout, files
 from gitops_flow.checkout import signers
-from gitops_flow.deploy import building, loading, pinfilling, pins
+from gitops_flow.deploy import building, loading, pinfilling, pins, rollback
 from gitops_flow.deploy.loading import Finding, Python
 from gitops_flow.deploy.session import opened
-from gitops_flow.errors import CheckoutError, ManifestError, UsageError
+from gitops_flow.errors import CheckoutError, ManifestError
 from gitops_flow.git import credentials
 from gitops_flow.git.url import split_userinfo
 from gitops_flow.model import Problem
@@ -70,7 +68,9 @@ def run(
     whole = replace(request, everything=True, names=(), tags=())
     with opened(whole, settings, environ) as session:
         prepared, target = session.prepared, session.prepared.target
-        found = [(item, pins.of(item)) for item in _chosen(session.live(()), request.names)]
+        chosen = rollback.choose(session.live(()), request.names)
+        chosen.sort(key=lambda item: item.full_name)
+        found = [(item, pins.of(item)) for item in chosen]
         tell("asking for what is pinned")
         # Code from elsewhere is not run on this machine because somebody wrote so on the server.
         ours = [
@@ -159,30 +159,6 @@ def _problem(finding: Finding) -> str:
 def _python(prepared: Prepared, environ: Mapping[str, str]) -> Python:
     path = prepared.request.python or buildsteps.find_python(environ)
     return Python(path, {**environ, **building.server_environment(prepared)})
-
-
-def _chosen(live: Sequence[Deployment], names: Sequence[str]) -> list[Deployment]:
-    """Those of ``live`` that ``names`` match; all of them when nothing is named.
-
-    Raises:
-        UsageError: a name matches nothing.
-    """
-    chosen: set[str] = set()
-    for name in names:
-        hits = {
-            item.full_name
-            for item in live
-            if any(fnmatch.fnmatchcase(own, name) for own in (item.name, item.full_name))
-        }
-        if not hits:
-            near = difflib.get_close_matches(name, [item.name for item in live], 1)
-            raise UsageError(
-                f"this source has no deployment {name!r} on the server",
-                hint=f"did you mean {near[0]!r}?" if near else "deploy it first",
-            )
-        chosen |= hits
-    listed = sorted(live, key=lambda item: item.full_name)
-    return [item for item in listed if not names or item.full_name in chosen]
 
 
 def _directories(pin: Pin) -> tuple[str, ...]:
