@@ -17,9 +17,9 @@ import pytest
 
 from gitops_flow import checkout
 from gitops_flow.checkout import cache, shared, sweep, workspace
-from gitops_flow.checkout.cache import Shelf
 from gitops_flow.errors import CheckoutError, RemoteError
 from tests.support import gitservers
+from tests.support.checkouts import only_shelf, parentless, pull
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
@@ -43,30 +43,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "checkout"
 
 
-def parentless(repo: Repo) -> str:
-    """The working tree as a snapshot: a commit without parents that a branch keeps."""
-    repo.git("add", "-A")
-    made = repo.git("commit-tree", repo.git("write-tree"), "-m", "snapshot")
-    repo.git("update-ref", f"refs/heads/{made}", made)
-    return made
-
-
 def files(directory: Path) -> dict[str, bytes]:
     return {
         path.relative_to(directory).as_posix(): path.read_bytes()
         for path in directory.rglob("*")
         if path.is_file() and ".git" not in path.parts
     }
-
-
-def only_shelf(root: Path) -> Shelf:
-    (path,) = (path for path in root.iterdir() if path.is_dir())
-    return Shelf(path)
-
-
-def pull(repo: Repo, commit: str, here: Path, root: Path, **more: object) -> checkout.Checkout:
-    url = f"file://{repo.path}"
-    return checkout.make(url, commit, here, pauses=(), cache=root, **more)  # type: ignore[arg-type]
 
 
 def test_a_snapshot_that_was_pulled_needs_no_server_again(

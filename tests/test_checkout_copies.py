@@ -17,8 +17,8 @@ import pytest
 
 from gitops_flow import checkout
 from gitops_flow.checkout import copying, shared, sweep, workspace, write
-from gitops_flow.checkout.cache import Shelf
 from gitops_flow.errors import CheckoutError
+from tests.support.checkouts import only_shelf, parentless, pull
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
@@ -57,13 +57,6 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return done
 
 
-def parentless(repo: Repo) -> str:
-    repo.git("add", "-A")
-    made = repo.git("commit-tree", repo.git("write-tree"), "-m", "snapshot")
-    repo.git("update-ref", f"refs/heads/{made}", made)
-    return made
-
-
 def content(top: Path) -> dict[bytes, tuple[int, bytes]]:
     """Every path below ``top`` with its whole mode and what is in it."""
     found = {b"": (top.stat().st_mode, b"")}
@@ -80,20 +73,8 @@ def content(top: Path) -> dict[bytes, tuple[int, bytes]]:
     return found
 
 
-def only_shelf(root: Path) -> Shelf:
-    (path,) = (path for path in root.iterdir() if path.is_dir())
-    return Shelf(path)
-
-
 def trees(root: Path) -> list[Path]:
     return [path for path in (only_shelf(root).path / "trees").iterdir() if path.is_dir()]
-
-
-def pull(
-    repo: Repo, commit: str, here: Path, root: Path | None, **more: object
-) -> checkout.Checkout:
-    url = f"file://{repo.path}"
-    return checkout.make(url, commit, here, pauses=(), cache=root, **more)  # type: ignore[arg-type]
 
 
 def kept(repo: Repo, here: Path, root: Path) -> str:

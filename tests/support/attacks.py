@@ -73,6 +73,13 @@ class Attack:
     def __str__(self) -> str:
         return f"{self.line}-{_name(self.mount)}{self.variant and '-'}{self.variant}"
 
+    def undefended(self, patch: pytest.MonkeyPatch, but: Layer | None = None) -> Attack:
+        """The same, with all its layers taken out, or all but one."""
+        for layer in self.layers:
+            if layer is not but:
+                layer.take_out(patch)
+        return self
+
 
 def parameters(attacks: tuple[Attack, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("attack", attacks, ids=str)
