@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow.checkout.objects import Source
+from gitops_flow.checkout.objects import Reader
 from gitops_flow.checkout.store import Store
 from gitops_flow.checkout.tree import Listing
 from gitops_flow.errors import GitflowError
@@ -185,7 +185,7 @@ def a_directory_that_poses_as_a_repository(ground: Ground) -> bool:
 
 
 def _links_first(files: object) -> object:
-    def write(root: Path, listing: Listing, source: Source) -> None:
+    def write(root: Path, listing: Listing, source: Reader) -> None:
         written_links(root, listing, source)
         files(root, listing, source)  # type: ignore[operator]
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,16 +108,13 @@ def test_a_repository_on_this_machine_is_cached_as_well(repo: Repo, here: Path, 
     assert origins == ["read in place", "cached"]
 
 
-@pytest.mark.parametrize("part", ["images", "objects/pack"])
 @pytest.mark.parametrize("damage", ["changed", "cut", "emptied", "gone"])
-def test_a_damaged_cache_is_rebuilt(
-    repo: Repo, here: Path, root: Path, part: str, damage: str
-) -> None:
+def test_a_damaged_cache_is_rebuilt(repo: Repo, here: Path, root: Path, damage: str) -> None:
     for number in range(50):
         repo.write(f"f{number}", os.urandom(1000))
     first = parentless(repo)
     pull(repo, first, here, root)
-    for path in (only_shelf(root).path / part).iterdir():
+    for path in (only_shelf(root).path / "objects/pack").iterdir():
         if damage == "gone":
             path.unlink()
             continue
@@ -135,13 +133,25 @@ def test_a_damaged_cache_is_rebuilt(
     assert pull(repo, second, here, root).origin == "cached"
 
 
-def test_a_changed_byte_in_an_image_is_never_handed_over(
+def test_an_object_of_the_cache_that_is_not_what_its_name_says_is_never_handed_over(
     repo: Repo, here: Path, root: Path
 ) -> None:
     commit = parentless(repo.write("flow.py", "print('right')\n"))
     pull(repo, commit, here, root)
-    (image,) = (only_shelf(root).path / "images").iterdir()
-    image.write_bytes(image.read_bytes().replace(b"right", b"wrong"))
+    objects = only_shelf(root).path / "objects"
+    (pack,) = objects.glob("pack/*.pack")
+    data = pack.read_bytes()
+    for path in objects.glob("pack/*"):
+        path.unlink()
+    subprocess.run(["git", "init", "-q", "--bare", root / "loose"], check=True)
+    unpack = ["git", "-C", root / "loose", "unpack-objects", "-q"]
+    subprocess.run(unpack, input=data, check=True)
+    shutil.copytree(root / "loose" / "objects", objects, dirs_exist_ok=True)
+    shutil.rmtree(root / "loose")
+    oid = repo.git("rev-parse", f"{commit}:flow.py")
+    blob = objects / oid[:2] / oid[2:]
+    blob.chmod(0o600)
+    blob.write_bytes(zlib.compress(b"blob 15\0print('wrong')\n"))
     made = pull(repo, commit, here, root)
     assert (made.directory / "flow.py").read_text() == "print('right')\n"
     assert made.origin == "fetched"
@@ -354,26 +364,60 @@ def sweep_now(root: Path, **limits: float) -> None:
     sweep.cache(root, sweep.Limits(**limits))
 
 
-def test_images_go_by_age_and_then_by_size_the_least_used_first(
+def trees(root: Path) -> set[str]:
+    """The snapshots that have a sealed tree."""
+    return {path.name[:40] for path in (only_shelf(root).path / "trees").glob("*.seal")}
+
+
+def test_trees_go_by_age_and_then_by_size_the_least_used_first(
     repo: Repo, here: Path, root: Path
 ) -> None:
     commits = [parentless(repo.write("x", os.urandom(50_000))) for _ in range(4)]
-    for commit in commits:
+    for commit in commits * 2:
         checkout.make(str(repo.path), commit, here, cache=root)
-    images = only_shelf(root).path / "images"
     for days, commit in enumerate(reversed(commits)):
-        aged(images / commit, days * 86400 + 60)
+        aged(only_shelf(root).path / "trees" / f"{commit}.seal", days * 86400 + 60)
+    assert trees(root) == set(commits)
     sweep_now(root, age=2.5 * 86400)
-    assert {path.name for path in images.iterdir()} == set(commits[1:])
+    assert trees(root) == set(commits[1:])
     sweep_now(root, size=120_000)
-    assert {path.name for path in images.iterdir()} == set(commits[2:])
+    assert trees(root) == set(commits[2:])
+
+
+def test_the_objects_go_when_nothing_of_them_was_used_for_long(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    sweep_now(root, age=86400)
+    assert pull(repo, commit, here, root).origin == "cached"
+    aged(only_shelf(root).path / "pulled" / commit, 2 * 86400)
+    sweep_now(root, age=86400)
+    assert list((only_shelf(root).path / "objects" / "pack").iterdir()) == []
+    assert pull(repo, parentless(repo.write("x", "2")), here, root).origin == "fetched"
+
+
+def test_the_objects_go_when_they_alone_take_too_much(repo: Repo, here: Path, root: Path) -> None:
+    commit = parentless(repo.write("x", os.urandom(50_000)))
+    pull(repo, commit, here, root)
+    sweep_now(root, size=49_000)
+    assert pull(repo, commit, here, root).origin == "fetched"
+
+
+def test_objects_that_are_read_stay(repo: Repo, here: Path, root: Path) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    with only_shelf(root).claimed("database", 0.0, shared=True):
+        sweep_now(root, size=0)
+    assert pull(repo, commit, here, root).origin == "cached"
 
 
 def test_the_cache_is_looked_over_only_once_in_a_while(repo: Repo, here: Path, root: Path) -> None:
-    pull(repo, parentless(repo.write("x", "1")), here, root)
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
     sweep.cache(root, sweep.Limits())
     sweep.cache(root, sweep.Limits(size=0))
-    assert list((only_shelf(root).path / "images").iterdir())
+    assert pull(repo, commit, here, root).origin == "cached"
 
 
 def test_many_packs_become_one_and_the_next_snapshot_still_builds_on_it(
@@ -516,7 +560,8 @@ def test_a_run_whose_snapshot_is_there_does_not_wait_for_a_download(
 ) -> None:
     commit = parentless(repo.write("x", "1"))
     pull(repo, commit, here, root)
-    with only_shelf(root).claimed(commit[:3], 0.0), only_shelf(root).claimed("database", 0.0):
+    shelf = only_shelf(root)
+    with shelf.claimed(commit[:3], 0.0), shelf.claimed("database", 0.0, shared=True):
         assert pull(repo, commit, here, root).origin == "cached"
 
 

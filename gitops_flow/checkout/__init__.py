@@ -20,7 +20,7 @@ from gitops_flow.checkout.cache import UnusableError, shelf
 from gitops_flow.checkout.fetching import Order, Place
 from gitops_flow.checkout.objects import DamagedError
 from gitops_flow.checkout.workspace import NoWayError, disk_errors, made_aside
-from gitops_flow.errors import CheckoutError, GitflowError
+from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
 from gitops_flow.git.url import check_address, check_commit, name_of, split_userinfo
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ def make(
         except UnusableError as error:
             _log.warning(_WITHOUT, error)
         else:
-            # Each twice: as the cache is, and once more when it was damaged and is new.
-            ways[:0] = [way for way in (_copied, _cached) for way in [partial(way, place)] * 2]
+            # Each twice: as the cache is, and once more when it was damaged and is new, or when
+            # another pull did the work meanwhile.
+            ways[:0] = [partial(_copied, place), partial(_cached, place)] * 2
     return _made(order, parent, ways)
 
 
@@ -174,13 +175,18 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
 
 @contextlib.contextmanager
 def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
-    """By a copy of the sealed tree, which is made of the cached image when it is asked for first."""
+    """By a copy of the sealed tree, which is made when it is needed first."""
     if not (place.is_private() and copying.possible(work)):
         raise NoWayError
     found = shared.held(shared.Key(place, order.commit, order.directories))
+    made = None
     if found is None:
+        if not _worth_a_tree(place, order):
+            raise NoWayError
         try:
-            found, _ = _sealed(place, order, [partial(_imaged, place)])
+            found, made = _sealed(place, order, [partial(_cached, place)] * 2)
+        except RemoteError:
+            raise
         except GitflowError as error:
             raise NoWayError from error  # the next way tells of it
     patience = order.places[-1].timeout
@@ -192,7 +198,15 @@ def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterat
         except CheckoutError as error:
             raise NoWayError from error
         clock.lap("verify")
-        yield Found(found.files, found.warnings, "cached")
+        origin, received = (made.origin, made.received) if made else ("cached", 0)
+        yield Found(found.files, found.warnings, origin, received)
+
+
+def _worth_a_tree(place: Shelf, order: Order) -> bool:
+    """Whether a tree will be copied again: one that is pulled twice, and the first to build on."""
+    if place.pulled(order.commit, order.directories):
+        return True
+    return bool(place.whole()) and shared.newest(place, order.directories) is None
 
 
 def _sealed(
@@ -221,13 +235,6 @@ def _one_at_a_time(place: Shelf, order: Order) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _imaged(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
-    """Of the cached image alone, without a server."""
-    with supply.imaged(order, place, work.scratch) as found:
-        yield built(work, order, found, clock)
-
-
-@contextlib.contextmanager
 def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """Of what the cache has and, for what it lacks, the server."""
     try:
@@ -235,7 +242,8 @@ def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterat
             yield built(work, order, found, clock)
             found.keep()
     except DamagedError as error:
-        supply.discard(order, place)
+        with contextlib.suppress(OSError):
+            place.discard()
         raise _AgainError(error.message) from error
 
 

@@ -48,23 +48,18 @@ def built(work: Workspace, order: Order, found: Supply, clock: Clock) -> Found:
     """Write the files of ``order`` that are not in the tree of ``work`` already."""
     clock.lap("fetch")
     root, source = work.tree, found.source
-    advanced = found.base.advance(root, source, order.commit) if found.base else None
-    if found.base and not advanced:
-        work.clear()
-    rest = advanced or Rest.all_of(tree.read(source, order.commit, order.directories))
-    listing = rest.listing
-    write.directories(root, rest.missing)
-    write.files(root, rest.missing, source)
-    warnings = convert.apply(
-        root,
-        listing,
-        found.store,
-        order.places[-1].timeout,
-        source if found.empty else None,
-        done=rest.kept,
-    )
-    write.links(root, rest.missing, source)
+    rest = found.base.advance(root, source, order.commit) if found.base else None
+    if rest is None:
+        if found.base:
+            work.clear()
+        rest = Rest.all_of(tree.read(source, order.commit, order.directories))
+    missing, kinds = rest
+    write.directories(root, missing)
+    write.files(root, missing, source)
+    files = [path for path, kind in kinds.items() if kind == "file"]
+    warnings = convert.apply(root, files, missing.files, found.store, order.places[-1].timeout)
+    write.links(root, missing, source, kinds)
     clock.lap("checkout")
-    write.verify(root, listing.kinds(), order.commit)
+    write.verify(root, kinds, order.commit)
     clock.lap("verify")
-    return Found(len(listing.files), warnings, found.origin, found.received)
+    return Found(len(files), warnings, found.origin, found.received)

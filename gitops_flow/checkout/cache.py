@@ -1,17 +1,16 @@
-"""What pulls leave for the next ones: per repository, one object database and one image per pin.
+"""What pulls leave for the next ones: per repository, one object database and some trees.
 
 Below the cache directory lies ``checkout/<repository>/``::
 
-    objects/    git packs, the database that fetches build on
-    whole/      empty files named by the snapshots that the database holds completely
-    images/     one file per snapshot (and choice of directories), see image.py
+    objects/    git packs, the database that fetches build on and trees are made of
+    pulled/     empty files named by the snapshots, or parts of them, that were pulled
     trees/      read-only directories and their seals, see shared.py
     making/     under construction; what a killed pull left is swept up
     locks/      never deleted
 
-Everything becomes visible by one rename, so readers take no lock. What is read is hashed,
-so nothing here needs to be believed but the seals, which only their owner can write where
-copies are made of trees. All of it may be deleted at any time.
+Everything becomes visible by one rename, so readers take no lock. Objects are hashed when they
+are read, so nothing here needs to be believed but the seals, which only their owner can write
+where copies are made of trees. All of it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -37,9 +36,13 @@ if TYPE_CHECKING:
 
 # Snapshots that a fetch tells the server it has; the newest are the likeliest to be near.
 _TOLD = 16
+# Hex digits of a snapshot's id.
+_ID = 40
 # A file's time is its last use; writing it at every use would cost more than it tells.
 _USED_AGAIN = 300.0
-_FOLDERS = ("objects/pack", "objects/info", "whole", "images", "trees", "making", "locks")
+_FOLDERS = ("objects/pack", "objects/info", "pulled", "trees", "making", "locks")
+# After the name of a snapshot whose objects are in another repository on this machine.
+_ELSEWHERE = "-elsewhere"
 
 
 class UnusableError(Exception):
@@ -58,39 +61,43 @@ class Shelf:
         ours = here.st_uid == above.st_uid == os.geteuid()
         return ours and not (above.st_mode & 0o077 and (here.st_mode | above.st_mode) & 0o022)
 
-    def image(self, commit: str, directories: Sequence[str] = ()) -> Path:
-        """Where the image of ``commit``, or of some of its directories, is or would be."""
-        return self.path / "images" / (commit + choice(directories))
+    def pulled(self, commit: str, directories: Sequence[str] = ()) -> bool:
+        """Whether that was pulled before, so that its objects should be here; noted as a use."""
+        names = {commit, commit + (choice(directories) or _ELSEWHERE)}
+        found = [path for name in names if (path := self.path / "pulled" / name).exists()]
+        for path in found:
+            touch(path)
+        return bool(found)
 
-    def images(self, commit: str, directories: Sequence[str]) -> list[Path]:
-        """Where the objects of ``directories`` of ``commit`` may be; first, where they will be."""
-        whole = self.image(commit)
-        return [self.image(commit, directories), whole] if directories else [whole]
+    def whole(self) -> list[Path]:
+        """The notes of the snapshots that the database holds completely, the last used first."""
+        return [path for path in by_use(self.path / "pulled") if len(path.name) == _ID]
 
-    def newest_image(self) -> Path | None:
-        """The image used last: the next snapshot mostly consists of it."""
-        images = by_use(self.path / "images")
-        return images[0] if images else None
+    def lend(self, store: Store, places: Sequence[Path] = ()) -> bool:
+        """Let ``store`` read the database and ``places``, and tell servers of the former.
 
-    def lend(self, store: Store) -> bool:
-        """Let ``store`` read the database and tell servers of it; False if it is empty."""
-        held = [path.name for path in by_use(self.path / "whole")[:_TOLD]]
-        if held:
-            store.lend(self.path / "objects", held)
+        False if there is nothing to tell of.
+        """
+        held = [path.name for path in self.whole()[:_TOLD]]
+        store.lend([self.path / "objects", *places], held)
         return bool(held)
 
-    def adopt(self, store: Store, commit: str) -> None:
-        """Take over what ``store`` fetched: with what was lent to it, all of ``commit``."""
+    def adopt(self, store: Store, commit: str, directories: Sequence[str]) -> None:
+        """Take over what ``store`` fetched: with what was lent to it, all that was asked for."""
         # git looks for the index, so it comes last.
         for suffix in (".pack", ".rev", ".idx"):
             for file in store.packs(suffix):
                 file.rename(self.path / "objects" / "pack" / file.name)
-        self.path.joinpath("whole", commit).touch()
+        self.path.joinpath("pulled", commit + choice(directories)).touch()
+
+    def note_elsewhere(self, commit: str, directories: Sequence[str]) -> None:
+        """Note a pull whose objects stay in another repository on this machine."""
+        self.path.joinpath("pulled", commit + (choice(directories) or _ELSEWHERE)).touch()
 
     def discard(self) -> None:
         """Forget the database, which turned out to be damaged."""
         # In this order: a snapshot that is told of must be there.
-        for name in ("whole", "objects"):
+        for name in ("pulled", "objects"):
             gone = self.path / "making" / f".{name}-{time.time_ns()}.partial-gone"
             with contextlib.suppress(OSError):
                 (self.path / name).rename(gone)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow.checkout.tree import shown
@@ -15,18 +14,15 @@ from gitops_flow.git import command
 from gitops_flow.git.lfs import FILTER, LARGEST, pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from gitops_flow.checkout.objects import Source
     from gitops_flow.checkout.store import Store
-    from gitops_flow.checkout.tree import File, Listing
+    from gitops_flow.checkout.tree import File
 
 _NAMES = ("eol", "working-tree-encoding", "ident", "filter")
 # Without one of these in a .gitattributes, git writes the stored bytes as they are.
 _TELLING = re.compile(rb"crlf|working-tree-encoding|ident|filter=")
-# Whatever was published can be converted; this only bounds one mistake's memory.
-_LARGEST = 1 << 32
 _LF: tuple[tuple[str, str], ...] = (
     ("core.autocrlf", "false"),
     ("core.eol", "lf"),
@@ -34,35 +30,23 @@ _LF: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    convert: list[File]
-    filtered: dict[str, list[File]]
-
-
 def apply(
-    root: Path,
-    listing: Listing,
-    store: Store,
-    timeout: float,
-    source: Source | None = None,
-    done: Container[bytes] = (),
+    root: Path, paths: Sequence[bytes], written: Sequence[File], store: Store, timeout: float
 ) -> tuple[str, ...]:
-    """Convert the written files of ``listing`` in ``root`` that attributes say so for.
+    """Convert the files ``written`` in ``root`` that attributes say so for.
 
-    Filter programs (``filter=``) are never run. ``source`` has the objects if ``store``
-    has not; the paths ``done`` are converted already.
+    Filter programs (``filter=``) are never run. ``paths`` are all files, the others converted
+    already.
 
     Returns:
         Warnings: files that a filter would have changed.
     """
-    if not any(_tells(root, file) for file in listing.files):
+    if not any(_tells(root, path) for path in paths):
         return ()
-    wanted = _wanted(root, listing, store, timeout)
-    convert = [file for file in wanted.convert if file.path not in done]
+    convert, filtered = _wanted(root, paths, written, store, timeout)
     off = tuple(
         setting
-        for name in wanted.filtered
+        for name in filtered
         for setting in (
             (f"filter.{name}.smudge", ""),
             (f"filter.{name}.process", ""),
@@ -70,10 +54,6 @@ def apply(
         )
     )
     config = (*_LF, *off)
-    if source:
-        oids = [file.oid for file in convert]
-        for oid, data in zip(oids, source.whole(oids, "blob", _LARGEST), strict=True):
-            store.put(oid, "blob", data)
     batch = [file for file in convert if b"\n" not in file.path]
     for file, data in zip(batch, _many(root, batch, store, config, timeout), strict=True):
         _rewrite(root, file, data)
@@ -81,45 +61,48 @@ def apply(
         if b"\n" in file.path:
             _rewrite(root, file, _one(root, file, store, config, timeout))
     stored = {
-        name: [file for file in files if name != FILTER.decode() or _is_pointer(root, file)]
-        for name, files in sorted(wanted.filtered.items())
+        name: [path for path in paths if name != FILTER.decode() or _is_pointer(root, path)]
+        for name, paths in sorted(filtered.items())
     }
-    return tuple(_warning(name, files) for name, files in stored.items() if files)
+    return tuple(_warning(name, paths) for name, paths in stored.items() if paths)
 
 
-def _is_pointer(root: Path, file: File) -> bool:
+def _is_pointer(root: Path, path: bytes) -> bool:
     """Whether it is a pointer of Git LFS; a snapshot may hold the content itself."""
-    with open(os.fsencode(root) + b"/" + file.path, "rb") as written:  # noqa: PTH123
+    with open(os.fsencode(root) + b"/" + path, "rb") as written:  # noqa: PTH123
         return pointer(written.read(LARGEST)) is not None
 
 
-def _tells(root: Path, file: File) -> bool:
-    if file.path.rsplit(b"/", 1)[-1] != b".gitattributes":
+def _tells(root: Path, path: bytes) -> bool:
+    if path.rsplit(b"/", 1)[-1] != b".gitattributes":
         return False
-    with open(os.fsencode(root) + b"/" + file.path, "rb") as attributes:  # noqa: PTH123
+    with open(os.fsencode(root) + b"/" + path, "rb") as attributes:  # noqa: PTH123
         return _TELLING.search(attributes.read()) is not None
 
 
-def _wanted(root: Path, listing: Listing, store: Store, timeout: float) -> _Wanted:
-    """Which files git's own reading of the attributes asks to change."""
+def _wanted(
+    root: Path, paths: Sequence[bytes], written: Sequence[File], store: Store, timeout: float
+) -> tuple[list[File], dict[str, list[bytes]]]:
+    """What git's own reading of the attributes asks for: files to convert, and those of filters."""
     out = command.run(
         ["check-attr", "-z", "--stdin", *_NAMES],
         cwd=root,
         env=store.environment(root),
         config=_LF,
-        stdin=b"".join(file.path + b"\0" for file in listing.files),
+        stdin=b"".join(path + b"\0" for path in paths),
         timeout=timeout,
     ).stdout
     values = out.split(b"\0")[2::3]
-    wanted = _Wanted([], {})
-    for number, file in enumerate(listing.files):
+    convert: set[bytes] = set()
+    filtered: dict[str, list[bytes]] = {}
+    for number, path in enumerate(paths):
         eol, encoding, ident, filter_ = values[4 * number : 4 * number + 4]
         if eol == b"crlf" or ident == b"set" or encoding not in (b"unspecified", b"unset", b"set"):
-            wanted.convert.append(file)
+            convert.add(path)
         if filter_ not in (b"unspecified", b"unset", b"set"):
             name = filter_.decode("utf-8", "surrogateescape")
-            wanted.filtered.setdefault(name, []).append(file)
-    return wanted
+            filtered.setdefault(name, []).append(path)
+    return [file for file in written if file.path in convert], filtered
 
 
 def _many(
@@ -178,9 +161,9 @@ def _rewrite(root: Path, file: File, data: bytes) -> None:
         os.close(fd)
 
 
-def _warning(name: str, files: list[File]) -> str:
-    first = shown(files[0].path)
+def _warning(name: str, paths: list[bytes]) -> str:
+    first = shown(min(paths))
     return (
-        f"{len(files)} file(s) such as {first} belong to the filter {name!r}; filters do not run "
+        f"{len(paths)} file(s) such as {first} belong to the filter {name!r}; filters do not run "
         "here, so they hold what the filter stored (for Git LFS: a pointer)"
     )

@@ -17,7 +17,6 @@ from gitops_flow.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gitops_flow.checkout.image import Image
     from gitops_flow.checkout.store import Store
     from gitops_flow.git.command import Auth
 
@@ -56,10 +55,10 @@ def fetch(store: Store, order: Order) -> str:
     return _from_any(order, lambda place: _ask(store, place, [order.commit])).address
 
 
-def fetch_some(store: Store, order: Order, image: Image | None) -> str:
-    """Fetch only the chosen directories of ``order``, without what ``image`` holds.
+def fetch_some(store: Store, order: Order) -> str:
+    """Fetch only the chosen directories of ``order`` into ``store``.
 
-    A server that cannot leave files out sends all of them.
+    What ``store`` was lent is not sent again. A server that cannot leave files out sends all of them.
 
     Raises:
         RemoteError: no address could be used.
@@ -74,7 +73,7 @@ def fetch_some(store: Store, order: Order, image: Image | None) -> str:
         oids = dict.fromkeys(file.oid for file in listing.files)
         oids |= dict.fromkeys(link.oid for link in listing.links)
         held = store.held(oids)
-        missing = [oid for oid in oids if oid not in held and not (image and oid in image)]
+        missing = [oid for oid in oids if oid not in held]
         for start in range(0, len(missing), _BATCH):
             _ask(store, place, missing[start : start + _BATCH], filter_="blob:none")
             store.forget_remotes()

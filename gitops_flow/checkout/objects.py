@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
@@ -36,19 +36,7 @@ class DamagedError(CheckoutError):
         )
 
 
-class Source(Protocol):
-    """Where verified objects come from; see :class:`Reader`."""
-
-    def each(
-        self, oids: Sequence[str], kind: str, take: Callable[[int, bytes | Iterator[bytes]], None]
-    ) -> None:
-        """Pass on each object."""
-
-    def whole(self, oids: Sequence[str], kind: str, limit: int) -> Iterator[bytes]:
-        """Yield small objects in order."""
-
-
-def stretches(count: int) -> list[range]:
+def _stretches(count: int) -> list[range]:
     """Positions ``0..count`` in one or two runs of neighbours, one for each thread."""
     # Neighbours are often stored as differences of each other, so each process
     # gets a stretch of its own.
@@ -100,7 +88,7 @@ class Reader:
             CheckoutError: an object is missing, damaged or of another type.
             BaseException: what ``take`` raises, in either thread.
         """
-        runs = stretches(len(oids))
+        runs = _stretches(len(oids))
         pipes = [self._start("--buffer") for _ in runs]
         failed: list[BaseException] = []
 
@@ -140,16 +128,18 @@ class Reader:
         Raises:
             CheckoutError: as for :meth:`read`, or an object is larger.
         """
-        self._small = self._small or self._start()
-        self._small.ask(oids)
+        small, self._small = self._small or self._start(), None
+        small.ask(oids)
         for oid in oids:
-            content = self._small.next(oid, kind)
+            content = small.next(oid, kind)
             data = bytearray()
             for piece in (content,) if isinstance(content, bytes) else content:
                 data += piece
                 if len(data) > limit:
                     raise CheckoutError(f"the {kind} {oid} is larger than {limit} bytes")
             yield bytes(data)
+        # One that has not given all its answers is asked no more.
+        self._small = small
 
     def _start(self, *options: str) -> _Pipe:
         pipe = _Pipe(self._store, options)

@@ -101,7 +101,7 @@ def held(key: Key) -> Tree | None:
         fd = os.open(lock_of(path), os.O_RDWR | os.O_CLOEXEC)
         if acquired(fd, shared=True):
             touch(seal)
-            touch(key.shelf.image(key.commit, key.directories))  # they go together
+            key.shelf.pulled(key.commit, key.directories)  # they go together
             return Tree(path, files, warnings, seal, state, fd)
         os.close(fd)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -45,29 +44,28 @@ class Store:
         reader, so it need not be trusted. False if ``repository`` is no plain
         path or lacks ``commit``; a fetch then says what is wrong.
         """
-        if not Path(repository).is_absolute():
+        place = objects_of(repository)
+        if place is None:
             return False
-        for place in (Path(repository, "objects"), Path(repository, ".git", "objects")):
-            if place.is_dir():
-                break
-        else:
-            return False
-        alternates = self.path / "objects" / "info" / "alternates"
-        alternates.write_bytes(os.fsencode(place.resolve()) + b"\n")
+        self.lend([place])
         if command.run(["cat-file", "-e", commit], env=self.environment(), check=False).returncode:
-            alternates.unlink()
+            self._alternates.unlink()
             return False
         return True
 
-    def lend(self, objects: Path, commits: Iterable[str]) -> None:
-        """Read ``objects`` as well, in which ``commits`` (40 hex digits) are complete.
+    def lend(self, places: Iterable[Path], commits: Iterable[str] = ()) -> None:
+        """Read the objects in ``places`` as well, in which ``commits`` are complete.
 
-        As refs, they are what git tells a server that we have.
+        As refs, they are what git tells a server that we have; 40 hex digits each.
         """
-        alternates = self.path / "objects" / "info" / "alternates"
-        alternates.write_bytes(os.fsencode(objects.resolve()) + b"\n")
+        lines = [os.fsencode(place.resolve()) + b"\n" for place in places]
+        self._alternates.write_bytes(b"".join(lines))
         refs = "".join(f"{commit} refs/held/{commit}\n" for commit in sorted(commits))
         (self.path / "packed-refs").write_text(f"# pack-refs with: sorted \n{refs}")
+
+    @property
+    def _alternates(self) -> Path:
+        return self.path / "objects" / "info" / "alternates"
 
     def forget_remotes(self) -> None:
         """Drop what a filtered fetch wrote into the configuration.
@@ -84,12 +82,6 @@ class Store:
             stdin="".join(f"{oid}\n" for oid in oids).encode(),
         ).stdout
         return {line.decode() for line in out.splitlines() if b" " not in line}
-
-    def put(self, oid: str, kind: str, data: bytes) -> None:
-        """Add one object."""
-        target = self.path / "objects" / oid[:2] / oid[2:]
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(zlib.compress(b"%s %d\0" % (kind.encode(), len(data)) + data, 1))
 
     def packs(self, suffix: str = ".pack") -> list[Path]:
         """The files of that kind of its own packs, not of those lent to it."""
@@ -109,3 +101,12 @@ class Store:
             "GIT_NO_REPLACE_OBJECTS": "1",
         }
         return environment | ({"GIT_WORK_TREE": str(tree)} if tree else {})
+
+
+def objects_of(repository: str) -> Path | None:
+    """Where a repository has its objects, if it is one on this machine, given by a plain path."""
+    if Path(repository).is_absolute():
+        for place in (Path(repository, "objects"), Path(repository, ".git", "objects")):
+            if place.is_dir():
+                return place
+    return None

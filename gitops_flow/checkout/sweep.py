@@ -1,7 +1,7 @@
 """Clearing away: directories of finished runs, and what the cache no longer needs.
 
 Nothing in use is touched. A run's process holds a lock that the kernel frees when it ends,
-however it ends; an image that is being read stays readable after it was deleted.
+however it ends, and a pull one on the objects that it reads.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import re
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from gitops_flow.checkout.cache import Shelf, UnusableError, acquired
+from gitops_flow.checkout.cache import Shelf, UnusableError, acquired, by_use
 from gitops_flow.checkout.shared import lock_of, remove
 from gitops_flow.checkout.store import Store
 from gitops_flow.checkout.workspace import made_aside
@@ -22,7 +23,7 @@ from gitops_flow.errors import GitflowError
 from gitops_flow.git import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # Seconds between two looks at the whole cache.
@@ -89,86 +90,85 @@ def cache(root: Path, limits: Limits) -> None:
             os.utime(stamp)
             shelves = [Shelf(path) for path in root.iterdir() if path.is_dir()]
             for shelf in shelves:
-                _pack(shelf, limits.age)
+                _pack(shelf)
             _entries(shelves, limits)
 
 
 def _entries(shelves: list[Shelf], limits: Limits) -> None:
-    """Delete images and trees, the ones least recently used first."""
-    found = sorted(entry for shelf in shelves for entry in _measured(shelf))
-    total = sum(size for _, _, size in found)
-    total += sum(_size(shelf.path / "objects") for shelf in shelves)
-    for used, path, size in found:
-        if total <= limits.size and time.time() - used <= limits.age:
-            continue
-        if path.suffix == ".seal" or path.is_dir():
-            if not _tree_gone(path):
-                continue
-        else:
-            path.unlink(missing_ok=True)
-        total -= size
+    """Delete trees and databases, the ones least recently used first."""
+    found = sorted(
+        (entry for shelf in shelves for entry in _measured(shelf)), key=lambda entry: entry[0]
+    )
+    total = sum(size for _, size, _ in found)
+    for used, size, delete in found:
+        if (total > limits.size or time.time() - used > limits.age) and delete():
+            total -= size
 
 
-def _measured(shelf: Shelf) -> Iterator[tuple[float, Path, int]]:
-    """Last use, path and bytes of every image and tree."""
-    for path in shelf.path.joinpath("images").iterdir():
-        stat = path.stat()
-        yield stat.st_mtime, path, stat.st_size
-    used = {}
+def _measured(shelf: Shelf) -> Iterator[tuple[float, int, Callable[[], bool]]]:
+    """Last use and bytes of every tree and of the database, and what deletes it if it can."""
+    seals = {}
     for seal in shelf.path.joinpath("trees").glob("*.seal"):
         with contextlib.suppress(OSError, IndexError):
             name = seal.read_text().split('"name": "', 1)[1].split('"', 1)[0]
-            used[name] = seal.stat().st_mtime
+            seals[name] = (seal.stat().st_mtime, seal)
     for path in shelf.path.joinpath("trees").iterdir():
         if path.is_dir() and not path.name.startswith("."):
-            yield used.get(path.name, 0.0), path, _size(path)
+            used, found = seals.get(path.name, (0.0, None))
+            yield used, _size(path), partial(_tree_gone, path, found)
+    if notes := by_use(shelf.path / "pulled"):
+        size = _size(shelf.path / "objects")
+        yield notes[0].stat().st_mtime, size, partial(_database_gone, shelf)
 
 
-def _tree_gone(path: Path) -> bool:
-    """Delete a sealed tree unless a process uses it."""
+def _database_gone(shelf: Shelf) -> bool:
+    """Delete the objects, unless a pull reads them."""
+    with contextlib.suppress(UnusableError), shelf.claimed("database", 0.0):
+        shelf.discard()
+        return True
+    return False
+
+
+def _tree_gone(path: Path, seal: Path | None) -> bool:
+    """Delete a tree and its seal unless a process uses it."""
     lock = lock_of(path)
     if not lock.exists() and time.time() - path.stat().st_ctime > _SELDOM:
         lock.touch()  # who made it was killed before it was sealed
     with _unused(lock, 0.0) as free:
         if not free:
             return False
+        if seal:
+            seal.unlink(missing_ok=True)
         remove(path)
     return True
 
 
-def _pack(shelf: Shelf, age: float) -> None:
-    """Make one pack of many, of the newest snapshots; drop a database that nobody used."""
+def _pack(shelf: Shelf) -> None:
+    """Make one pack of many, of the newest snapshots."""
     packs = list(shelf.path.joinpath("objects", "pack").glob("pack-*"))
-    whole = sorted(
-        shelf.path.joinpath("whole").iterdir(), key=lambda path: path.stat().st_mtime, reverse=True
-    )
-    old = not whole or time.time() - whole[0].stat().st_mtime > age
-    if not packs or (len(packs) <= 3 * _MANY_PACKS and not old):
+    if len(packs) <= 3 * _MANY_PACKS:
         return
-    with shelf.claimed("database", 0.0):
-        if old:
+    with shelf.claimed("database", 0.0), made_aside(shelf.path / "making", "repack") as work:
+        kept = shelf.whole()[:_KEPT]
+        dropped = [path for path in by_use(shelf.path / "pulled") if path not in kept]
+        store = Store.create(work.scratch)
+        store.lend([shelf.path / "objects"])
+        try:
+            made = command.run(
+                [*_ONE_PACK, str(work.aside / "pack")],
+                env=store.environment(),
+                stdin="".join(f"{path.name}\n" for path in kept).encode(),
+            )
+        except GitflowError:
             shelf.discard()
             return
-        kept, dropped = whole[:_KEPT], whole[_KEPT:]
-        with made_aside(shelf.path / "making", "repack") as work:
-            store = Store.create(work.scratch)
-            store.lend(shelf.path / "objects", [path.name for path in kept])
-            try:
-                made = command.run(
-                    [*_ONE_PACK, str(work.aside / "pack")],
-                    env=store.environment(),
-                    stdin="".join(f"{path.name}\n" for path in kept).encode(),
-                )
-            except GitflowError:
-                shelf.discard()
-                return
-            for path in (*dropped, *packs):
-                path.unlink(missing_ok=True)
-            name = f"pack-{made.stdout.decode().strip()}"
-            for suffix in (".pack", ".rev", ".idx"):
-                file = work.aside / f"{name}{suffix}"
-                if file.exists():
-                    file.rename(shelf.path / "objects" / "pack" / file.name)
+        for path in (*dropped, *packs):
+            path.unlink(missing_ok=True)
+        name = f"pack-{made.stdout.decode().strip()}"
+        for suffix in (".pack", ".rev", ".idx"):
+            file = work.aside / f"{name}{suffix}"
+            if file.exists():
+                file.rename(shelf.path / "objects" / "pack" / file.name)
 
 
 @contextlib.contextmanager

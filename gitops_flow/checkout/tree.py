@@ -13,7 +13,7 @@ from gitops_flow.errors import CheckoutError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gitops_flow.checkout.objects import Source
+    from gitops_flow.checkout.objects import Reader
 
 # A few small trees that contain each other many times would expand without end.
 MAX_ENTRIES = 2_000_000
@@ -21,7 +21,17 @@ _TREE_LIMIT = 256 << 20
 # Code points that HFS+ leaves out when it compares names.
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
+# An entry of a tree object: mode, name, and the 20 bytes of an id.
+_ENTRY = re.compile(rb"([0-9]+) ([^\0]*)\0(.{20})", re.DOTALL)
+# Between zeros, a name that has to be looked at: it is empty, has a slash, or begins with ".",
+# "g" or a code point that is left out, as a disguise of ".git" does.
+_DOUBTFUL = re.compile(rb"\0[\0.gG\xe2\xef]|/")
+
 Kind = Literal["file", "directory", "link"]
+
+
+# A directory's path with its slash, and the ids of its trees before and after.
+_Pair = tuple[bytes, str | None, str | None]
 
 
 class File(NamedTuple):
@@ -40,26 +50,20 @@ class Link(NamedTuple):
 
 
 class _Entries(NamedTuple):
-    """What one tree object holds, and the trees in it to be read: their prefixes and ids."""
+    """What one tree object holds: links and files by their paths, directories with their trees."""
 
-    directories: list[bytes]
-    files: list[File]
-    links: list[Link]
-    below: list[tuple[bytes, str]]
+    directories: dict[bytes, str]
+    files: dict[bytes, File]
+    links: dict[bytes, Link]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a commit holds. A directory comes after the one that it is in.
+    """What is to be made. A directory comes after the one that it is in; files are sorted."""
 
-    ``trees`` says what came from which tree object, by its prefix and id.
-    """
-
-    commit: str
     directories: list[bytes] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
-    trees: dict[tuple[bytes, str], _Entries] = field(default_factory=dict)
 
     def kinds(self) -> dict[bytes, Kind]:
         """Each path and what is there."""
@@ -72,58 +76,75 @@ class Listing:
         return len(self.directories) + len(self.files) + len(self.links)
 
 
-def read(
-    source: Source, commit: str, directories: Iterable[str] = (), known: Listing | None = None
-) -> Listing:
+def read(source: Reader, commit: str, directories: Iterable[str] = ()) -> Listing:
     """List the files of ``commit``, verified from its id down.
 
     With ``directories``, only all that is below them, and the files beside
     them and at the root: what ``git sparse-checkout`` takes in its cone mode.
 
-    What is in ``known`` too, a listing of the same directories, is not read again.
-
     Raises:
         CheckoutError: something in it must not become a file here, an object
             is missing or damaged, or one of ``directories`` is not there.
     """
+    return compare(source, None, commit, directories)[1]
+
+
+def compare(
+    source: Reader, old: str | None, new: str, directories: Iterable[str] = ()
+) -> tuple[Listing, Listing]:
+    """What has to go and what has to be made to turn the commit ``old`` into ``new``.
+
+    A file with other content is in both. Trees that both have are not read. For
+    ``directories`` and what is raised see :func:`read`; ``old`` was read with the same.
+    """
     named = _named(directories)
-    chosen = {path for path in named if named.isdisjoint(_above(path))}
-    parents = {above for path in chosen for above in _above(path)}
-
-    def enters(path: bytes) -> bool:
-        if not chosen or path in parents or path in chosen:
-            return True
-        # What is below a chosen one: its parent was entered, and not for being on the way.
-        above = path.rpartition(b"/")[0]
-        return above != b"" and (above in chosen or above not in parents)
-
-    listing = Listing(commit)
-    (text,) = source.whole([commit], "commit", 1 << 20)
-    if not (found := re.match(rb"tree ([0-9a-f]{40})\n", text)):
-        raise CheckoutError(f"the commit {commit} names no tree")
-    level = [(b"", found[1].decode())]
-    seen = known.trees if known else {}
+    enters = _entering(named)
+    gone, made = Listing(), Listing()
+    level: list[_Pair] = [(b"", _root(source, old) if old else None, _root(source, new))]
     while level:
-        wanted = list(dict.fromkeys(oid for at, oid in level if (at, oid) not in seen))
-        trees = dict(zip(wanted, source.whole(wanted, "tree", _TREE_LIMIT), strict=True))
-        following = []
-        for at in level:
-            entries = seen.get(at) or _expand(at[0], trees[at[1]], enters)
-            listing.trees[at] = entries
-            listing.directories.extend(entries.directories)
-            listing.files.extend(entries.files)
-            listing.links.extend(entries.links)
-            following += entries.below
-            if len(listing) > MAX_ENTRIES:
-                raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
+        oids = dict.fromkeys(oid for _, *pair in level if pair[0] != pair[1] for oid in pair if oid)
+        trees = dict(zip(oids, source.whole(list(oids), "tree", _TREE_LIMIT), strict=True))
+        following: list[_Pair] = []
+        for prefix, before, after in level:
+            if before != after:
+                following += _differ(
+                    _expand(prefix, trees[before] if before else b"", enters),
+                    _expand(prefix, trees[after] if after else b"", enters),
+                    gone,
+                    made,
+                )
         level = following
-    listing.files.sort(key=lambda file: file.path)
-    if missing := sorted(named.difference(listing.directories)):
+        if len(made) > MAX_ENTRIES:
+            raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
+    made.files.sort()
+    # What the older commit had and did not lose is there as well.
+    lost = named.intersection(gone.directories) if old else named
+    if missing := sorted(lost.difference(made.directories)):
         raise CheckoutError(
             f"the pinned commit has no directory {shown(missing[0])}",
             hint="check the step's directories, and deploy again if one was moved",
         )
-    return listing
+    return gone, made
+
+
+def _root(source: Reader, commit: str) -> str:
+    """The id of a commit's tree."""
+    (text,) = source.whole([commit], "commit", 1 << 20)
+    if not (found := re.match(rb"tree ([0-9a-f]{40})\n", text)):
+        raise CheckoutError(f"the commit {commit} names no tree")
+    return found[1].decode()
+
+
+def _differ(before: _Entries, after: _Entries, gone: Listing, made: Listing) -> list[_Pair]:
+    """Add what differs to ``gone`` and ``made``; the directories that have to be entered."""
+    for one, other, listing in ((before, after, gone), (after, before, made)):
+        listing.files.extend(f for path, f in one.files.items() if other.files.get(path) != f)
+        listing.links.extend(k for path, k in one.links.items() if other.links.get(path) != k)
+        listing.directories.extend(p for p in one.directories if p not in other.directories)
+    return [
+        (path + b"/", before.directories.get(path), after.directories.get(path))
+        for path in before.directories | after.directories
+    ]
 
 
 def _named(directories: Iterable[str]) -> frozenset[bytes]:
@@ -134,6 +155,21 @@ def _named(directories: Iterable[str]) -> frozenset[bytes]:
     return frozenset() if "." in paths else frozenset(map(os.fsencode, paths))
 
 
+def _entering(named: frozenset[bytes]) -> Callable[[bytes], bool]:
+    """Whether a directory has to be entered for the ``named`` ones."""
+    chosen = {path for path in named if named.isdisjoint(_above(path))}
+    parents = {above for path in chosen for above in _above(path)}
+
+    def enters(path: bytes) -> bool:
+        if not chosen or path in parents or path in chosen:
+            return True
+        # What is below a chosen one: its parent was entered, and not for being on the way.
+        above = path.rpartition(b"/")[0]
+        return above != b"" and (above in chosen or above not in parents)
+
+    return enters
+
+
 def _above(path: bytes) -> list[bytes]:
     """The directories that ``path`` is in, without the root."""
     return [path[: slash.start()] for slash in re.finditer(b"/", path)]
@@ -141,30 +177,27 @@ def _above(path: bytes) -> list[bytes]:
 
 def _expand(prefix: bytes, data: bytes, enters: Callable[[bytes], bool]) -> _Entries:
     """A tree's entries; trees that it does not enter are left out."""
-    found = _Entries([], [], [], [])
-    names: set[bytes] = set()
-    at = 0
-    while at < len(data):
-        end = data.find(b"\0", at)
-        mode, space, name = data[at:end].partition(b" ")
-        if end < 0 or not space or end + 21 > len(data):
-            raise CheckoutError("a tree object is malformed", where=shown(prefix))
-        oid = data[end + 1 : end + 21].hex()
-        at = end + 21
-        path = prefix + name
-        if not _safe(name) or name in names:
-            raise _refused(path, "is a name that git does not allow, or is there twice")
-        names.add(name)
+    found = _Entries({}, {}, {})
+    entries = _ENTRY.findall(data)
+    if sum(len(mode) + len(name) + 22 for mode, name, _ in entries) != len(data):
+        raise CheckoutError("a tree object is malformed", where=shown(prefix))
+    names = {name for _, name, _ in entries}
+    doubtful = _DOUBTFUL.search(b"\0".join((b"", *names, b"")))
+    if len(names) != len(entries) or (doubtful and not all(map(_safe, names))):
+        raise _refused(
+            prefix + _worst(entries), "is a name that git does not allow, or is there twice"
+        )
+    for mode, name, binary in entries:
+        path, oid = prefix + name, binary.hex()
         if mode == b"100644":
-            found.files.append(File(path, oid, executable=False))
+            found.files[path] = File(path, oid, False)
         elif mode in (b"40000", b"040000"):
             if enters(path):
-                found.directories.append(path)
-                found.below.append((path + b"/", oid))
+                found.directories[path] = oid
         elif mode == b"120000":
-            found.links.append(Link(path, oid))
+            found.links[path] = Link(path, oid)
         elif mode[:3] == b"100" and len(mode) == 6:
-            found.files.append(File(path, oid, bool(int(mode, 8) & 0o100)))
+            found.files[path] = File(path, oid, bool(int(mode, 8) & 0o100))
         elif mode == b"160000":
             raise _refused(path, "is a submodule, which a snapshot cannot hold")
         else:
@@ -172,14 +205,19 @@ def _expand(prefix: bytes, data: bytes, enters: Callable[[bytes], bool]) -> _Ent
     return found
 
 
+def _worst(entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
+    """The first name that is not allowed or was there before."""
+    seen: set[bytes] = set()
+    for _, name, _ in entries:
+        if name in seen or not _safe(name):
+            return name
+        seen.add(name)
+    raise ValueError("every name is allowed")
+
+
 def _safe(name: bytes) -> bool:
     """Whether ``name`` is one path component that no file system takes for ``.git``."""
-    if b"/" in name:
-        return False
-    # A disguise begins with ".", "g" or a code point that is left out; most names don't.
-    if name[:1] not in b".gG\xe2\xef":
-        return True
-    if name in (b"", b".", b".."):
+    if b"/" in name or name in (b"", b".", b".."):
         return False
     text = _IGNORED.sub("", name.decode("utf-8", "surrogateescape")).lower()
     return re.split(r"[:\\]", text)[0].rstrip(" .") not in (".git", "git~1")

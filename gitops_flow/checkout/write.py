@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gitops_flow.checkout.objects import Source
+    from gitops_flow.checkout.objects import Reader
     from gitops_flow.checkout.tree import Kind, Listing
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,7 +30,7 @@ def directories(root: Path, listing: Listing) -> None:
             raise _same_name(path) from None
 
 
-def files(root: Path, listing: Listing, source: Source) -> None:
+def files(root: Path, listing: Listing, source: Reader) -> None:
     """Write the regular files of ``listing``: their contents as they are in the store.
 
     Each was hashed when it was read, and each must be new: two names that the
@@ -60,8 +60,10 @@ def write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, data[written:])
 
 
-def links(root: Path, listing: Listing, source: Source) -> None:
+def links(root: Path, listing: Listing, source: Reader, kinds: dict[bytes, Kind]) -> None:
     """Make the symbolic links, after everything else, so that nothing is written through one.
+
+    ``kinds`` is all that is there then.
 
     Raises:
         CheckoutError: a link leads out of ``root``, by itself or through others.
@@ -79,10 +81,11 @@ def links(root: Path, listing: Listing, source: Source) -> None:
         except FileExistsError:
             raise _same_name(link.path) from None
     real = os.path.realpath(base)
-    for link in listing.links:
-        ends = os.path.realpath(base + link.path)
-        if ends != real and not ends.startswith(real + b"/"):
-            raise _leads_out(link.path, os.readlink(base + link.path))  # noqa: PTH115
+    for path, kind in kinds.items():
+        if kind == "link":
+            ends = os.path.realpath(base + path)
+            if ends != real and not ends.startswith(real + b"/"):
+                raise _leads_out(path, os.readlink(base + path))  # noqa: PTH115
 
 
 def verify(root: Path, expected: dict[bytes, Kind], commit: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gitops_flow.checkout import fetching
-from gitops_flow.checkout.objects import Source
+from gitops_flow.checkout.objects import Reader
 from gitops_flow.checkout.tree import Listing
 from gitops_flow.cli import boundary
 from gitops_flow.errors import GitflowError
@@ -120,7 +120,7 @@ def setting(*dropped: str, **instead: str) -> Layer:
     return Layer("gitops_flow.git.command._CONFIG", without, ", ".join(dropped))
 
 
-def written_links(root: Path, listing: Listing, source: Source) -> None:
+def written_links(root: Path, listing: Listing, source: Reader, _: object = None) -> None:
     """Make the links of a checkout, wherever they lead."""
     contents = source.whole([link.oid for link in listing.links], "blob", 4096)
     for link, target in zip(listing.links, contents, strict=True):
