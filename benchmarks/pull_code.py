@@ -1,11 +1,13 @@
 """Pulls of pinned snapshots, against Prefect's ``git_clone`` with ``commit_sha``.
 
 The code store holds 1,000 or 10,000 files of 0.1 to 2.5 KB and 300 snapshots of them, three files
-changed in each, behind nginx and ``git http-backend``. Measured are a first pull with nothing on the
-worker's side, one of a cached snapshot, one of the next snapshot, and twenty of one at once; each
-``git_clone`` is in a fresh directory, as a process worker has it. Finished directories are kept
-until the end, because some file systems are slow to reuse what was deleted a moment ago. The first
-argument, if any, is the directory to work in: the disk matters.
+changed in each and each pushed by itself, behind nginx and ``git http-backend``. Measured are a
+first pull with nothing on the worker's side (also by path, and of the same store repacked into one
+pack, as a host's maintenance leaves it), one of a cached snapshot, one of the next snapshot, and
+twenty at once of one that is cached or new to the machine; each ``git_clone`` is in a fresh
+directory, as a process worker has it. Finished directories are kept until the end, because some
+file systems are slow to reuse what was deleted a moment ago. The first argument, if any, is the
+directory to work in: the disk matters.
 """
 
 from __future__ import annotations
@@ -20,10 +22,14 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from support import command, compare, in_turns, isolate
 
 from gitops_flow.steps import pull_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SNAPSHOTS = 300
 ROUNDS = 5
@@ -31,16 +37,31 @@ AT_ONCE = 20
 _FORK = multiprocessing.get_context("fork")
 
 
-def build(path: Path, count: int) -> list[str]:
-    """Make the code store of ``count`` files at ``path``; the ids of its snapshots."""
+def build(root: Path, count: int) -> list[str]:
+    """Make code stores of ``count`` files, pushed.git and packed.git; their snapshots' ids."""
+    pushed, packed = root / "pushed.git", root / "packed.git"
+    for path in (pushed, packed):
+        command("git", "init", "-q", "--bare", "-b", "code-store", path)
+        command("git", "config", "uploadpack.allowFilter", "true", cwd=path)
+    importer = ["git", "fast-import", "--quiet"]
+    subprocess.run(importer, cwd=packed, input=stream(count), check=True)
+    snapshots = ledger(packed)
+    command("git", "update-ref", "-d", "refs/heads/build", cwd=packed)
+    entries = command("git", "rev-list", "--first-parent", "--reverse", "code-store", cwd=packed)
+    for entry in entries.decode().split():
+        command("git", "push", "-q", pushed, f"{entry}:refs/heads/code-store", cwd=packed)
+    command("git", "repack", "-adq", cwd=packed)
+    return snapshots
+
+
+def stream(count: int) -> bytes:
+    """What git fast-import makes the trees of the snapshots of."""
     chooser = random.Random(7)
 
     def source() -> bytes:
         lines = range(chooser.randint(5, 120))
         return "".join(f"value_{chooser.getrandbits(40):x} = {n}\n" for n in lines).encode()
 
-    command("git", "init", "-q", "--bare", "-b", "code-store", path)
-    command("git", "config", "uploadpack.allowFilter", "true", cwd=path)
     stream = [b"reset refs/heads/build\n"]
     for number in range(SNAPSHOTS):
         stream.append(b"commit refs/heads/build\ncommitter a <a@b> 0 +0000\ndata 0\n")
@@ -48,12 +69,7 @@ def build(path: Path, count: int) -> list[str]:
             data = source()
             name = f"pkg{file % 20:02}/mod{file // 20 % 25:02}/file_{file:05}.py"
             stream.append(f"M 644 inline {name}\ndata {len(data)}\n".encode() + data + b"\n")
-    importer = ["git", "fast-import", "--quiet"]
-    subprocess.run(importer, cwd=path, input=b"".join(stream), check=True)
-    snapshots = ledger(path)
-    command("git", "update-ref", "-d", "refs/heads/build", cwd=path)
-    command("git", "repack", "-adq", cwd=path)
-    return snapshots
+    return b"".join(stream)
 
 
 def ledger(path: Path) -> list[str]:
@@ -76,7 +92,7 @@ def ledger(path: Path) -> list[str]:
 
 
 class Bench:
-    """One code store on a server, and a worker's directory."""
+    """A code store at ``address``, and a worker's directory."""
 
     def __init__(self, work: Path, address: str, snapshots: list[str], count: int) -> None:
         self.work = work
@@ -105,19 +121,28 @@ class Bench:
         self.next += 1
         self.ours(self.snapshots[self.next])
 
+    @property
+    def pin(self) -> str:
+        """The snapshot in the middle of the store's history."""
+        return self.snapshots[SNAPSHOTS // 2]
+
+    def row(self, what: str, ours: Callable[[], object]) -> None:
+        """Print how long ``ours`` takes, and a ``git_clone``."""
+        times = in_turns(ours, lambda: self.theirs(self.pin), ROUNDS)
+        compare(f"pull_code, {self.count:,} files, {what}", *times, "git_clone")
+
+    def first_row(self, what: str) -> None:
+        """Print the row of first pulls alone."""
+        self.first(), self.theirs(self.pin)
+        self.check()
+        self.row(f"first pull{what}", self.first)
+
     def rows(self) -> None:
         """Print a row for each kind of pull."""
-        what = f"pull_code, {self.count:,} files, "
-        pin = self.snapshots[SNAPSHOTS // 2]
-        self.first(), self.theirs(pin)
-        self.check()
-        for label, ours in (
-            ("first pull", self.first),
-            ("cached", lambda: self.ours(pin)),
-            ("cached, isolation: shared", lambda: self.ours(pin, isolation="shared")),
-            ("next snapshot", self.following),
-        ):
-            compare(what + label, *in_turns(ours, lambda: self.theirs(pin), ROUNDS), "git_clone")
+        self.first_row("")
+        self.row("cached", lambda: self.ours(self.pin))
+        self.row("cached, isolation: shared", lambda: self.ours(self.pin, isolation="shared"))
+        self.row("next snapshot", self.following)
         self.check()
 
     def check(self) -> None:
@@ -126,14 +151,16 @@ class Bench:
         if counts != {self.count // 20}:
             sys.exit(f"not the same files: {counts}")
 
-    def together(self, **inputs: str) -> None:
+    def together(self, *, new: bool, **inputs: str) -> None:
         """Twenty runs in processes of their own at once, against one."""
-        pin = self.snapshots[SNAPSHOTS // 2]
 
         def start(count: int) -> None:
+            if new:
+                os.environ["XDG_CACHE_HOME"] = str(self.work / f"cache-{uuid.uuid4()}")
             # Forked: what is measured is the pull, not Python's start.
             running = [
-                _FORK.Process(target=self.ours, args=(pin,), kwargs=inputs) for _ in range(count)
+                _FORK.Process(target=self.ours, args=(self.pin,), kwargs=inputs)
+                for _ in range(count)
             ]
             for process in running:
                 process.start()
@@ -144,8 +171,9 @@ class Bench:
 
         start(1)
         one, many = in_turns(lambda: start(1), lambda: start(AT_ONCE), ROUNDS)
+        what = f"{'new' if new else 'cached'}, {inputs.get('isolation', 'copies')}"
         print(
-            f"pull_code, {self.count:,} files, {AT_ONCE} at once, {inputs or 'copies'}: one "
+            f"pull_code, {self.count:,} files, {AT_ONCE} at once, {what}: one "
             f"{one * 1000:.0f} ms   all {many * 1000:.0f} ms   {many / one:.1f} x one",
             flush=True,
         )
@@ -191,16 +219,22 @@ def main() -> None:
         for count in (1_000, 10_000):
             root = base / f"served-{count}"
             root.mkdir()
-            snapshots = build(root / "store.git", count)
+            snapshots = build(root, count)
             work = base / f"work-{count}"
             work.mkdir()
             os.chdir(work)
             with gitservers.smart_http(root, base / f"http-{count}", login=None) as server:
-                bench = Bench(work, server.url("store.git"), snapshots, count)
+                for what, address in (
+                    (", one pack", server.url("packed.git")),
+                    (", by path", str(root / "pushed.git")),
+                ):
+                    Bench(work, address, snapshots, count).first_row(what)
+                bench = Bench(work, server.url("pushed.git"), snapshots, count)
                 bench.rows()
-                bench.together()
-                bench.together(isolation="shared")
-                on_the_wire(root / "store.git", bench)
+                for new in (False, True):
+                    bench.together(new=new)
+                    bench.together(new=new, isolation="shared")
+                on_the_wire(root / "pushed.git", bench)
             os.chdir(base.parent)
             for path, _, _ in os.walk(work):
                 Path(path).chmod(0o700)  # shared directories are read-only
