@@ -131,11 +131,36 @@ class Bench:
         times = in_turns(ours, lambda: self.theirs(self.pin), ROUNDS)
         compare(f"pull_code, {self.count:,} files, {what}", *times, "git_clone")
 
+    def floor(self) -> None:
+        """git's own fetch of the commit, and two processes of git that write its files unchecked."""
+        made = self.work / f"floor-{uuid.uuid4()}"
+        store = made.with_suffix(".git")
+        made.mkdir()
+        command("git", "init", "-q", "--bare", store)
+        fetch = ("fetch", "-q", "--no-tags", "--depth=1", self.address, self.pin)
+        where = {"GIT_DIR": str(store), "GIT_WORK_TREE": str(made)}
+        command("git", "-c", "fetch.unpackLimit=1", "-c", "core.fsync=none", *fetch, **where)
+        command("git", "read-tree", self.pin, **where)
+        names = command("git", "ls-files", "-z", **where).split(b"\0")[:-1]
+        write = ["git", "checkout-index", "-z", "--stdin"]
+        halves = [b"\0".join(half) for half in (names[: len(names) // 2], names[len(names) // 2 :])]
+        writers = [
+            subprocess.Popen(write, stdin=subprocess.PIPE, cwd=made, env={**os.environ, **where})
+            for _ in halves
+        ]
+        for writer, half in zip(writers, halves, strict=True):
+            writer.stdin.write(half)  # type: ignore[union-attr]
+            writer.stdin.close()  # type: ignore[union-attr]
+        if any(writer.wait() for writer in writers):
+            sys.exit("git checkout-index failed")
+        self.made.append(made)
+
     def first_row(self, what: str) -> None:
-        """Print the row of first pulls alone."""
-        self.first(), self.theirs(self.pin)
+        """Print the row of first pulls alone, and of what git alone needs for one."""
+        self.first(), self.theirs(self.pin), self.floor()
         self.check()
         self.row(f"first pull{what}", self.first)
+        self.row(f"first pull{what}: git alone, unchecked", self.floor)
 
     def rows(self) -> None:
         """Print a row for each kind of pull."""

@@ -113,9 +113,9 @@ def compare(
                     gone,
                     made,
                 )
+            if len(made) > MAX_ENTRIES:
+                raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
         level = following
-        if len(made) > MAX_ENTRIES:
-            raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
     made.files.sort()
     # What the older commit had and did not lose is there as well.
     lost = named.intersection(gone.directories) if old else named
