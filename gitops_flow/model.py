@@ -79,8 +79,10 @@ class CodeStoreSettings:
     ``pull_url`` is one address for workers, or several in the order in which
     they are tried. ``credentials`` is handed to workers verbatim, so it must be a placeholder
     such as ``{{ prefect.blocks.secret.git-token }}``. ``token`` and
-    ``username`` are the publisher's own and never leave the process. ``sign``:
-    whether releases are signed.
+    ``username`` are the publisher's own and never leave the process. ``token_for``
+    are the only places that get the token, each a host, an address or a remote's
+    name; without any it is the repository's own remote. ``sign``: whether
+    releases are signed.
     """
 
     remote: str | None = None
@@ -89,6 +91,7 @@ class CodeStoreSettings:
     credentials: Json = None
     username: str | None = None
     token: str | None = field(default=None, repr=False)
+    token_for: tuple[str, ...] = ()
     sign: bool | None = None
 
     def over(self, other: CodeStoreSettings) -> CodeStoreSettings:
@@ -100,6 +103,7 @@ class CodeStoreSettings:
             credentials=self.credentials if self.credentials is not None else other.credentials,
             username=self.username or other.username,
             token=self.token or other.token,
+            token_for=self.token_for or other.token_for,
             sign=self.sign if self.sign is not None else other.sign,
         )
 

@@ -133,3 +133,56 @@ def test_one_repository_has_one_identity(spelling: str) -> None:
 
 def test_a_repository_without_a_remote_is_known_by_its_path() -> None:
     assert address.identity(_repository()) == "/srv/shop"
+
+
+@pytest.mark.parametrize(
+    ("origin", "remote", "hosts"),
+    [
+        ("https://h/x", "origin", ()),
+        ("https://h/x", "https://h/other", ()),
+        ("http://h:3000/x", "http://h:3000/other", ()),
+        ("git@h:a/b.git", "https://h/a/b", ()),
+        ("https://me:s3cret@h/x", "https://h:443/x", ()),
+        ("https://h/x", "https://else/x", ("else",)),
+        ("https://h/x", "https://else:8443/x", ("h", "else:8443")),
+        ("https://h/x", "http://else/x", ("http://else",)),
+        ("https://h/x", "https://else/x", ("https://else/named-by-a-flag",)),
+        ("https://h/x", "https://h/x", ("origin",)),
+        ("/srv/x", "https://[::1]:8443/x", ("[::1]:8443",)),
+    ],
+)
+def test_the_token_goes_to_the_host_that_it_is_for(
+    origin: str, remote: str, hosts: tuple[str, ...]
+) -> None:
+    said = CodeStoreSettings(remote=remote, token="s3cret", token_for=hosts)
+    found = address.resolve(_repository(origin=origin), said, Path("/data"))
+    assert found.auth is not None
+    assert found.auth.secret == "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("origin", "remote", "hosts"),
+    [
+        ("https://h/x", "https://evil/x", ()),
+        ("https://h/x", "https://h.evil/x", ()),
+        ("https://h/x", "https://h@evil/x", ()),
+        ("https://h/x", "https://evil#@h/x", ()),
+        ("https://h/x", "https://h:8443/x", ()),
+        ("https://h/x", "http://h/x", ()),
+        ("git@h:a/b.git", "http://h/a/b", ()),
+        ("https://h/x", "http://else/x", ("else",)),
+        ("https://h/x", "https://h/x", ("else",)),
+        ("/srv/x", "https://evil/x", ()),
+    ],
+)
+def test_the_token_goes_to_no_other_host(origin: str, remote: str, hosts: tuple[str, ...]) -> None:
+    said = CodeStoreSettings(remote=remote, token="s3cret", token_for=hosts)
+    with pytest.raises(UsageError, match="GITFLOW_CODE_STORE_TOKEN is for") as error:
+        address.resolve(_repository(origin=origin), said, Path("/data"))
+    assert "GITFLOW_CODE_STORE_TOKEN_HOST=http" in str(error.value.hint)
+    assert "s3cret" not in f"{error.value} {error.value.hint} {error.value.where}"
+
+
+def test_no_one_of_several_remotes_is_trusted_with_the_token() -> None:
+    with pytest.raises(UsageError, match="is for no host that is known"):
+        _resolve(_repository(a="https://h/a", b="https://h/b"), remote="b", token="s3cret")

@@ -25,6 +25,7 @@ from gitops_flow.steps import push_code
 from tests.support import gitservers
 from tests.support.attacks import (
     FLOW,
+    MANIFEST,
     SECRET,
     Attack,
     Ground,
@@ -169,6 +170,26 @@ def a_token_that_a_redirect_asks_for(ground: Scene) -> bool:
         return bool(other.logins)
 
 
+def a_token_for_a_host_that_the_manifest_names(ground: Scene) -> bool:
+    """A pull request changes the manifest, and CI has the token in its environment."""
+    with watching(ground.server.root, "anybody", "anything") as other:
+        store = f"gitflow: {{code_store: {{remote: {other.url()!r}}}}}\n"
+        ground.project.write("prefect.yaml", MANIFEST % "flow.py:hello" + store)
+        ground.project.git("remote", "set-url", "origin", ground.server.url())
+        ground.patch.setenv("GITFLOW_CODE_STORE_TOKEN", SECRET)
+        told = ground.told(lambda: ground.gitflow(ground.project.path, "history"))
+        return bool(other.logins) or SECRET in told
+
+
+def a_token_for_a_host_that_a_step_names(ground: Scene) -> bool:
+    with watching(ground.server.root, "anybody", "anything") as other:
+        ground.project.git("remote", "set-url", "origin", ground.server.url())
+        ground.patch.chdir(ground.project.path)
+        ground.patch.setenv("GITFLOW_CODE_STORE_TOKEN", SECRET)
+        told = ground.told(lambda: push_code(remote=other.url()))
+        return bool(other.logins) or SECRET in told
+
+
 def a_login_that_the_prefect_server_repeats(ground: Scene, status: int, form: str) -> bool:
     login = base64.b64encode(f"admin:{SECRET}".encode()).decode()
     said = {"plain": SECRET, "encoded": login}[form]
@@ -216,6 +237,7 @@ REDACT = defence("gitops_flow.redact.redact", instead=lambda text, secrets=(): t
 FORMS = defence("gitops_flow.git.command.Auth.forms", instead=property(lambda auth: ()))
 NAME = defence("gitops_flow.codestore.guard.secret_name", instead=lambda path: False)
 CONTENT = defence("gitops_flow.codestore.guard.secret_in", instead=lambda data: None)
+HOST = defence("gitops_flow.codestore.address._check_token", instead=lambda *named: None)
 SIZES = defence("gitops_flow.codestore.guard.check_sizes", instead=lambda sizes, allow: None)
 
 ATTACKS = (
@@ -246,6 +268,8 @@ ATTACKS = (
         a_token_that_a_redirect_asks_for,
         (Layer("gitops_flow.git.command._environment", _for_every_host, "a helper for one host"),),
     ),
+    Attack(10, a_token_for_a_host_that_the_manifest_names, (HOST,)),
+    Attack(10, a_token_for_a_host_that_a_step_names, (HOST,)),
     *(
         Attack(
             10,

@@ -34,7 +34,9 @@ def repo(tmp_path: Path) -> Repo:
 
 def ship(repo: Repo, base: Path, **said: str) -> tuple[Snapshot, publish.Publication]:
     found = repository.discover(repo.path)
-    target = address.resolve(found, CodeStoreSettings(**said), base / "data")
+    # As when the environment names the remote.
+    settings = CodeStoreSettings(**said, token_for=tuple(filter(None, [said.get("remote")])))
+    target = address.resolve(found, settings, base / "data")
     private = open_store(base / "cache", found, target.url)
     snap = snapshot.take(found, private, snapshot.Options(), source="s", author="A <a@b>")
     return snap, publish.publish(private, target, ledger.Release(snap, (), 1))

@@ -363,7 +363,25 @@ def test_the_code_store_comes_from_flags_over_environment(place: Path) -> None:
         credentials="credentials",
         username="username",
         token="token",
+        token_for=("remote",),
     )
+
+
+@pytest.mark.parametrize(
+    ("environ", "flag", "expected"),
+    [
+        ({}, None, ()),
+        ({"REMOTE": "https://h/x"}, None, ("https://h/x",)),
+        ({"REMOTE": "https://h/x"}, "lan", ("lan",)),
+        ({"REMOTE": "https://h/x", "TOKEN_HOST": "a b:8443"}, "lan", ("a", "b:8443")),
+    ],
+)
+def test_the_token_is_for_what_the_environment_or_a_flag_names(
+    place: Path, environ: dict[str, str], flag: str | None, expected: tuple[str, ...]
+) -> None:
+    said = {f"GITFLOW_CODE_STORE_{name}": value for name, value in environ.items()}
+    found = load(place, said, code_store=CodeStoreSettings(remote=flag)).code_store
+    assert found.token_for == expected
 
 
 def test_several_addresses_for_workers_have_spaces_between(place: Path) -> None:

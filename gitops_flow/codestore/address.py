@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gitops_flow.model import CodeStoreSettings, Json, Provenance
 
 DEFAULT_BRANCH = "code-store"
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
 _BLOCK = re.compile(r"\{\{\s*prefect\.(blocks|variables)\.[^}]+\}\}")
 
 
@@ -82,6 +83,8 @@ def _resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path
     secret = settings.token or password or (user if not password else None)
     username = settings.username or (user if password else None)
     auth = Auth(clean, secret, username) if secret and clean.startswith("http") else None
+    if auth and settings.token:
+        _check_token(repository, settings, clean)
     return CodeStore(
         url=clean,
         branch=branch,
@@ -102,6 +105,42 @@ def _check_credentials(credentials: Json) -> None:
             "the credentials for workers are not a placeholder; Prefect would store them in clear",
             hint="save them in a block and write {{ prefect.blocks.secret.NAME }}",
         )
+
+
+def _check_token(repository: Repository, settings: CodeStoreSettings, address: str) -> None:
+    """Refuse to send the token to a host that nobody but the manifest names.
+
+    A change to the manifest, such as a pull request that CI plans, must not
+    decide who gets it.
+    """
+    named = settings.token_for or _own(repository)
+    places = [_place(repository.remote_url(each) or each) for each in named]
+    if any(_is_at(address, place) for place in places):
+        return
+    known = " and ".join(map(url.origin, places)) or "no host that is known"
+    here = url.origin(address)
+    raise UsageError(
+        f"GITFLOW_CODE_STORE_TOKEN is for {known}, so it is not sent to {here}",
+        where=address,
+        hint=f"if it is for that host, set GITFLOW_CODE_STORE_TOKEN_HOST={here}; "
+        "if not, unset it, or correct the code store's remote",
+    )
+
+
+def _own(repository: Repository) -> tuple[str, ...]:
+    """The remote that is the code store when none is named, if one can be."""
+    names = repository.remotes()
+    return ("origin",) if "origin" in names else names if len(names) == 1 else ()
+
+
+def _place(named: str) -> str:
+    """An address; of a host alone the https one, as a token is not sent in clear unasked."""
+    return f"https://{named}" if _HOST.fullmatch(named) else url.split_userinfo(named)[0]
+
+
+def _is_at(address: str, place: str) -> bool:
+    clear = address.lower().startswith("http:") and not place.lower().startswith("http:")
+    return not clear and url.host(address) == url.host(place) != ""
 
 
 def identity(repository: Repository) -> str:

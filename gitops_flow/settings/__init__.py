@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ def load(
     return Settings(
         prefect=_connection(sources, environ),
         default_work_pool=_text(pool) if pool else None,
-        code_store=(code_store or CodeStoreSettings()).over(_code_store(environ)),
+        code_store=_code_store(environ, code_store or CodeStoreSettings()),
         cache_dir=_directory(environ, cwd, "GITFLOW_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
         data_dir=_directory(environ, cwd, "GITFLOW_DATA_DIR", "XDG_DATA_HOME", ".local/share"),
         profile=sources.profile_name,
@@ -126,11 +126,11 @@ def _connection(sources: Sources, environ: Mapping[str, str]) -> PrefectConnecti
     )
 
 
-def _code_store(environ: Mapping[str, str]) -> CodeStoreSettings:
+def _code_store(environ: Mapping[str, str], asked: CodeStoreSettings) -> CodeStoreSettings:
     def get(name: str) -> str | None:
         return environ.get(f"GITFLOW_CODE_STORE_{name}") or None
 
-    return CodeStoreSettings(
+    environment = CodeStoreSettings(
         remote=get("REMOTE"),
         branch=get("BRANCH"),
         pull_url=_one_or_more(get("PULL_URL")),
@@ -141,6 +141,10 @@ def _code_store(environ: Mapping[str, str]) -> CodeStoreSettings:
         if (said := environ.get("GITFLOW_SIGN"))
         else None,
     )
+    found = asked.over(environment)
+    # Who names the remote here may name where the token goes; a manifest may not.
+    named = (found.remote,) if found.remote else ()
+    return replace(found, token_for=tuple((get("TOKEN_HOST") or "").split()) or named)
 
 
 def _one_or_more(value: str | None) -> str | tuple[str, ...] | None:

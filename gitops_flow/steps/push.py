@@ -56,9 +56,10 @@ def push_code(
     """
     addresses = pull_url if isinstance(pull_url, str) else tuple(pull_url or ()) or None
     said = CodeStoreSettings(remote=remote, branch=branch, pull_url=addresses)
-    found = settings.load(os.environ, Path.cwd(), code_store=said)
+    found = settings.load(os.environ, Path.cwd())
     repo = repository.discover(Path.cwd(), own=(found.cache_dir, found.data_dir))
-    target = address.resolve(repo, found.code_store, found.data_dir)
+    # The inputs are the manifest's: they come first, but do not say where the token goes.
+    target = address.resolve(repo, said.over(found.code_store), found.data_dir)
     store = open_store(found.cache_dir, repo, target.url)
     author = repo.identity(os.environ)
     allow = guard.Allowance(tuple(allow_secrets), int(max_file_size), int(max_total_size))
