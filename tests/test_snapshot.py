@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitops_flow.errors import GitError, SnapshotError
+from tests.support.gitservers import bare
 from tests.support.repo import Repo, fingerprint
 from tests.support.snapshots import Taken, look
 
@@ -403,6 +404,28 @@ def test_a_cache_that_was_committed_is_left_out(repo: Repo, clean: bool) -> None
     taken = look(repo.path, cache, clean=clean)
     assert taken.files().keys() == {b"flow.py", b"lib/helper.py"}
     assert taken.left_out == {".cache/": "gitflow's own"}
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_a_code_store_inside_the_project_is_left_out_and_named(
+    repo: Repo, tmp_path: Path, form: str
+) -> None:
+    address = form.format(bare(repo.path / "stores/code.git"))
+    first = look(repo.path, tmp_path / "cache", store=address)
+    assert first.left_out == {"stores/code.git/": "gitflow's own"}
+    assert first.files().keys() == {b"flow.py", b"lib/helper.py"}
+    repo.commit("with the store in it")
+    again = look(repo.path, tmp_path / "cache", store=address)
+    assert again.snap.commit == first.snap.commit
+    assert again.left_out == first.left_out
+
+
+def test_a_code_store_that_is_the_projects_own_repository_is_no_part_of_it(
+    repo: Repo, tmp_path: Path
+) -> None:
+    for place in (repo.path, repo.path / ".git"):
+        taken = look(repo.path, tmp_path / "cache", store=str(place))
+        assert (taken.files().keys(), taken.left_out) == ({b"flow.py", b"lib/helper.py"}, {})
 
 
 def test_a_cache_inside_a_submodule_is_left_out(repo: Repo, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from gitops_flow import files
 from gitops_flow.errors import CodeStoreError, GitError, GitflowError, RemoteError, SnapshotError
@@ -53,11 +54,13 @@ class PrivateStore:
     """One private store. ``path`` is the bare repository, ``alternates`` what it borrows.
 
     ``lent`` grows while a snapshot is taken: the objects of the submodules in it.
+    ``own`` is the code store itself, where it may lie inside the working tree.
     """
 
     path: Path
     repository: Repository
     alternates: tuple[Path, ...]
+    own: tuple[Path, ...] = ()
     lent: list[Path] = field(default_factory=list)
 
     def objects(self) -> Objects:
@@ -164,7 +167,15 @@ def open_store(cache_dir: Path, repository: Repository, store_address: str) -> P
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error
     alternates = (repository.objects,) if repository.objects else ()
-    return PrivateStore(path, repository, alternates)
+    return PrivateStore(path, repository, alternates, _bare(store_address))
+
+
+def _bare(address: str) -> tuple[Path, ...]:
+    """The directory of a bare repository; git itself knows the others for repositories."""
+    parts = urlsplit(address) if address.startswith("file://") else None
+    place = Path(unquote(parts.path) if parts else address)
+    whole = place.is_absolute() and _is_whole(place) and ".git" not in place.parts
+    return (place,) if whole else ()
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def scan(repository: Repository, store: PrivateStore) -> Scan:
         listing = pool.submit(ask, index_args)
         result = _parse_status(ask(status_args))
         _read_index(listing.result(), result)
-    _drop_own(repository, result)
+    _drop_own(repository, (*repository.own, *store.own), result)
     _drop_extra_ignored(repository, store, result)
     return result
 
@@ -162,14 +162,14 @@ def _read_index(data: bytes, result: Scan) -> None:
             result.links.append((path, object_id.decode("ascii")))
 
 
-def _drop_own(repository: Repository, result: Scan) -> None:
+def _drop_own(repository: Repository, places: tuple[Path, ...], result: Scan) -> None:
     """Take gitflow's own directories out: with them in, no deploy would find what it left.
 
     Raises:
         SnapshotError: the working tree itself is one.
     """
     root = os.path.realpath(repository.root)
-    for place in repository.own:
+    for place in places:
         found = os.path.realpath(place)
         if found == root:
             raise SnapshotError(

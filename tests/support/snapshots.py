@@ -49,11 +49,11 @@ class Taken:
         return {change.path: change.kind for change in self.snap.changes}
 
 
-def look(path: Path, cache: Path, **options: Any) -> Taken:
+def look(path: Path, cache: Path, store: str = "store", **options: Any) -> Taken:
     """Snapshot the working tree at ``path``; options of ``Options`` and of ``Allowance``."""
     limits = ("secrets", "file_limit", "total_limit")
     allow = guard.Allowance(**{key: options.pop(key) for key in limits if key in options})
     repo = repository.discover(path, own=(cache,))
-    store = open_store(cache, repo, "store")
+    private = open_store(cache, repo, store)
     chosen = snapshot.Options(allow=allow, **options)
-    return Taken(snapshot.take(repo, store, chosen, source="s", author="A <a@b>"), store)
+    return Taken(snapshot.take(repo, private, chosen, source="s", author="A <a@b>"), private)
