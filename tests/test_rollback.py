@@ -177,6 +177,38 @@ def test_a_held_deployment_is_neither_updated_nor_pruned_until_it_is_released(sh
     assert [each["status"] for each in report["deployments"]] == ["held", "deleted"]
 
 
+def test_steps_run_for_no_deployment_that_is_held(shop: Shop, tmp_path: Path) -> None:
+    def step(word: str) -> str:
+        script = f"bash -c 'echo {word} | tee -a {tmp_path}/ran'"
+        step = f'prefect.deployments.steps.run_shell_script: {{id: word, script: "{script}"}}'
+        return f"build: [{{{step}}}]\n"
+
+    def ran(*args: str) -> tuple[list[str], dict[str, str]]:
+        (tmp_path / "ran").write_text("")
+        report = shop.deploy("--all", *args)
+        status = {each["name"].split("/")[1]: each["status"] for each in report["deployments"]}
+        return (tmp_path / "ran").read_text().split(), status
+
+    text = MANIFEST.format(name=shop.name, who="'{{ word.stdout }}'") + "    " + step("own")
+    text = step("shared") + text + SECOND + "    description: '{{ word.stdout }}'\n"
+    shop.repo.write("prefect.yaml", text + SECOND.replace("other", "third"))
+    shop.repo.write("flow.py", FLOW.format(name=shop.name, version=1))
+    assert ran()[0] == ["own", "shared"]
+    assert shop.parameters() == {"who": "own"}
+    shop.gitflow("hold", "main", "other")
+    assert ran("--verify") == (
+        ["shared"],
+        {"main": "held", "other": "held", "third": "unchanged"},
+    )
+    assert shop.report("plan", "--all")["deployments_with_steps"] == 1
+    shop.gitflow("hold", "third")
+    assert ran() == ([], {"main": "held", "other": "held", "third": "held"})
+    shop.gitflow("release-hold", "other")
+    shop.repo.write("flow.py", FLOW.format(name=shop.name, version=2))
+    assert ran() == (["shared"], {"main": "held", "other": "updated", "third": "held"})
+    assert shop.live(shop.name, "other")["description"] == "shared"
+
+
 def test_the_next_deploy_does_not_undo_a_rollback_that_holds(shop: Shop) -> None:
     shop.version(1, second=True)
     first = shop.pinned()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import buildsteps, manifest
 from gitops_flow.codestore import address
 from gitops_flow.deploy import code, given
+from gitops_flow.plan import Held
 from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
@@ -16,25 +17,34 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.manifest import Answers, DeploymentConfig
     from gitops_flow.model import Json
+    from gitops_flow.plan import Plan
 
 _PUSH_CODE = "gitops_flow.steps.push_code"
 
 
-def jobs(prepared: Prepared) -> tuple[buildsteps.Job, ...]:
-    """The steps of each chosen deployment, one job each, in order; empty when nobody has any."""
-    found = []
+def jobs(prepared: Prepared, planned: Plan) -> dict[int, buildsteps.Job]:
+    """The steps that run, in order; empty when nobody has any.
+
+    Returns:
+        one job for each chosen deployment, by its index in the manifest, but for
+        those that are held: what their steps make would be used by nobody.
+    """
+    held = {
+        each.desired.where for each in planned.actions if isinstance(each, Held) and each.desired
+    }
+    found = {}
     for config in prepared.chosen:
+        if config.where in held:
+            continue
         steps = manifest.steps(prepared.manifest, config)
-        found.append(
-            buildsteps.Job(
-                config.label,
-                steps.build,
-                steps.push,
-                build_at=_places(prepared, config, "build", len(steps.build)),
-                push_at=_places(prepared, config, "push", len(steps.push)),
-            )
+        found[config.index] = buildsteps.Job(
+            config.label,
+            steps.build,
+            steps.push,
+            build_at=_places(prepared, config, "build", len(steps.build)),
+            push_at=_places(prepared, config, "push", len(steps.push)),
         )
-    return tuple(found) if any(job.build or job.push for job in found) else ()
+    return found if any(job.build or job.push for job in found.values()) else {}
 
 
 def _places(
@@ -48,7 +58,7 @@ def _places(
 
 def run(
     prepared: Prepared,
-    todo: tuple[buildsteps.Job, ...],
+    todo: Mapping[int, buildsteps.Job],
     answers: Answers,
     out: Callable[[str], None],
     found: Code,
@@ -66,6 +76,8 @@ def run(
         GitflowError: a step failed, or one of its placeholders cannot be filled in.
     """
 
+    configs = [config for config in prepared.chosen if config.index in todo]
+
     def fill(
         job: int,
         section: buildsteps.Section,
@@ -75,7 +87,7 @@ def run(
     ) -> buildsteps.Step:
         return manifest.fill_step(
             prepared.manifest,
-            prepared.chosen[job],
+            configs[job],
             section,
             number,
             dict(step),
@@ -95,9 +107,9 @@ def run(
             "source": address.origin_inputs(snap.provenance),
         }
 
-    with given.told(todo, found) as told:
+    with given.told(todo.values(), found) as told:
         outputs = buildsteps.run(
-            todo,
+            list(todo.values()),
             fill,
             cwd=prepared.repository.root / prepared.base,
             environ={**answers.environ, **server_environment(prepared)},
@@ -106,9 +118,8 @@ def run(
             known={_PUSH_CODE: push_code},
             hidden=list(_secrets(answers)),
         )
-    indexes = (config.index for config in prepared.chosen)
     every = given.kept(told)
-    return {index: {**every, **own} for index, own in zip(indexes, outputs, strict=True)}
+    return {index: {**every, **own} for index, own in zip(todo, outputs, strict=True)}
 
 
 def server_environment(prepared: Prepared) -> dict[str, str]:

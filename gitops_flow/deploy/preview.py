@@ -61,7 +61,10 @@ def preview(
             missing_pools=compared.missing_pools,
             steps=0
             if prepared.restored
-            else sum(bool(job.build or job.push) for job in building.jobs(prepared)),
+            else sum(
+                bool(job.build or job.push)
+                for job in building.jobs(prepared, compared.plan).values()
+            ),
             code=changes,
             lost=lost,
             blocked=compared.refusals,

@@ -91,7 +91,7 @@ def _checked(
     tell("comparing with the server")
     compared = compare.compare(session, found, answers)
     compared.refuse()
-    if prepared.restored is None and (todo := building.jobs(prepared)):
+    if prepared.restored is None and (todo := building.jobs(prepared, compared.plan)):
         tell("running build steps")
         outputs = building.run(prepared, todo, answers, out, found)
         answers = replace(answers, outputs=outputs)

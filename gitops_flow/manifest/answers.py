@@ -26,8 +26,8 @@ class Answers:
     ``blocks`` holds the data of block documents by ``slug/name``, as the API's
     ``.data``; ``variables`` values by name. ``outputs`` holds what the build and
     push steps of a deployment gave, by :attr:`DeploymentConfig.index`: their
-    outputs merged, and each step's once more under its id. None when the steps
-    have not run. ``names`` holds what else there is on the server, for a hint:
+    outputs merged, and each step's once more under its id. Where a deployment is
+    missing, or with None, its steps have not run. ``names`` holds what else there is on the server, for a hint:
     variables, and blocks as ``slug/name``.
     """
 

@@ -73,8 +73,8 @@ class Filling:
     @property
     def outputs(self) -> Mapping[str, Json] | None:
         """What the deployment's steps gave; None when it has some and they have not run."""
-        if self.answers.outputs is not None:
-            return self.answers.outputs.get(self.config.index, {})
+        if (given := (self.answers.outputs or {}).get(self.config.index)) is not None:
+            return given
         return None if any(sections.steps(self.manifest, self.config).all) else {}
 
     def error(self, path: Path, message: str, hint: str | None = None) -> None:
