@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, Provenance
 from tests.support.releases import Shop
 from tests.support.repo import Repo
+from tests.test_prefect_client import Script
 
 
 @pytest.fixture
@@ -230,6 +233,84 @@ def test_history_says_who_when_from_what_and_for_which_deployments(
     assert f"@1  {done.entry[:12]}  2023-11-14T22:13:20Z  Ann" in text
     assert f"main {shop.repo.head[:12]} + 1 file" in text
     assert "hello/main" in text
+
+
+def _server(script: Script, monkeypatch: pytest.MonkeyPatch, pins: dict[str, str]) -> None:
+    """Have ``script`` answer as a Prefect server with these pins by deployment."""
+    live = [
+        {"id": name, "name": name, "flow_id": "f", "tags": tags.split()}
+        | {"pull_steps": [{"gitops_flow.steps.pull_code": {"commit": pin}}]}
+        for key, pin in pins.items()
+        for name, _, tags in [key.partition(" ")]
+    ]
+
+    def answer(_method: str, path: str, _headers: object, body: Any) -> Any:
+        if path.endswith("/flows/filter"):
+            return 200, [{"id": "f", "name": "hello"}]
+        wanted = body.get("deployments", {}).get("tags", {}).get("all_", [])
+        return 200, [each for each in live if set(wanted) <= set(each["tags"])]
+
+    script.seen.clear()
+    script.answers = [answer]
+    monkeypatch.setenv("PREFECT_API_URL", script.connection.api_url)
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    with contextlib.closing(Script()) as made:
+        yield made
+
+
+def test_history_marks_what_is_pinned_now_and_lists_deployments_once(
+    shop: Shop, gitflow: Callable[..., str], script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for content in "1231":
+        shop.release(f"{content}\n", newest=True)
+    first, third, second, again = [entry.snapshot for entry in shop.chain().entries]
+    assert first == again
+    mark = shop.source.mark
+    pins = {f"b {mark}": first, f"a {mark}": first, f"c {mark}": second, "stranger": third}
+    _server(script, monkeypatch, pins)
+    lines = gitflow("history").splitlines()
+    assert ["pinned now" in line for line in lines] == [True, False, True, False]
+    assert lines[0].endswith("pinned now: hello/a, hello/b")
+    asked = [path for _, path, *_ in script.seen]
+    assert sum(path.endswith("/deployments/filter") for path in asked) == 1
+    _server(script, monkeypatch, pins)
+    told = json.loads(gitflow("history", "main", "--json"))
+    assert [each["pinned_now"] for each in told["releases"]] == [
+        ["hello/a", "hello/b"],
+        [],
+        ["hello/c"],
+        [],
+    ]
+    assert told["warnings"] == []
+
+
+def test_a_snapshot_of_two_sources_is_pinned_by_each_of_them(
+    shop: Shop, gitflow: Callable[..., str], script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "gitflow:other-01234567"
+    shop.release("1\n", mark=other)
+    shop.release("1\n", since=2e9)
+    snapshot = shop.chain().entries[0].snapshot
+    _server(script, monkeypatch, {f"a {shop.source.mark}": snapshot, f"b {other}": snapshot})
+    told = json.loads(gitflow("history", "--all", "--json"))["releases"]
+    assert [each["pinned_now"] for each in told] == [["hello/a"], ["hello/b"]]
+
+
+@pytest.mark.parametrize("api", ["http://127.0.0.1:9/api", ""])
+def test_history_goes_on_without_a_server_and_says_so(
+    shop: Shop, gitflow: Callable[..., str], monkeypatch: pytest.MonkeyPatch, api: str
+) -> None:
+    shop.release("1\n")
+    monkeypatch.setenv("PREFECT_API_URL", api)
+    row, warning = gitflow("history").split("warning: ")
+    assert row.startswith("@1 ")
+    assert warning.startswith("it is not known which releases are pinned now: ")
+    told = json.loads(gitflow("history", "--json"))
+    assert (told["ok"], told["releases"][0]["pinned_now"]) == (True, None)
+    assert len(told["warnings"]) == 1
 
 
 @pytest.mark.parametrize("name", ["b", "hello/b", "hello/*b"])

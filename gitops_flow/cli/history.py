@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from gitops_flow import settings
 from gitops_flow.cli import streams
 from gitops_flow.cli.boundary import printable
-from gitops_flow.cli.parts import change_lines, count, safe
+from gitops_flow.cli.parts import change_lines, count, problem_lines, safe
 from gitops_flow.cli.plan import code_document, code_text
 from gitops_flow.deploy.releases import check_out as make
 from gitops_flow.deploy.releases import releases
+from gitops_flow.model import Problem
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -32,24 +33,44 @@ def listing(
     request: DeployRequest,
     environ: Mapping[str, str],
     *,
+    profile: str | None,
     code_store: CodeStoreSettings,
     everything: bool,
     limit: int,
     as_json: bool,
 ) -> int:
     """List the newest ``limit`` releases that pinned one of the request's deployments."""
-    found = _read(request, environ, code_store, everything=everything)
+    said = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    found = releases(request, said, everything=everything, live=True)
+    now, warnings = found.pinned_now(), _not_asked(found)
     chosen = found.of(request.names)
     shown = [(entry, found.signer(entry)) for entry in chosen[:limit]]
     if as_json:
-        told = {"ok": True, "total": len(chosen), "releases": [document(*each) for each in shown]}
-        streams.out(json.dumps(told) + "\n")
+        pinned = [None if now is None else now.get(entry.id, []) for entry, _ in shown]
+        told = [
+            {**document(*each), "pinned_now": names}
+            for each, names in zip(shown, pinned, strict=True)
+        ]
+        said_too = [redact(str(each)) for each in warnings]
+        whole = {"ok": True, "total": len(chosen), "releases": told, "warnings": said_too}
+        streams.out(json.dumps(whole) + "\n")
         return 0
-    lines = [_row(found, entry, signer) for entry, signer in shown]
+    lines = [_row(found, entry, signer, (now or {}).get(entry.id, [])) for entry, signer in shown]
     more = len(chosen) - len(shown)
     lines += [f"and {more} older (--limit N)"] if more else []
+    lines += problem_lines(warnings) if chosen else []
     _print(lines or ["there is no release yet; gitflow deploy makes one"])
     return 0
+
+
+def _not_asked(found: Releases) -> list[Problem]:
+    """A warning when the server did not say what is pinned; the list is as good without it."""
+    error = found.live.problem
+    if error is None:
+        return []
+    place = f"{error.where}: " if error.where else ""
+    message = f"it is not known which releases are pinned now: {place}{error.message}"
+    return [Problem(message, None, hint=error.hint, severity="warning")]
 
 
 def show(
@@ -157,16 +178,12 @@ def _read(
     request: DeployRequest,
     environ: Mapping[str, str],
     code_store: CodeStoreSettings,
-    *,
-    everything: bool = False,
 ) -> Releases:
     said = settings.load(environ, request.directory, code_store=code_store)
-    return releases(request, said, everything=everything)
+    return releases(request, said)
 
 
-def _row(found: Releases, entry: Entry, signer: Signer | None) -> str:
-    pins = ", ".join(entry.deployments[:_NAMES])
-    more = len(entry.deployments) - _NAMES
+def _row(found: Releases, entry: Entry, signer: Signer | None, now: Sequence[str]) -> str:
     parts = [
         f"@{found.entries.index(entry) + 1}",
         entry.id[:12],
@@ -174,11 +191,17 @@ def _row(found: Releases, entry: Entry, signer: Signer | None) -> str:
         entry.origin.author.partition(" <")[0],
         _whence(entry),
         f"snapshot {entry.snapshot[:12]}",
-        pins + (f" and {more} more" if more > 0 else ""),
+        _some(entry.deployments),
     ]
+    parts += [f"pinned now: {_some(now)}"] if now else []
     parts += [f"back to {entry.rollback[:12]}"] if entry.rollback else []
     parts += [f"signed {_signed(signer)}"] if signer else []
     return "  ".join(part for part in parts if part)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES
+    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _whence(entry: Entry) -> str:

@@ -34,14 +34,20 @@ def history(
     ] = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
     file: options.File = None,
+    profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """List the releases, newest first."""
+    """List the releases, newest first, and what is pinned to them now."""
     from gitops_flow.cli import history as verb
 
-    request, store = options.request(file=file, names=names), options.store(place)
     return verb.listing(
-        request, os.environ, code_store=store, everything=everything, limit=limit, as_json=as_json
+        options.request(file=file, names=names),
+        os.environ,
+        profile=profile,
+        code_store=options.store(place),
+        everything=everything,
+        limit=limit,
+        as_json=as_json,
     )
 
 

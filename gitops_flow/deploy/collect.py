@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import prefect
 from gitops_flow.codestore import history, pack, trim
+from gitops_flow.deploy import pins
 from gitops_flow.deploy.prepare import prepare
 from gitops_flow.errors import ApiError, CodeStoreError
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from gitops_flow.model import PrefectConnection
     from gitops_flow.settings import Settings
 
-_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 _ATTEMPTS = 5
 
 
@@ -67,8 +65,8 @@ def collect(
         # In this order: what is published after the ledger was read makes the push
         # fail, and what was published before and is not pinned yet is young.
         chain = history.read(settings.cache_dir, repo, target)
-        pins = {pin for each in asked.values() for pin in _pins(each)}
-        found = trim.sort(chain.entries, pins, keep=keep, older_than=older_than, now=time.time())
+        needed = {pin for each in asked.values() for pin in _pins(each)}
+        found = trim.sort(chain.entries, needed, keep=keep, older_than=older_than, now=time.time())
         if not (really and found.dropped):
             return Collected(target, found, tuple(asked), None)
         tip = trim.rewrite(chain, found.kept, repo, target)
@@ -94,8 +92,4 @@ def _pins(connection: PrefectConnection) -> set[str]:
             hint=error.hint,
             retry=error.retry,
         ) from None
-    return {
-        pin
-        for item in live
-        for pin in _ID.findall(json.dumps([item.pull_steps, item.job_variables], default=str))
-    }
+    return {pin for item in live for pin in pins.named(item)}

@@ -1,7 +1,8 @@
-"""What a deployment's pull steps make a worker check out. Pure."""
+"""What a deployment makes a worker check out. Pure."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.model import Deployment, Json
 
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 _GO_TO = ".set_working_directory"
 _BELOW = re.compile(r"\{\{\s*(?:([\w-]+)\.)?directory\s*\}\}/?(.*)", re.DOTALL)
 
@@ -66,6 +68,12 @@ def of(deployment: Deployment) -> Pin | None:
             signers=tuple(map(str, _listed(inputs.get("verify_signers")))),
         )
     return None
+
+
+def named(deployment: Deployment) -> set[str]:
+    """Every commit that a deployment names, in an image's tag as well; not only snapshots."""
+    places = [deployment.pull_steps, deployment.job_variables]
+    return set(_ID.findall(json.dumps(places, default=str)))
 
 
 def _below(identity: Json, later: Sequence[tuple[str, Json]]) -> tuple[str | None, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.codestore import changes, history, sign
 from gitops_flow.codestore.store import open_store
+from gitops_flow.deploy import pins
 from gitops_flow.deploy.prepare import prepare
-from gitops_flow.errors import CodeStoreError, UsageError
+from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,18 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.sign import Signer
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.model import Deployment
     from gitops_flow.settings import Settings
+
+_PATIENCE = 15.0  # seconds for the Prefect server
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The deployments that are on the server now; ``problem`` is why they are not known."""
+
+    deployments: tuple[Deployment, ...] = ()
+    problem: GitflowError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,7 @@ class Releases:
     prepared: Prepared
     chain: Chain
     entries: tuple[Entry, ...]
+    live: Live = Live()
 
     def find(self, text: str) -> Entry:
         """The release that ``text`` names; UsageError when none or several are."""
@@ -42,10 +56,10 @@ class Releases:
         Raises:
             UsageError: there are releases, and none of them pinned what a name asks for.
         """
-        pins = dict.fromkeys(pin for entry in self.entries for pin in entry.deployments)
+        known = dict.fromkeys(name for entry in self.entries for name in entry.deployments)
         for name in names if self.entries else ():
-            if not any(_called(pin, name) for pin in pins):
-                own = [each for pin in pins for each in (pin.partition("/")[2], pin)]
+            if not any(_called(each, name) for each in known):
+                own = [text for each in known for text in (each.partition("/")[2], each)]
                 near = difflib.get_close_matches(name, own, 1)
                 raise UsageError(
                     f"no release pinned a deployment {name!r}",
@@ -56,6 +70,24 @@ class Releases:
             for entry in self.entries
             if not names or any(_called(pin, name) for pin in entry.deployments for name in names)
         ]
+
+    def pinned_now(self) -> dict[str, list[str]] | None:
+        """Which live deployments pin a release, by its id; None when they are not known.
+
+        Of several releases of one snapshot it is the source's newest.
+        """
+        if self.live.problem is not None:
+            return None
+        of: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            of.setdefault(entry.snapshot, []).append(entry)
+        found: dict[str, list[str]] = {}
+        for item in self.live.deployments:
+            own = {mark[-8:] for mark in item.marks}
+            for same in (of[pin] for pin in pins.named(item) if pin in of):
+                entry = next((each for each in same if each.mark[-8:] in own), same[0])
+                found.setdefault(entry.id, []).append(item.full_name)
+        return {release: sorted(names) for release, names in found.items()}
 
     def signer(self, entry: Entry) -> Signer | None:
         """Who signed a release, as far as git's configuration knows; None when nobody did."""
@@ -92,21 +124,44 @@ def _called(full_name: str, name: str) -> bool:
     return any(fnmatch.fnmatchcase(each, name) for each in own)
 
 
-def releases(request: DeployRequest, settings: Settings, *, everything: bool = False) -> Releases:
-    """Read the history; nothing is asked of the Prefect server.
+def releases(
+    request: DeployRequest,
+    settings: Settings,
+    *,
+    everything: bool = False,
+    live: bool = False,
+) -> Releases:
+    """Read the history.
 
     Args:
         request: where the manifest is, which says what the source is.
         settings: where the cache and the code store are.
         everything: the releases of all sources that use this code store.
+        live: ask the Prefect server what it has now; else nothing is asked of it.
 
     Raises:
         GitflowError: the manifest cannot be read, or the code store not be reached.
     """
     prepared = prepare(replace(request, names=(), everything=True), settings)
-    chain = history.read(settings.cache_dir, prepared.repository, prepared.target)
+    mark = None if everything else prepared.source.mark
+    with ThreadPoolExecutor(1) as side:
+        asked = side.submit(_live, settings, mark) if live else None
+        chain = history.read(settings.cache_dir, prepared.repository, prepared.target)
     found = [each for each in chain.entries if everything or each.of_source(prepared.source)]
-    return Releases(prepared, chain, tuple(found))
+    return Releases(prepared, chain, tuple(found), asked.result() if asked else Live())
+
+
+def _live(settings: Settings, mark: str | None) -> Live:
+    """What carries ``mark``, or all; nobody waits long for what is only told beside the rest."""
+    from gitops_flow import prefect
+
+    try:
+        connection = settings.require_prefect()
+        timeout = min(connection.timeout, _PATIENCE)
+        with prefect.Client(replace(connection, timeout=timeout, max_retries=0)) as client:
+            return Live(tuple(prefect.live(client, names=None, mark=mark)))
+    except GitflowError as error:
+        return Live(problem=error)
 
 
 def check_out(found: Releases, entry: Entry, directory: Path) -> int:
