@@ -323,6 +323,44 @@ def test_history_of_a_deployment_leaves_the_others_out(
     assert [each["id"] for each in listed] == [second.entry]
 
 
+BROKEN = """\
+deployments:
+  - {name: main, name: twice, entrypoint: 7, work_pool: {nmae: p}, schedules: [{cron: x}]}
+  - hello
+pull: 5
+"""
+
+
+def test_a_manifest_that_is_broken_elsewhere_still_says_which_releases_are_meant(
+    shop: Shop, gitflow: Callable[..., str], tmp_path: Path
+) -> None:
+    shop.release("1\n")
+    shop.repo.write("prefect.yaml", BROKEN + "name: shop\n")
+    assert json.loads(gitflow("history", "--json"))["total"] == 1
+    assert "hello/main" in gitflow("show", "@1")
+    gitflow("checkout", "@1", str(tmp_path / "out"))
+    assert (tmp_path / "out/flow.py").read_text() == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("gitflow: {code_stroe: {branch: x}}\n" + BROKEN, "1:11"),
+        (BROKEN + "name: 7\n", "5:7"),
+        ("name: a\n" + BROKEN + "name: b\n", "6:1"),
+        (BROKEN + "gitflow: {lfs: no, lfs: include}\n", "5:20"),
+        ("deployments: [\n", "2:1"),
+    ],
+)
+def test_a_manifest_that_does_not_say_which_releases_are_meant_is_refused(
+    shop: Shop, gitflow: Callable[..., str], text: str, place: str
+) -> None:
+    shop.repo.write("prefect.yaml", text)
+    told = gitflow("history", code=1)
+    assert f"prefect.yaml:{place}: " in told
+    assert "schedules" not in told
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_history_of_a_deployment_that_no_release_names_asks_what_was_meant(
     shop: Shop, gitflow: Callable[..., str], options: list[str]

@@ -131,6 +131,20 @@ def test_an_edit_that_was_undone_is_a_release_and_what_it_replaced_is_gone_back_
     assert len(shop.history()) == 3
 
 
+@pytest.mark.parametrize("how", ["", "--code-only"])
+def test_a_broken_manifest_is_no_obstacle_on_the_way_back(shop: Shop, how: str) -> None:
+    shop.version(1)
+    first = shop.pinned()
+    shop.version(2)
+    text = (shop.repo.path / "prefect.yaml").read_text()
+    shop.repo.write("prefect.yaml", text.replace("cron:", "corn:").replace("entrypoint", "entry"))
+    assert "prefect.yaml:4:5: " in shop.gitflow("deploy", "--all", code=1).stderr
+    shop.gitflow("hold", "main")
+    shop.gitflow("rollback", *filter(None, [how]))
+    assert shop.pinned() == first
+    assert shop.parameters() == {"who": "who2" if how else "who1"}
+
+
 def test_code_only_leaves_the_configuration_as_it_is_even_where_steps_make_it(shop: Shop) -> None:
     steps = "    build: [{prefect.deployments.steps.run_shell_script: {id: s, script: echo 1}}]\n"
     steps += '    description: "{{ s.stdout }}"\n'

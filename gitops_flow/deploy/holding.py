@@ -39,11 +39,11 @@ def switch(
     A deploy passes held ones by; schedules and runs go on.
 
     Raises:
-        GitflowError: the manifest cannot be read, a name matches nothing, or
+        GitflowError: the manifest does not say the source, a name matches nothing, or
             the server does not answer.
     """
-    whole = replace(request, everything=True, names=())
-    with opened(whole, settings, environ) as session:
+    source = replace(request, names=(), source_only=True)
+    with opened(source, settings, environ) as session:
         from gitops_flow import apply
         from gitops_flow.deploy import rollback
         from gitops_flow.plan import hold as holding

@@ -65,9 +65,12 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
     repo = repository.discover(path.parent, own=(settings.cache_dir, settings.data_dir))
     # Before it is read: messages about a manifest quote it.
     relative = locate.inside(repo.root.resolve(), path)
-    document = manifest.load(path, _shown(path, request.directory), strict=request.strict)
     # What a rollback chooses from is another manifest, or the server.
-    chosen = [] if request.rollback else locate.choose(document, request)
+    elsewhere = request.source_only or request.rollback is not None
+    document = manifest.load(
+        path, _shown(path, request.directory), strict=request.strict, source_only=elsewhere
+    )
+    chosen = [] if elsewhere else locate.choose(document, request)
     # A clone may be in a directory of any name; what it was cloned from is the same for all.
     identity = address.identity(repo)
     name = document.name or url.name_of(identity)

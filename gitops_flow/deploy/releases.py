@@ -142,7 +142,7 @@ def releases(
     Raises:
         GitflowError: the manifest cannot be read, or the code store not be reached.
     """
-    prepared = prepare(replace(request, names=(), everything=True), settings)
+    prepared = prepare(replace(request, names=(), source_only=True), settings)
     mark = None if everything else prepared.source.mark
     with ThreadPoolExecutor(1) as side:
         asked = side.submit(_live, settings, mark) if live else None

@@ -56,6 +56,8 @@ class DeployRequest:
         python: the user's Python; None finds it.
         allow_secrets: globs of files that may look like secrets.
         max_file_size, max_total_size: bytes; None leaves them to the manifest.
+        source_only: the manifest only says which source is meant; its deployments
+            are not looked at, and may be wrong.
         rollback: a release takes the place of the working tree.
     """
 
@@ -81,6 +83,7 @@ class DeployRequest:
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
+    source_only: bool = False
     rollback: Rollback | None = None
 
     @property

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 _Section = TypeVar("_Section", bound=BaseModel)
 
 
-def load(path: Path, shown: str, *, strict: bool = False) -> Manifest:
+# The keys that say which source a manifest is, and where its releases are.
+_SOURCE = ("name", "gitflow")
+
+
+def load(path: Path, shown: str, *, strict: bool = False, source_only: bool = False) -> Manifest:
     """Read and check the manifest at ``path``.
 
     Args:
         path: the file.
         shown: its name in messages, usually relative to where the user is.
         strict: make errors of the keys that Prefect silently ignores.
+        source_only: read ``name`` and ``gitflow``, whatever is wrong with the rest.
 
     Raises:
         ManifestError: with every problem that was found, in the file's order.
@@ -38,10 +43,17 @@ def load(path: Path, shown: str, *, strict: bool = False) -> Manifest:
         reason = (error.strerror or str(error)).lower()
         raise _error(shown, [Problem(f"{shown} cannot be read: {reason}")]) from None
     directory = path.parent.resolve().name
-    return parse(data, shown, strict=strict, directory=directory)
+    return parse(data, shown, strict=strict, directory=directory, source_only=source_only)
 
 
-def parse(data: bytes, shown: str, *, strict: bool = False, directory: str = "") -> Manifest:
+def parse(
+    data: bytes,
+    shown: str,
+    *,
+    strict: bool = False,
+    directory: str = "",
+    source_only: bool = False,
+) -> Manifest:
     """As :func:`load`, from the file's content; ``directory`` names the folder it is in.
 
     Raises:
@@ -53,6 +65,8 @@ def parse(data: bytes, shown: str, *, strict: bool = False, directory: str = "")
         raise _error(shown, [fatal.problem]) from None
     if root is None or not isinstance(root.value, dict):
         raise _error(shown, [*problems, _not_a_manifest(root, shown)])
+    if source_only:
+        return _source(root, shown, problems, directory)
     report = Report(root, shown, problems, strict=strict)
     raw = plain.manifest(root.value, report)
     top = _validate(ManifestSection, {**raw, "deployments": []}, (), report)
@@ -85,6 +99,33 @@ def parse(data: bytes, shown: str, *, strict: bool = False, directory: str = "")
         directory=directory,
         root=root,
     )
+
+
+def _source(root: yamltree.Node, shown: str, problems: list[Problem], directory: str) -> Manifest:
+    report = Report(root, shown, [each for each in problems if _about_source(root, each)])
+    raw = {key: value for key, value in root.value.items() if key in _SOURCE}
+    top = _validate(ManifestSection, raw, (), report)
+    if report.failed or top is None:
+        raise _error(shown, report.sorted())
+    return Manifest(
+        shown=shown,
+        name=top.name,
+        deployments=(),
+        gitflow=_gitflow(top.gitflow),
+        directory=directory,
+        root=root,
+    )
+
+
+def _about_source(root: yamltree.Node, problem: Problem) -> bool:
+    """Whether a problem of the YAML is in what says the source, or in the top level itself."""
+    if problem.where is None:
+        return True
+    place = (problem.where.line, problem.where.column)
+    keys = [(line, column, key) for key, (line, column, _) in root.entries.items()]
+    before = [each for each in keys if each[:2] <= place]
+    section = max(before, key=lambda each: each[:2], default=None)
+    return section is None or section[2] in _SOURCE or section[1] == place[1]
 
 
 def _validate(
