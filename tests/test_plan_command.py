@@ -348,6 +348,25 @@ def test_a_build_step_that_writes_a_file_ships_it_and_its_output_counts(
     assert project.pin(namespace, "two") == report["snapshot"]["commit"]
 
 
+def test_what_is_known_after_build_counts_as_something_to_do(
+    project: Project, namespace: str, pool: str
+) -> None:
+    steps = "build: [{prefect.deployments.steps.run_shell_script: {id: tag, script: echo v7}}]\n"
+    text = manifest(namespace, "one", "two", pool=pool, head=steps)
+    project.repo.write("prefect.yaml", text + '    version: "{{ tag.stdout }}"\n')
+    project.deploy()
+    document = planned(project, "--exit-code", code=4)
+    assert actions(document) == {"one": "unchanged", "two": "update"}
+    (waits,) = (each for each in document["actions"] if each["action"] != "unchanged")
+    assert (waits["known_after_build"], waits["fields"]) == (True, ["version"])
+    project.gitflow("diff", "--exit-code", code=4)
+    project.repo.write(
+        "prefect.yaml", text.replace("t-two", "t-2") + "    version: v{{ tag.stdout }}\n"
+    )
+    certain = planned(project, "two", "--exit-code", code=4)["actions"]
+    assert [each["known_after_build"] for each in certain] == [False]
+
+
 def test_a_build_step_that_fails_stops_the_deploy_with_its_last_lines(
     project: Project, namespace: str, pool: str
 ) -> None:
