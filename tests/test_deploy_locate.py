@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from gitops_flow import manifest, settings
 from gitops_flow.deploy import locate, sources
 from gitops_flow.deploy.prepare import prepare
+from gitops_flow.deploy.preview import preview
 from gitops_flow.deploy.request import DeployRequest
 from gitops_flow.errors import ManifestError, UsageError
 from gitops_flow.git.objects import Objects
@@ -148,6 +150,35 @@ def test_names_and_tags_that_no_deployment_has_both_are_refused(tmp_path: Path) 
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(("name", "line"), [("flow-b/d1", 3), ("main/d1", 2), ("flow-?/d1", 2)])
+def test_a_deployment_that_is_there_without_the_tag_is_not_called_missing(
+    tmp_path: Path, name: str, line: int
+) -> None:
+    with pytest.raises(UsageError, match=f"has a deployment '{re.escape(name)}', but") as caught:
+        _chosen(tmp_path, [name], "t3", "t4")
+    assert caught.value.where == f"prefect.yaml:{line}:5"
+    assert caught.value.message.endswith("without the tag 't3' or 't4'")
+
+
+def test_the_flow_of_a_deployment_without_the_tag_is_read_to_say_so(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        text = f"from prefect import flow\n@flow(name='flow-{name}')\ndef main(): ...\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    listed = "".join(
+        f"  - {{name: d, entrypoint: '{name}.py:main', tags: [{name}]}}\n" for name in "ab"
+    )
+    (tmp_path / "prefect.yaml").write_text(f"deployments:\n{listed}")
+    environ = {"HOME": str(tmp_path / "home"), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    request = DeployRequest(tmp_path, names=("flow-a/d",), tags=("b",))
+    with pytest.raises(UsageError, match="has a deployment 'flow-a/d', but without the tag 'b'"):
+        preview(request, settings.load(environ, tmp_path), environ)
+
+
+def test_a_name_that_no_flow_makes_true_is_missing_whatever_the_tag(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no deployment of the manifest is called 'flow-c/d1'"):
+        _chosen(tmp_path, ["flow-c/d1"], "t3")
+
+
 def _chosen(directory: Path, names: list[str], *tags: str) -> list[int]:
     path = directory / "prefect.yaml"
     lines = [
@@ -158,7 +189,7 @@ def _chosen(directory: Path, names: list[str], *tags: str) -> list[int]:
     document = manifest.load(path, "prefect.yaml")
     request = DeployRequest(directory, names=tuple(names), tags=tags)
     chosen = locate.choose(document, request)
-    meant = locate.narrow(chosen, names, lambda item: LISTED[item.index][2], document)
+    meant = locate.narrow(chosen, names, lambda item: LISTED[item.index][2], document, tags)
     return [item.index for item in meant]
 
 

@@ -99,11 +99,26 @@ def narrowed(prepared: Prepared, found: Code, answers: Answers) -> Prepared:
     entrypoints = manifest.entrypoints(prepared.manifest, answers)
 
     def flow_of(item: DeploymentConfig) -> str | None:
-        info = found.flows.get((entrypoints[item.index] or "", item.spec.flow_name))
+        known, key = found.flows, (entrypoints[item.index] or "", item.spec.flow_name)
+        if key not in known and item not in prepared.chosen:
+            known = _others_flow(prepared, found, answers, item)
+        info = known.get(key)
         return None if info is None or isinstance(info, FlowError) else info.name
 
-    chosen = locate.narrow(prepared.chosen, prepared.request.names, flow_of, prepared.manifest)
+    request = prepared.request
+    chosen = locate.narrow(
+        prepared.chosen, request.names, flow_of, prepared.manifest, tags=request.tags
+    )
     return replace(prepared, chosen=tuple(chosen))
+
+
+def _others_flow(
+    prepared: Prepared, found: Code, answers: Answers, item: DeploymentConfig
+) -> Mapping[Key, FlowInfo | FlowError]:
+    """What the flow of a deployment that was not chosen says, to tell why it was not."""
+    request = replace(prepared.request, import_flows=False)
+    files = sources.SnapshotFiles(found.store.objects(), found.snapshot.tree)
+    return _flows(replace(prepared, request=request, chosen=(item,)), answers, files)[0]
 
 
 def _shipped(files: sources.SnapshotFiles, directory: str, entrypoint: str) -> bool:

@@ -132,12 +132,13 @@ def narrow(
     names: Sequence[str],
     flow_of: Callable[[DeploymentConfig], str | None],
     manifest: Manifest,
+    tags: Sequence[str] = (),
 ) -> list[DeploymentConfig]:
     """Those of :func:`choose` that ``names`` mean, now that the flows have been read.
 
     The flow's own name counts first, as the server has it; a name that means
     none so is a function's, as in Prefect. ``flow_of`` is None where a flow
-    cannot be read.
+    cannot be read. ``tags`` are those that the others lack.
 
     Raises:
         UsageError: a name that matches nothing.
@@ -145,11 +146,7 @@ def narrow(
     if not (names and chosen):
         return list(chosen)
     functions = {item.index: _names(item) for item in chosen}
-    known = {
-        item.index: [item.name, f"{flow}/{item.name}"]
-        for item in chosen
-        if (flow := flow_of(item)) is not None
-    }
+    known = _by_flow(chosen, flow_of)
     unread = [item for item in chosen if item.index not in known]
     hits: set[int] = set()
     for name in names:
@@ -158,9 +155,54 @@ def narrow(
             or _called(functions, name)
             # Why it cannot be read is what there is to say then.
             or {item.index for item in unread if _may_be_called(item, name)}
+            or _untagged(_others(manifest, chosen, name), name, flow_of, tags, manifest)
             or _unknown({**functions, **known}, name, manifest, "is called")
         )
     return [item for item in chosen if item.index in hits]
+
+
+def _by_flow(
+    items: Sequence[DeploymentConfig], flow_of: Callable[[DeploymentConfig], str | None]
+) -> dict[int, list[str]]:
+    return {
+        item.index: [item.name, f"{flow}/{item.name}"]
+        for item in items
+        if (flow := flow_of(item)) is not None
+    }
+
+
+def _others(
+    manifest: Manifest, chosen: Sequence[DeploymentConfig], name: str
+) -> list[DeploymentConfig]:
+    """Those that were not chosen for another reason than this name."""
+    indexes = {item.index for item in chosen}
+    return [
+        item
+        for item in manifest.deployments
+        if item.index not in indexes and _may_be_called(item, name)
+    ]
+
+
+def _untagged(
+    others: Sequence[DeploymentConfig],
+    name: str,
+    flow_of: Callable[[DeploymentConfig], str | None],
+    tags: Sequence[str],
+    manifest: Manifest,
+) -> set[int]:
+    """Refuse a name that is one of ``others``, which have not the tags; else nothing."""
+    found = tags and (
+        _called(_by_flow(others, flow_of), name)
+        or _called({item.index: _names(item) for item in others}, name)
+    )
+    if found:
+        listed = " or ".join(map(repr, tags))
+        raise UsageError(
+            f"the manifest has a deployment {name!r}, but without the tag {listed}",
+            where=str(manifest.position("deployments", min(found))),
+            hint="leave --tag out, or add the tag in the manifest",
+        )
+    return set()
 
 
 def _may_be_called(item: DeploymentConfig, name: str) -> bool:
