@@ -1,23 +1,29 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gitops_flow.cli import demoproject
+from gitops_flow.cli.demostage import workspace
 from gitops_flow.cli.progress import Progress
-from gitops_flow.errors import GitflowError
+from gitops_flow.cli.streams import OutputError
+from gitops_flow.errors import GitError, GitflowError, LocalPrefectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +97,57 @@ class TestProgress:
         with pytest.raises(TimeoutError, match="late"):
             Progress(io.StringIO()).wait_for("server", "starting", future)
 
+    def test_an_output_that_is_full_is_no_full_directory(self) -> None:
+        with (
+            pytest.raises(OutputError, match="standard output cannot be written: No space left"),
+            workspace(),
+            Path("/dev/full").open("w") as full,
+        ):
+            Progress(full).text("Everything happens here.")
+
+
+class TestWorkspace:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.ENOSPC, "No space left on device"),
+            GitError("git commit failed: fatal: unable to write: No space left on device"),
+        ],
+    )
+    def test_a_full_disk_is_told_with_what_to_do(self, temporary: Path, error: Exception) -> None:
+        with (
+            pytest.raises(GitflowError, match="cannot be written: No space left") as told,
+            workspace(),
+        ):
+            raise error
+        assert told.value.where == str(temporary)
+        assert "TMPDIR" in str(told.value.hint)
+        assert told.value.retry
+        assert list(temporary.iterdir()) == []
+
+    @pytest.mark.parametrize(("free", "said"), [(0, "No space left"), (1 << 30, "the server")])
+    def test_what_fails_for_want_of_room_is_told_so_whatever_it_says(
+        self, temporary: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
+    ) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+        with pytest.raises(GitflowError, match=said), workspace():
+            raise LocalPrefectError("the server ended with status 3")
+
+    def test_no_room_for_the_directory_itself_is_told(
+        self, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device", f"{temporary}/gitflow-demo-x")
+
+        monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **_: full())
+        with pytest.raises(GitflowError, match="can be made: No space left") as told, workspace():
+            raise AssertionError("it cannot begin")
+        assert (told.value.where, told.value.retry) == (str(temporary), True)
+
+    def test_an_error_elsewhere_stays_what_it_is(self, temporary: Path) -> None:
+        with pytest.raises(PermissionError), workspace():
+            raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere")
+
 
 def left_behind(home: Path) -> list[str]:
     """Processes that still have this test's HOME, and temporary directories."""
@@ -111,6 +168,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "tmp"
     path.mkdir()
     monkeypatch.setenv("TMPDIR", str(path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     return path
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gitops_flow import plan, settings
+from gitops_flow.checkout import signers
+from gitops_flow.checkout.store import Store
 from gitops_flow.cli import boundary
 from gitops_flow.codestore import sign, trim
-from gitops_flow.errors import CodeStoreError, UsageError
-from gitops_flow.git import repository
+from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
+from gitops_flow.git import command, repository
 from gitops_flow.model import PULL_STEP, CodeStoreSettings, Deployment
 from tests.support.prefect import SharedServer
 from tests.support.project import Project
@@ -177,6 +181,37 @@ def test_gpg_signs_as_well(shop: Shop, tmp_path: Path, monkeypatch: pytest.Monke
     finally:
         subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
         subprocess.run(["rm", "-rf", str(home)], check=True)
+
+
+@pytest.mark.parametrize("fails", ["our file", "git's object", "git's own file"])
+def test_no_room_to_check_a_signature_is_no_bad_signature(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    shop.release("1\n", sign=True)
+    (entry,) = shop.chain().entries
+    key = _key(tmp_path / "key").read_text()
+    full = "No space left on device"
+
+    def create(_: Path) -> Store:
+        raise OSError(errno.ENOSPC, full)
+
+    def run(args: list[str], **more: Any) -> command.Result:
+        if args[0] == {"git's object": "hash-object", "git's own file": "verify-tag"}[fails]:
+            failed = command.Result(128, b"", f"error: could not create temporary file: {full}")
+            if more.get("check", True):
+                raise command.failure(args, failed)
+            return failed
+        return real(args, **more)
+
+    real = command.run
+    if fails == "our file":
+        monkeypatch.setattr(Store, "create", create)
+    else:
+        monkeypatch.setattr(command, "run", run)
+    with pytest.raises(GitflowError, match=f"directory cannot be written: {full}") as told:
+        signers.check([key], entry.signature, entry.snapshot)
+    assert told.value.where
+    assert (told.value.retry, "TMPDIR" in str(told.value.hint)) == (True, True)
 
 
 def _gpg(*args: str) -> None:

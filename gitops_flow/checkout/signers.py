@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_flow import files
 from gitops_flow.checkout.store import Store
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
@@ -40,6 +39,7 @@ def check(given: Sequence[str], release: str | None, commit: str) -> None:
 
     Raises:
         CheckoutError: nobody did, or one of ``given`` is neither key nor fingerprint.
+        GitflowError: there is no room to find out.
     """
     if not given:
         return
@@ -87,9 +87,9 @@ def _gpg(release: str, trusted: Signers) -> bool:
 
 
 def _verified(release: str, allowed: str) -> command.Result:
-    with tempfile.TemporaryDirectory(prefix="gitflow-signature-") as scratch:
-        store = Store.create(Path(scratch) / "git")
-        signers = Path(scratch) / "signers"
+    with files.temporary("gitflow-signature-") as scratch:
+        store = Store.create(scratch / "git")
+        signers = scratch / "signers"
         signers.write_text(allowed)
         written = command.run(
             ["hash-object", "-t", "tag", "-w", "--stdin"],
@@ -97,13 +97,18 @@ def _verified(release: str, allowed: str) -> command.Result:
             stdin=release.encode("utf-8", "replace"),
             timeout=_TIMEOUT,
         )
-        return command.run(
-            ["verify-tag", "--raw", written.stdout.decode("ascii").strip()],
+        args = ["verify-tag", "--raw", written.stdout.decode("ascii").strip()]
+        done = command.run(
+            args,
             env=store.environment(),
             config=(("gpg.ssh.allowedSignersFile", str(signers)),),
             timeout=_TIMEOUT,
             check=False,
         )
+        # git keeps the signature in a file for the program that checks it.
+        if done.returncode and files.unwritten(scratch, failed := command.failure(args, done)):
+            raise failed
+        return done
 
 
 def _refused(reason: str, hint: str | None = None) -> CheckoutError:

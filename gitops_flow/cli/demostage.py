@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import signal
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import localprefect
+from gitops_flow import files, localprefect
 from gitops_flow.cli import demoproject
+from gitops_flow.errors import GitflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
+    from pathlib import Path
+
+_LEAST = 1 << 20  # bytes; with less the disk is full
 
 
 class _CancelledError(Exception):
@@ -82,14 +86,22 @@ class Starter:
 
 @contextlib.contextmanager
 def workspace() -> Iterator[Path]:
-    """Yield a temporary directory, which is removed with the block."""
-    base = Path(tempfile.mkdtemp(prefix="gitflow-demo-")).resolve()
-    try:
+    """Yield a temporary directory, which is removed with the block.
+
+    Raises:
+        GitflowError: there is no place for one, or it became full.
+    """
+    with files.temporary("gitflow-demo-") as made:
+        base = made.resolve()
         for name in ("tmp", "worker"):
             (base / name).mkdir()
-        yield base
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
+        try:
+            yield base
+        except GitflowError as error:
+            # Whatever failed first: of a full disk, programs say a lot, and often nothing.
+            if shutil.disk_usage(base).free < _LEAST:
+                raise files.no_room(base, os.strerror(errno.ENOSPC)) from error
+            raise
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ import time
 from concurrent.futures import TimeoutError as NotYet
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from gitops_flow.cli import streams
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
@@ -33,12 +35,12 @@ class Progress:
     def line(self, subject: str, text: str) -> None:
         """One finished fact."""
         self._clear()
-        print(f"{subject:<{_COLUMN}}{text}", file=self._out, flush=True)
+        streams.out(f"{subject:<{_COLUMN}}{text}\n", self._out)
 
     def text(self, text: str = "") -> None:
         """Text as it is."""
         self._clear()
-        print(text, file=self._out, flush=True)
+        streams.out(f"{text}\n", self._out)
 
     def wait_for(self, subject: str, waiting: str, future: Future[T]) -> T:
         """Show ``waiting`` with the seconds until ``future`` is done; its result."""
@@ -54,8 +56,7 @@ class Progress:
                 seconds = time.monotonic() - started
                 shown = f"{subject:<{_COLUMN}}{waiting} {seconds:.0f} s"
                 width = shutil.get_terminal_size().columns - 1
-                self._out.write(f"\r\x1b[K{shown[:width]}")
-                self._out.flush()
+                streams.out(f"\r\x1b[K{shown[:width]}", self._out)
             time.sleep(0.1)
         return answer, time.monotonic() - started
 

@@ -26,20 +26,21 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def out(text: str) -> None:
-    """Write to standard output, now.
+def out(text: str, stream: TextIO | None = None) -> None:
+    """Write to standard output, or to ``stream`` that stands for it, now.
 
     Raises:
         BrokenPipeError: whoever read it has gone.
         OutputError: it cannot be written, as on a full disk.
     """
+    stream = stream or sys.stdout
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream.write(text)
+        stream.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        abandon()
+        abandon(stream)
         raise OutputError(
             f"standard output cannot be written: {error.strerror or error}",
             hint="the report is lost; running the same command again shows how things are",

@@ -8,7 +8,6 @@ any time: everything in it can be made or fetched again.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gitops_flow import files
-from gitops_flow.errors import CodeStoreError, GitError, GitflowError, RemoteError, SnapshotError
+from gitops_flow.errors import CodeStoreError, GitError, GitflowError, SnapshotError
 from gitops_flow.git import command
 from gitops_flow.git.objects import DamagedError, Objects
 
@@ -33,8 +32,6 @@ _DAMAGE = re.compile(
     r"(unable to|cannot|could not) (read|parse) (object|tree|[0-9a-f]{40})|bad (tree )?object|"
     r"missing blob|not a git repository|reference broken|index file|bad signature|bad index"
 )
-
-_FULL = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
@@ -187,23 +184,10 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if not _is_about(path, error):
+    except (OSError, GitError, SnapshotError) as error:
+        if (reason := files.unwritten(path, error)) is None:
             raise
-        raise _unwritable(path, error.strerror or str(error)) from error
-    except (GitError, SnapshotError) as error:
-        found = _FULL.search(error.message)
-        if found is None or isinstance(error, RemoteError):
-            raise
-        raise _unwritable(path, found[0]) from error
-
-
-def _is_about(path: Path, error: OSError) -> bool:
-    """Whether it failed at ``path``, on the way to it, or in a file that is open already."""
-    if error.filename is None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    at = Path(str(error.filename))
-    return at.is_relative_to(path) or path.is_relative_to(at)
+        raise _unwritable(path, reason) from error
 
 
 def _unwritable(path: Path, reason: str) -> GitflowError:
