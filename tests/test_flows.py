@@ -178,6 +178,28 @@ def test_method_is_found_in_its_class() -> None:
     assert "self" not in info.parameter_schema["properties"]
 
 
+def test_flow_that_a_class_makes_of_its_own_function_is_that_of_the_class() -> None:
+    source = """
+        from prefect import flow
+        def work(outside: int): ...
+        class Jobs:
+            def _impl(self, a: int): ...
+            run = flow(_impl)
+            named = flow(name="n", version="2")(_impl)
+            again = named
+            def work(self, inside: int): ...
+            class Inner:
+                run = flow(work)
+            own = flow(work)
+        class More(Jobs): ...
+        """
+    names = [read(source, f"Jobs.{each}").name for each in ("run", "named", "again")]
+    assert names == ["-impl", "n", "n"]
+    assert read(source, "More.named").version == "2"
+    assert "inside" in read(source, "Jobs.own").parameter_schema["properties"]
+    assert "outside" in read(source, "Jobs.Inner.run").parameter_schema["properties"]
+
+
 @pytest.mark.parametrize("entrypoint", ["pkg.etl:f", "pkg.etl.f"])
 @pytest.mark.parametrize("path", ["pkg/etl.py", "pkg/etl/__init__.py"])
 def test_module_entrypoint_finds_module_or_package(entrypoint: str, path: str) -> None:
@@ -266,6 +288,27 @@ REFUSED = {
         "class Jobs:\n    def runs(self): ...",
         "Jobs.run",
         "flows/etl.py:1: there is no 'Jobs.run' in this file (did you mean 'Jobs.runs'?)",
+    ),
+    "made of what a class imports": (
+        "from prefect import flow\nclass Jobs:\n    from x import g\n    run = flow(g)",
+        "Jobs.run",
+        (
+            "flows/etl.py:4: 'g' is computed when the class's body runs "
+            "(set flow_name: in the manifest)"
+        ),
+    ),
+    "made of a function of a class in a class": (
+        "from prefect import flow\nclass Jobs:\n    class In: ...\n    run = flow(In.g)",
+        "Jobs.run",
+        (
+            "flows/etl.py:4: 'In.g' is computed when the class's body runs "
+            "(set flow_name: in the manifest)"
+        ),
+    ),
+    "made of itself in a class": (
+        "from prefect import flow\nclass Jobs:\n    run = flow(run)",
+        "Jobs.run",
+        "flows/etl.py: 'Jobs.run' cannot be followed to a function",
     ),
     "no such class": ("x = 1", "Jobs.run", "flows/etl.py: there is no 'Jobs.run' in this file"),
     "syntax": (

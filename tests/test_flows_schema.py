@@ -349,6 +349,13 @@ class Jobs:
     def still(a: int):
         pass
 
+    def plain(self, c: Color = Color.RED):
+        pass
+
+    made = flow(plain)
+    named = flow(name="n")(plain)
+    renamed = made.with_options(name="r")
+
 def plain(a: int = 1, b: Optional[Config] = None):
     '''Do it.
 
@@ -373,7 +380,11 @@ def test_type_given_as_text_is_read_as_a_type(tmp_path: Path, oracle: Callable[.
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    "name", ["Jobs.run", "Jobs.still", "made", "named", "twice", "renamed", "again"]
+    "name",
+    [
+        *("Jobs.run", "Jobs.still", "Jobs.made", "Jobs.named", "Jobs.renamed"),
+        *("made", "named", "twice", "renamed", "again"),
+    ],
 )
 def test_schema_of_what_is_made_a_flow_in_another_way(
     name: str, tmp_path: Path, oracle: Callable[..., Any]

@@ -74,6 +74,12 @@ def end(node: Any) -> Place:
     return node.end_lineno, node.end_col_offset
 
 
+def function_of(node: ast.Lambda) -> ast.FunctionDef:
+    """A lambda as the function that Python makes of it."""
+    made = ast.FunctionDef(name="<lambda>", args=node.args, body=[], decorator_list=[])
+    return ast.copy_location(made, node)
+
+
 def bound_by(statement: ast.stmt) -> Iterator[tuple[str, Binding | None]]:
     """The names that a simple statement binds, and to what; None for ``del``."""
     match statement:

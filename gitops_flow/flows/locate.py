@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import making
 from gitops_flow.flows import module as source
-from gitops_flow.flows.binding import NOT_KNOWN, Either, Imported, place
+from gitops_flow.flows.binding import NOT_KNOWN, Either, Imported, function_of, place
 from gitops_flow.flows.program import Program, Symbol
 from gitops_flow.model import Entrypoint
 
@@ -113,10 +113,13 @@ class _Search:
         self._choice = choice
         self._steps = 0
         self._owner: ast.ClassDef | None = None
+        # The names of the class in whose body the value that is followed stands.
+        self._beside: Module | None = None
 
     def qualified(self, module: Module, qualname: str, at: Place | None = None) -> Found:
         """The flow called ``func`` or ``Class.method`` in a module."""
         self._steps += 1
+        self._beside = None
         name, _, rest = qualname.partition(".")
         found = self._program.resolve(module, name, at)
         while rest and (isinstance(found, str) or (found and found.binding is None)):
@@ -154,7 +157,7 @@ class _Search:
                 where=module.path,
                 hint="name the file that defines the flow",
             )
-        return _missing(module, qualname, list(module.bindings))
+        return _missing(module.path, qualname, list(module.bindings))
 
     def _inherited(self, owner: Symbol, name: str, seen: set[ast.AST]) -> Symbol | None:
         """A member of a class or of the classes it inherits from, in order."""
@@ -167,7 +170,7 @@ class _Search:
         if bound is not None:
             if isinstance(bound.binding, ast.Name):
                 bound = members.latest(bound.binding.id, bound.seen_from) or bound
-            self._owner = node
+            self._owner, self._beside = node, members
             return Symbol(owner.module, bound.binding, bound.seen_from)
         for base in node.bases:
             base = base.value if isinstance(base, ast.Subscript) else base
@@ -184,7 +187,9 @@ class _Search:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 return self._decorated(module, binding)
             case ast.Lambda():
-                return Found(self._program, module, _function(binding), at=at)
+                return Found(self._program, module, function_of(binding), at=at)
+            case ast.Name() | ast.Attribute() if beside := self._in_class(module, binding, at):
+                return self._flow(module, beside[0], qualname, beside[1])
             case ast.Name() | ast.Attribute():
                 return self.qualified(module, ast.unparse(binding), at)
             case ast.Call():
@@ -197,6 +202,21 @@ class _Search:
         raise FlowError(
             f"{qualname!r} is not a function", where=module.path, hint="name a @flow function"
         )
+
+    def _in_class(
+        self, module: Module, node: ast.expr, at: Place | None
+    ) -> tuple[Binding, Place] | None:
+        """What ``node`` is in the class whose body it stands in; None when it is not of the class."""
+        root = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        bound = self._beside.latest(ast.unparse(root), at) if self._beside else None
+        if bound is None:
+            return None
+        if node is root and bound.binding and not isinstance(bound.binding, Imported):
+            return bound.binding, bound.seen_from
+        message = f"{ast.unparse(node)!r} is computed when the class's body runs"
+        raise ComputedError(message, where=f"{module.path}:{node.lineno}", hint=_SET_NAME)
 
     def _one_of(self, found: Symbol, qualname: str) -> Found:
         several = found.alternatives
@@ -270,18 +290,10 @@ def _no_member(owner: Symbol, qualname: str, name: str) -> Symbol:
     prefix = qualname.rpartition(name)[0]
     known = [f"{prefix}{each}" for each in members.bindings]
     where = f"{owner.module.path}:{node.lineno}" if isinstance(node, ast.ClassDef) else None
+    raise _missing(where, qualname, known)
+
+
+def _missing(where: str | None, qualname: str, known: list[str]) -> FlowError:
     close = difflib.get_close_matches(qualname, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else None
-    raise FlowError(f"there is no {qualname!r} in this file", where=where, hint=hint)
-
-
-def _function(node: ast.Lambda) -> ast.FunctionDef:
-    """A lambda as the function that Python makes of it."""
-    made = ast.FunctionDef(name="<lambda>", args=node.args, body=[], decorator_list=[])
-    return ast.copy_location(made, node)
-
-
-def _missing(module: Module, qualname: str, known: list[str]) -> FlowError:
-    close = difflib.get_close_matches(qualname, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else None
-    return FlowError(f"there is no {qualname!r} in this file", where=module.path, hint=hint)
+    return FlowError(f"there is no {qualname!r} in this file", where=where, hint=hint)
