@@ -45,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_OWNER] = Owner()
 
 
+    # Hundreds of commands are started, and each would compile all of gitops_flow.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the shared servers, whatever became of the tests."""
     if owner := config.stash.get(_OWNER, None):
