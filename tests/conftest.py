@@ -36,6 +36,8 @@ _ADDRESS = "gitflow_owner"
 _counter = itertools.count()
 
 
+# A step that logs in a test process would start a temporary server, in the background, to log to.
+_NO_LOGS = ("PREFECT_LOGGING_TO_API_ENABLED", "false")
 def pytest_configure(config: pytest.Config) -> None:
     """Make the owner of the shared servers; it starts none until one is asked for."""
     # A run in the background of a script ignores Ctrl-C, and so would all that it starts.
@@ -89,6 +91,7 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch.undo()
 
 
+    patch.setenv(*_NO_LOGS)
 @pytest.fixture(autouse=True)
 def home(_session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This test's own HOME; XDG, git and Prefect look nowhere else."""
@@ -99,7 +102,7 @@ def home(_session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in isolated_environment(own).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PREFECT_HOME", str(own / ".prefect"))
-    monkeypatch.setenv("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    monkeypatch.setenv(*_NO_LOGS)
     return own
 
 
