@@ -197,10 +197,12 @@ class TestErrors:
 
     @pytest.mark.real
     def test_shows_the_logs_last_lines_when_the_server_dies_at_start(self, tmp_path: Path) -> None:
-        broken = {"PREFECT_API_DATABASE_CONNECTION_URL": "nonsense://user:hunter2@host/db"}
+        broken = {"PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": "nonsense://user:hunter2@host/db"}
         with pytest.raises(LocalPrefectError, match="ended with status 1 before") as caught:
             start_server(tmp_path / "h", env=broken, ui=False)
         assert "its last lines:\n" in caught.value.message
+        assert "hunter2" in (tmp_path / "h/server.log").read_text()
+        assert "nonsense://****@host/db" in caught.value.message
         assert "hunter2" not in str(caught.value)
 
     def test_ends_a_server_that_is_not_ready_in_time(self, tmp_path: Path) -> None:
