@@ -20,7 +20,8 @@ from tests.support.repo import Repo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.support.prefect import SharedServer, SharedWorker
+    from gitops_flow import localprefect
+    from tests.support.prefect import SharedServer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DEPLOYMENTS = yaml.safe_load((EXAMPLES / "prefect.yaml").read_text())["deployments"]
@@ -79,11 +80,11 @@ def test_retention_deletes_only_when_it_is_told_to(
 @pytest.mark.real
 def test_the_examples_deploy_and_run(
     prefect_server: SharedServer,
-    prefect_worker: Callable[..., SharedWorker],
+    own_worker: Callable[..., localprefect.Worker],
     prefect_api_url: str,
     tmp_path: Path,
 ) -> None:
-    prefect_worker("local")
+    own_worker("local")
     shutil.copytree(EXAMPLES, tmp_path / "examples")
     repo = Repo(tmp_path / "examples")
     repo.commit("examples")
