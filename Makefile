@@ -31,7 +31,7 @@ check: $(VENV)/installed-test ## Lint, format, types and layers
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/installed-test ## Only the tests (JOBS=2, PYTEST_ARGS=...)
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-test ## Measure against git and Prefect, side by side
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

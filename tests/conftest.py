@@ -1,4 +1,4 @@
-"""Every test runs cut off from the machine; real servers are shared by the run."""
+"""Every test runs cut off from the machine; real servers are shared by the tests of a process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import shutil
 import signal
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 from gitops_flow import localprefect
 from gitops_flow.errors import ApiError
 from tests.support.prefect import (
+    DATABASE,
     Owner,
     SharedServer,
     SharedWorker,
@@ -34,21 +36,21 @@ hypothesis.settings.load_profile("gitflow")
 _OWNER = pytest.StashKey[Owner]()
 _ADDRESS = "gitflow_owner"
 _counter = itertools.count()
-
-
 # A step that logs in a test process would start a temporary server, in the background, to log to.
 _NO_LOGS = ("PREFECT_LOGGING_TO_API_ENABLED", "false")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the owner of the shared servers; it starts none until one is asked for."""
     # A run in the background of a script ignores Ctrl-C, and so would all that it starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Hundreds of commands are started, and each would compile all of gitops_flow.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workerinput"):
         config.stash[_OWNER] = Owner()
 
 
-    # Hundreds of commands are started, and each would compile all of gitops_flow.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the shared servers, whatever became of the tests."""
     if owner := config.stash.get(_OWNER, None):
@@ -63,15 +65,17 @@ def pytest_configure_node(node: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process alone talk to the shared server, and forgive that server one stall.
+    """Forgive a server two stalls, and begin with the files that take long.
 
-    On SQLite it serves one writer well and two badly; now and then its own
-    services lock the database for a minute, and every request with them.
+    Now and then its own services lock the database for a minute, and every
+    request with them.
     """
-    for item in items:
-        if "prefect_server" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("prefect_server"))
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
+    served = [item for item in items if "prefect_server" in getattr(item, "fixturenames", ())]
+    for item in served:
+        item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
+    # A long file that came last would leave the other processes with nothing to do.
+    long = {item.path for item in served}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,11 +91,11 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, value in isolated_environment(home).items():
         patch.setenv(name, value)
     patch.setenv("PREFECT_HOME", str(home / ".prefect"))
+    patch.setenv(*_NO_LOGS)
     yield home
     patch.undo()
 
 
-    patch.setenv(*_NO_LOGS)
 @pytest.fixture(autouse=True)
 def home(_session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This test's own HOME; XDG, git and Prefect look nowhere else."""
@@ -106,18 +110,31 @@ def home(_session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own
 
 
-def _ask(config: pytest.Config, *question: object) -> object:
+def _ask(config: pytest.Config, what: str, *more: object) -> object:
+    question = (what, os.environ.get("PYTEST_XDIST_WORKER", "main"), *more)
     if owner := config.stash.get(_OWNER, None):
-        return owner.ask(*question)  # type: ignore[arg-type]
+        return owner.ask(*question)
     return connect(config.workerinput[_ADDRESS], *question)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
 def prefect_server(request: pytest.FixtureRequest) -> SharedServer:
-    """The run's one real Prefect server. Names on it must be made with ``namespace``."""
+    """A real Prefect server, one for all tests of this process: on SQLite it serves two badly.
+
+    Names on it must be made with ``namespace``.
+    """
     server = _ask(request.config, "server")
     assert isinstance(server, SharedServer)
     return server
+
+
+@pytest.fixture
+def prefect_home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A PREFECT_HOME for a server of this test alone, which need not migrate its database."""
+    home = tmp_path / "prefect"
+    home.mkdir()
+    shutil.copy(str(_ask(request.config, "database")), home / DATABASE)
+    return home
 
 
 @pytest.fixture
@@ -129,7 +146,7 @@ def prefect_api_url(prefect_server: SharedServer, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="session")
 def prefect_worker(request: pytest.FixtureRequest) -> Callable[..., SharedWorker]:
-    """``prefect_worker(pool)``: a real process worker on a pool, shared by the run.
+    """``prefect_worker(pool)``: a real process worker on a pool of ``prefect_server``, shared too.
 
     Pools cost a process of 128 MB each: use the default one unless the test is
     about pools. It polls every 0.5 s.

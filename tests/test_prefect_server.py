@@ -129,12 +129,12 @@ def test_the_address_without_api_is_explained(client: prefect.Client) -> None:
     assert "/api" in str(caught.value.hint)
 
 
-def test_login_and_csrf_work_on_a_server_that_wants_both(tmp_path: Path) -> None:
+def test_login_and_csrf_work_on_a_server_that_wants_both(prefect_home: Path) -> None:
     locks = {
         "PREFECT_SERVER_API_AUTH_STRING": "admin:pa:ss",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     }
-    with localprefect.start_server(tmp_path / "prefect", env=locks) as server:
+    with localprefect.start_server(prefect_home, ui=False, env=locks) as server:
         right = PrefectConnection(server.api_url, auth_string="admin:pa:ss")
         with prefect.Client(right) as client:
             assert create(client, "f", "d")

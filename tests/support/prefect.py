@@ -1,8 +1,8 @@
-"""One real Prefect server for a whole test run, whichever process asks first.
+"""Real Prefect servers for a whole test run: one for each process that runs tests.
 
-The controlling pytest process owns it (with pytest-xdist that is the one that
-runs no tests), so it outlives every worker and ends with the run. Test
-processes ask over a socket; the first question starts the server.
+The controlling pytest process owns them (with pytest-xdist that is the one that
+runs no tests), so they end with the run, whatever becomes of the others. Test
+processes ask over a socket; the first question of each starts its server.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sqlite3
 import tempfile
 import threading
 import time
@@ -41,6 +42,10 @@ _QUIET = {
     )
 }
 
+# In PREFECT_HOME. A new server migrates it, which takes 10 s; with a copy of one that is
+# migrated already it starts in 6 s.
+DATABASE = "prefect.db"
+
 
 def patiently(ask: Callable[[], Any]) -> Any:
     """What ``ask`` answers, asked again while the server is busy (ten times at most)."""
@@ -65,7 +70,7 @@ def make_block(ask: Callable[..., Any], slug: str, name: str, data: Any) -> str:
 
 @dataclass(frozen=True)
 class SharedServer:
-    """The run's server, as tests see it."""
+    """The server of a test process, as tests see it."""
 
     api_url: str
     home: Path
@@ -103,18 +108,27 @@ class Owner:
         self.address = str(self._root / "owner")
         self._lock = threading.Lock()
         self._closed = False
-        self._server: localprefect.Server | None = None
-        self._workers: dict[str, localprefect.Worker] = {}
+        self._database = self._root / DATABASE
+        self._servers: dict[str, localprefect.Server] = {}
+        self._workers: dict[tuple[str, str], localprefect.Worker] = {}
         self._listener = Listener(self.address, "AF_UNIX", backlog=64)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def ask(self, what: str, *arguments: Any) -> SharedServer | SharedWorker:
-        """Return what is asked for, starting it if it does not run yet."""
+    def ask(self, what: str, *arguments: Any) -> SharedServer | SharedWorker | Path:
+        """Return what is asked for, making it if it is not there yet.
+
+        ``"server", process``; ``"worker", process, pool``; ``"database", process``.
+        """
+        make = {
+            "server": self._start_server,
+            "worker": self._start_worker,
+            "database": self._migrated,
+        }[what]
         with self._lock:
             if self._closed:
                 raise RuntimeError("the test run is over")
-            return self._start_server() if what == "server" else self._start_worker(*arguments)
+            return make(*arguments)
 
     def close(self) -> None:
         """End everything, workers first."""
@@ -122,8 +136,8 @@ class Owner:
             self._closed = True
             for worker in self._workers.values():
                 worker.stop()
-            if self._server:
-                self._server.stop()
+            for server in self._servers.values():
+                server.stop()
         # A listener that is closed while it accepts does not wake; a visitor does.
         with contextlib.suppress(OSError), Client(self.address, "AF_UNIX"):
             pass
@@ -147,24 +161,33 @@ class Owner:
             except (GitflowError, RuntimeError) as error:
                 visitor.send(RuntimeError(str(error)))
 
-    def _start_server(self) -> SharedServer:
-        if self._server is None:
-            self._server = localprefect.start_server(
-                self._root / "server",
-                ui=False,
-                env={**self._environment(), **_QUIET},
-                timeout=240,
+    def _start_server(self, process: str) -> SharedServer:
+        if process not in self._servers:
+            home = self._root / f"server-{process}"
+            home.mkdir()
+            if self._database.exists():
+                shutil.copy(self._database, home / DATABASE)
+            server = localprefect.start_server(
+                home, ui=False, env={**self._environment(), **_QUIET}, timeout=240
             )
-        server = self._server
+            self._servers[process] = server
+            if not self._database.exists():
+                _back_up(home / DATABASE, self._database)
+        server = self._servers[process]
         return SharedServer(server.api_url, server.home, server.pid, server.log_path)
 
-    def _start_worker(self, pool: str) -> SharedWorker:
-        server = self._start_server()
-        if pool not in self._workers:
+    def _migrated(self, process: str) -> Path:
+        """Return the database of a new server, as it was when that answered first."""
+        self._start_server(process)
+        return self._database
+
+    def _start_worker(self, process: str, pool: str) -> SharedWorker:
+        server = self._start_server(process)
+        if (process, pool) not in self._workers:
             base = self._root / f"worker-{len(self._workers)}"
             cwd = base / "cwd"
             cwd.mkdir(parents=True)
-            self._workers[pool] = localprefect.start_worker(
+            self._workers[process, pool] = localprefect.start_worker(
                 server.api_url,
                 pool,
                 cwd,
@@ -172,7 +195,7 @@ class Owner:
                 {**self._environment(), **_QUIET},
                 timeout=180,
             )
-        worker = self._workers[pool]
+        worker = self._workers[process, pool]
         return SharedWorker(worker.name, pool, worker.cwd, worker.pid, worker.log_path)
 
     def _environment(self) -> dict[str, str]:
@@ -183,6 +206,15 @@ class Owner:
         user = self._root / "user"
         user.mkdir(exist_ok=True)
         return isolated_environment(user)
+
+
+def _back_up(database: Path, copy: Path) -> None:
+    """Copy a database that is in use."""
+    with (
+        contextlib.closing(sqlite3.connect(database)) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
 
 
 def connect(address: str, *question: Any) -> Any:
