@@ -24,11 +24,26 @@ from gitops_flow.cli.demostage import workspace
 from gitops_flow.cli.progress import Progress
 from gitops_flow.cli.streams import OutputError
 from gitops_flow.errors import GitError, GitflowError, LocalPrefectError
+from tests.support.prefect import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMAND = [sys.executable, "-m", "gitops_flow", "demo"]
+# The same with a server that finds its database migrated: DATABASE, then the demo's arguments.
+HASTENED = """\
+import shutil, sys
+from gitops_flow import cli, localprefect
+start, database = localprefect.start_server, sys.argv.pop(1)
+
+def start_on_a_copy(home, **options):
+    home.mkdir()
+    shutil.copy(database, home)
+    return start(home, **options)
+
+localprefect.start_server = start_on_a_copy
+sys.exit(cli.main())
+"""
 
 
 class TestProject:
@@ -207,10 +222,11 @@ class TestDemo:
         assert left_behind(home) == []
 
     def test_keep_leaves_server_and_worker_running_until_ctrl_c(
-        self, temporary: Path, home: Path
+        self, temporary: Path, home: Path, prefect_home: Path
     ) -> None:
         leader, follower = pty.openpty()
-        process = subprocess.Popen([*COMMAND, "--keep"], stdout=follower, start_new_session=True)
+        command = [sys.executable, "-c", HASTENED, prefect_home / DATABASE, "demo", "--keep"]
+        process = subprocess.Popen(command, stdout=follower, start_new_session=True)
         os.close(follower)
         try:
             seen = read_terminal(leader, lambda text: "Ctrl-C ends it all" in text)
