@@ -19,7 +19,7 @@ from gitops_flow.errors import RemoteError
 from gitops_flow.git import repository
 from gitops_flow.model import Provenance
 from tests.support.prefect import SharedServer, SharedWorker
-from tests.support.project import Project
+from tests.support.project import NearProject, Project
 from tests.support.releases import Shop
 from tests.support.repo import Repo
 
@@ -231,7 +231,7 @@ def hello():
 @pytest.fixture
 def project(tmp_path: Path, prefect_server: SharedServer, namespace: str) -> Project:
     """A source with one deployment, pinned to the first of twelve old releases."""
-    made = Project(tmp_path / "project", prefect_server)
+    made = NearProject(tmp_path / "project", prefect_server)
     bare = Repo(tmp_path / "origin.git", bare=True)
     bare.git("config", "receive.fsckObjects", "true")
     made.repo.write("prefect.yaml", MANIFEST.format(name=namespace))

@@ -10,7 +10,7 @@ import pytest
 from gitops_flow import files, manifest
 from gitops_flow.errors import GitflowError, ManifestError
 from tests.support.prefect import SharedServer, SharedWorker
-from tests.support.project import Project
+from tests.support.project import NearProject
 from tests.support.repo import Repo
 
 SHELL = "prefect.deployments.steps.run_shell_script"
@@ -35,7 +35,7 @@ def test_steps_and_fields_know_the_snapshot_its_source_and_its_files(
 ) -> None:
     worker = prefect_worker()  # type: ignore[operator]
     assert isinstance(worker, SharedWorker)
-    project = Project(tmp_path / "project", prefect_server)
+    project = NearProject(tmp_path / "project", prefect_server)
     Repo(tmp_path / "origin.git", bare=True)
     project.repo.write(
         "flow.py", f'from prefect import flow\n@flow(name="{namespace}")\ndef hello(): ...\n'

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.prefect import SharedServer
-from tests.support.project import Project
+from tests.support.project import NearProject, Project
 from tests.support.proxy import Proxy
 from tests.support.repo import Repo
 
@@ -26,7 +26,7 @@ def origin(tmp_path: Path) -> Repo:
 
 @pytest.fixture
 def project(tmp_path: Path, origin: Repo, prefect_server: SharedServer, namespace: str) -> Project:
-    made = Project(tmp_path / "project", prefect_server)
+    made = NearProject(tmp_path / "project", prefect_server)
     lines = [f"name: {namespace}", "deployments:"]
     for number in range(COUNT):
         lines += [

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.prefect import SharedServer, make_block
-from tests.support.project import Project
+from tests.support.project import NearProject, Project
 from tests.support.proxy import Proxy
 from tests.support.repo import Repo, fingerprint
 
@@ -56,7 +56,7 @@ def pool(prefect_server: SharedServer, namespace: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path, prefect_server: SharedServer, namespace: str, pool: str) -> Project:
-    made = Project(tmp_path / "project", prefect_server)
+    made = NearProject(tmp_path / "project", prefect_server)
     bare = Repo(tmp_path / "origin.git", bare=True)
     made.repo.write("prefect.yaml", manifest(namespace, "one", "two", "three", pool=pool))
     made.repo.write("flow.py", FLOW.format(name=namespace))
@@ -490,7 +490,7 @@ def test_a_clone_in_a_directory_of_another_name_is_the_same_source(
     project.repo.git(
         "clone", "-q", "-b", "main", str(tmp_path / "project" / ".." / "origin.git"), str(clone)
     )
-    again = Project(clone, project.server)
+    again = NearProject(clone, project.server)
     assert set(actions(planned(again)).values()) == {"unchanged"}
     again.gitflow("destroy", "--yes")
     assert everything(project, namespace) == []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.prefect import SharedServer, SharedWorker
-from tests.support.project import Project
+from tests.support.project import NearProject, Project
 from tests.support.repo import Repo
 
 pytestmark = pytest.mark.real
@@ -42,7 +42,7 @@ def hello(who: str = "nobody"):
 """
 
 
-class Shop(Project):
+class Shop(NearProject):
     """A project whose versions are deployed one after the other."""
 
     name = ""
@@ -252,9 +252,10 @@ def test_every_command_of_the_releases_page_works_in_its_order(shop: Shop, tmp_p
     shop.repo.git("config", "user.signingkey", f"{key}.pub")
     for number in (1, 2, 3):
         shop.version(number)
+    user = Project(shop.repo.path, shop.server)
     for program, *args in commands:
         assert program == "gitflow"
-        shop.gitflow(*args)
+        user.gitflow(*args)
     assert "version 2" in (tmp_path / "shop-before/flow.py").read_text()
     (step,) = shop.live(shop.name, "main")["pull_steps"]
     assert "SSH SIGNATURE" in step["gitops_flow.steps.pull_code"]["release"]

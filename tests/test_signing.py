@@ -20,7 +20,7 @@ from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 from gitops_flow.git import command, repository
 from gitops_flow.model import PULL_STEP, CodeStoreSettings, Deployment
 from tests.support.prefect import SharedServer
-from tests.support.project import Project
+from tests.support.project import NearProject
 from tests.support.releases import Shop
 from tests.support.repo import Repo
 
@@ -259,7 +259,7 @@ def test_another_signature_is_no_difference_but_a_missing_one_is() -> None:
 def test_a_deploy_signs_once_and_gives_the_signature_to_the_worker(
     tmp_path: Path, prefect_server: SharedServer, namespace: str
 ) -> None:
-    project = Project(tmp_path / "project", prefect_server)
+    project = NearProject(tmp_path / "project", prefect_server)
     text = (
         f"name: {namespace}\n"
         "deployments:\n"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import urllib.request
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import support
+from tests.support.prefect import SharedServer
+from tests.support.project import NearProject, Project
 from tests.support.proxy import Proxy
 from tests.support.repo import Repo, fingerprint
 
@@ -114,6 +117,33 @@ class TestFingerprint:
     def test_follows_a_linked_worktree(self, repo: Repo, tmp_path: Path) -> None:
         repo.git("worktree", "add", "-q", tmp_path / "w")
         assert "HEAD" in fingerprint(tmp_path / "w")
+
+
+class TestNearProject:
+    @pytest.mark.parametrize(
+        ("line", "code"),
+        [("deploy nope --json", 2), ("plan", 1), ("plan --wrong", 2), ("--help", 0)],
+    )
+    def test_says_what_a_process_says(self, tmp_path: Path, line: str, code: int) -> None:
+        away = SharedServer("http://127.0.0.1:9/api", tmp_path, 0, tmp_path)
+        near = NearProject(tmp_path / "project", away)
+        near.repo.write(
+            "prefect.yaml",
+            'deployments: [{name: d, entrypoint: "f.py:f", work_pool: {name: p}}]\n',
+        )
+        near.repo.write("f.py", "from prefect import flow\n@flow\ndef f(): ...\n").commit()
+        own = Project(near.repo.path, away).gitflow(*line.split(), code=code)
+        assert vars(near.gitflow(*line.split(), code=code)) == vars(own)
+
+    def test_leaves_the_process_as_it_was(self, tmp_path: Path) -> None:
+        def state() -> object:
+            handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+            return Path.cwd(), dict(os.environ), handlers
+
+        before = state()
+        away = SharedServer("http://127.0.0.1:9/api", tmp_path, 0, tmp_path)
+        NearProject(tmp_path / "project", away).gitflow("plan", code=2, env={"X": "y"})
+        assert state() == before
 
 
 class TestProxy:

@@ -18,7 +18,7 @@ from gitops_flow.git import repository
 from gitops_flow.model import Deployment
 from tests.support import gitservers
 from tests.support.prefect import SharedServer, SharedWorker
-from tests.support.project import Project
+from tests.support.project import NearProject, Project
 from tests.support.repo import Repo, fingerprint
 
 COMMIT = "1" * 40
@@ -163,7 +163,7 @@ def pool(prefect_worker: object) -> str:
 @pytest.fixture
 def project(tmp_path: Path, prefect_server: SharedServer, namespace: str, pool: str) -> Project:
     """A flow that loads, and one that imports what nobody has; deployed nowhere yet."""
-    made = Project(tmp_path / "project", prefect_server)
+    made = NearProject(tmp_path / "project", prefect_server)
     Repo(tmp_path / "origin.git", bare=True)
     made.repo.write("prefect.yaml", MANIFEST.format(name=namespace, pool=pool, head=""))
     made.repo.write("good.py", FLOW.format(name=namespace, function="good", line="import helper"))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gitops_flow.cli import boundary
 from tests.support.prefect import SharedServer
 from tests.support.repo import Repo
 
@@ -28,8 +35,6 @@ class Project:
         self, *args: str, cwd: str = ".", env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Start ``gitflow ARGS`` in the repository."""
-        import os
-
         return subprocess.Popen(
             [sys.executable, "-m", "gitops_flow", *args],
             cwd=self.repo.path / cwd,
@@ -44,10 +49,16 @@ class Project:
         self, *args: str, code: int = 0, cwd: str = ".", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run ``gitflow ARGS``; it must end with ``code``, and never with a traceback."""
+        done = self._done(*args, cwd=cwd, env=env)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def _done(
+        self, *args: str, cwd: str, env: Mapping[str, str] | None
+    ) -> subprocess.CompletedProcess[str]:
         process = self.start(*args, cwd=cwd, env=env)
         out, err = process.communicate(timeout=120)
-        assert "Traceback" not in err, err
-        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def deploy(self, *args: str, **options: Any) -> dict[str, Any]:
@@ -107,3 +118,41 @@ class Project:
                 return text
             time.sleep(0.3)
         return text
+
+
+class NearProject(Project):
+    """The same, but ``gitflow`` is run in this process, which has loaded it already.
+
+    That spares half a second each time. What a process of its own adds, its streams and
+    its end, is told in test_cli.py.
+    """
+
+    def _done(
+        self, *args: str, cwd: str, env: Mapping[str, str] | None
+    ) -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            _signals_kept(),
+            Path(os.devnull).open() as nothing,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.setattr(sys, "stdin", nothing)
+            patch.chdir(self.repo.path / cwd)
+            for name, value in {"PREFECT_API_URL": self.api_url, **(env or {})}.items():
+                patch.setenv(name, value)
+            code = boundary.run(args)
+        return subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back the handlers that a command sets for itself."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
