@@ -65,17 +65,14 @@ def pytest_configure_node(node: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Forgive a server two stalls, and begin with the files that take long.
+    """Forgive a server two stalls.
 
     Now and then its own services lock the database for a minute, and every
     request with them.
     """
-    served = [item for item in items if "prefect_server" in getattr(item, "fixturenames", ())]
-    for item in served:
-        item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
-    # A long file that came last would leave the other processes with nothing to do.
-    long = {item.path for item in served}
-    items.sort(key=lambda item: item.path not in long)
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
 
 
 @pytest.fixture(scope="session", autouse=True)
