@@ -356,6 +356,11 @@ def test_equal_schedules_pair_one_to_one() -> None:
     assert not diff.change
 
 
+def test_a_schedule_that_may_be_off_does_not_take_the_place_of_one_that_has_to_be() -> None:
+    have = [Schedule(CRON, active=False, id="1"), Schedule(CRON, active=True, id="2")]
+    assert not scheduled([Schedule(CRON), Schedule(CRON, active=False)], have)
+
+
 def test_the_order_of_schedules_is_no_difference() -> None:
     want = [Schedule(CRON), Schedule({"cron": "1 * * * *"}, parameters={"a": 1})]
     have = [

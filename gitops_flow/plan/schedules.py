@@ -73,6 +73,14 @@ def pair(wanted: list[Schedule], there: list[Schedule]) -> list[tuple[Schedule, 
             there,
             lambda one, other: one.replaces is not None and one.replaces == other.slug,
         ),
+        # One that may be on or off would take the place of one that has to be.
+        *take_pairs(
+            wanted,
+            there,
+            lambda one, other: (
+                one.active == other.active and one.slug == other.slug and _alike(one, other)
+            ),
+        ),
         *take_pairs(
             wanted, there, lambda one, other: one.slug == other.slug and _alike(one, other)
         ),
