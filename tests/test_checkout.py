@@ -253,6 +253,31 @@ def test_attributes_convert_as_git_checkout_does(
     assert (made.directory / "t.u16").read_bytes() == "caf\u00e9\n".encode("utf-16-le")
 
 
+@pytest.mark.parametrize("name", [b" x", b"\tx", b"x\r", b" d/x", b"x\n y", b"x ", b"-x"])
+def test_attributes_of_any_file_name_are_those_of_the_whole_name(
+    repo: Repo, here: Path, name: bytes
+) -> None:
+    repo.write(name, "one\n").write(name.strip(), "one\n")
+    quoted = name.replace(b"\r", b"\\r").replace(b"\n", b"\\n").replace(b"\t", b"\\t")
+    repo.write(".gitattributes", b'"/%s" text eol=crlf\n' % quoted)
+    made = make(str(repo.path), repo.commit(), here)
+    assert (made.directory / os.fsdecode(name)).read_bytes() == b"one\r\n"
+    if name != name.strip():
+        assert (made.directory / os.fsdecode(name.strip())).read_bytes() == b"one\n"
+
+
+def test_attributes_that_are_converted_themselves_are_read_before(repo: Repo, here: Path) -> None:
+    repo.write("new\nline.bat", "one\n").write("x.bat", "one\n")
+    attributes = "* text\n*.bat eol=crlf\n.gitattributes working-tree-encoding=UTF-16LE\n"
+    oid = blob(repo, attributes.encode())
+    repo.git("add", "-A")
+    repo.git("update-index", "--add", "--cacheinfo", f"100644,{oid},.gitattributes")
+    made = make(str(repo.path), repo.commit(add=False), here)
+    assert (made.directory / ".gitattributes").read_bytes() == attributes.encode("utf-16-le")
+    for name in ("new\nline.bat", "x.bat"):
+        assert (made.directory / name).read_bytes() == b"one\r\n"
+
+
 # Content that must not become files.
 
 

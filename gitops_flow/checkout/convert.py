@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _NAMES = ("eol", "working-tree-encoding", "ident", "filter")
 # Without one of these in a .gitattributes, git writes the stored bytes as they are.
 _TELLING = re.compile(rb"crlf|working-tree-encoding|ident|filter=")
+# What git would not take as a whole when it reads paths line by line.
+_UNASKABLE = re.compile(rb"\n|^[ \t]|\r\Z")
 _LF: tuple[tuple[str, str], ...] = (
     ("core.autocrlf", "false"),
     ("core.eol", "lf"),
@@ -54,12 +56,13 @@ def apply(
         )
     )
     config = (*_LF, *off)
-    batch = [file for file in convert if b"\n" not in file.path]
-    for file, data in zip(batch, _many(root, batch, store, config, timeout), strict=True):
-        _rewrite(root, file, data)
-    for file in convert:
-        if b"\n" in file.path:
-            _rewrite(root, file, _one(root, file, store, config, timeout))
+    batch = [file for file in convert if not _UNASKABLE.search(file.path)]
+    others = [file for file in convert if _UNASKABLE.search(file.path)]
+    # All before the first is written: what attributes say of themselves would change them.
+    data = _many(root, batch, store, config, timeout)
+    data += [_one(root, file, store, config, timeout) for file in others]
+    for file, converted in zip((*batch, *others), data, strict=True):
+        _rewrite(root, file, converted)
     stored = {
         name: [path for path in paths if name != FILTER.decode() or _is_pointer(root, path)]
         for name, paths in sorted(filtered.items())
@@ -112,7 +115,7 @@ def _many(
     config: tuple[tuple[str, str], ...],
     timeout: float,
 ) -> list[bytes]:
-    """The converted contents of ``files``, whose names are free of newlines."""
+    """The converted contents of ``files``, whose names git reads from a line."""
     if not files:
         return []
     # The size in git's answer is that of the stored bytes, so it does not say where
