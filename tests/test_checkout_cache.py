@@ -108,6 +108,21 @@ def test_a_repository_on_this_machine_is_cached_as_well(repo: Repo, here: Path, 
     assert origins == ["read in place", "cached"]
 
 
+@pytest.mark.parametrize("directories", [[], ["d"]])
+def test_what_was_read_in_place_is_fetched_by_an_address_that_is_no_path(
+    repo: Repo,
+    here: Path,
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+    directories: list[str],
+) -> None:
+    commit = parentless(repo.write("d/x", "1"))
+    checkout.make(str(repo.path), commit, here, cache=root, directories=directories)
+    made = pull(repo, commit, here, root, directories=directories)
+    assert (made.origin, files(made.directory)) == ("fetched", {"d/x": b"1"})
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("damage", ["changed", "cut", "emptied", "gone"])
 def test_a_damaged_cache_is_rebuilt(repo: Repo, here: Path, root: Path, damage: str) -> None:
     for number in range(50):
@@ -273,6 +288,24 @@ def test_chosen_directories_are_all_that_comes_if_the_server_can_filter(
     assert (made.received < 60_000) == (filters == "true")
     assert pull(repo, commit, here, root, directories=["d3"]).origin == "cached"
     assert files(pull(repo, commit, here, root).directory) == files(repo.path)
+
+
+def test_a_chosen_directory_may_have_any_name(repo: Repo, here: Path, root: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe")
+    commit = parentless(repo.write(f"{name}/x", "1").write("b/y", "2"))
+    for place in (root, root, None):
+        made = pull(repo, commit, here, place, directories=[name])
+        assert files(made.directory) == {f"{name}/x": b"1"}
+
+
+def test_a_chosen_directory_that_no_disk_can_have_is_told(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("a/x", "1"))
+    for place in (root, None):
+        with pytest.raises(CheckoutError, match="no name of a directory"):
+            pull(repo, commit, here, place, directories=["\ud800"])
+    assert list(here.iterdir()) == []
 
 
 def test_another_choice_of_directories_is_not_answered_from_the_first(

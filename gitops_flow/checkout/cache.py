@@ -61,9 +61,16 @@ class Shelf:
         ours = here.st_uid == above.st_uid == os.geteuid()
         return ours and not (above.st_mode & 0o077 and (here.st_mode | above.st_mode) & 0o022)
 
-    def pulled(self, commit: str, directories: Sequence[str] = ()) -> bool:
-        """Whether that was pulled before, so that its objects should be here; noted as a use."""
-        names = {commit, commit + (choice(directories) or _ELSEWHERE)}
+    def pulled(
+        self, commit: str, directories: Sequence[str] = (), *, elsewhere: bool = True
+    ) -> bool:
+        """Whether that was pulled before, so that its objects should be here; noted as a use.
+
+        With ``elsewhere``, or in another repository on this machine.
+        """
+        names = {commit, commit + choice(directories)}
+        if elsewhere:
+            names |= {name + _ELSEWHERE for name in names}
         found = [path for name in names if (path := self.path / "pulled" / name).exists()]
         for path in found:
             touch(path)
@@ -92,7 +99,7 @@ class Shelf:
 
     def note_elsewhere(self, commit: str, directories: Sequence[str]) -> None:
         """Note a pull whose objects stay in another repository on this machine."""
-        self.path.joinpath("pulled", commit + (choice(directories) or _ELSEWHERE)).touch()
+        self.path.joinpath("pulled", commit + choice(directories) + _ELSEWHERE).touch()
 
     def discard(self) -> None:
         """Forget the database, which turned out to be damaged."""
@@ -134,7 +141,7 @@ def choice(directories: Sequence[str]) -> str:
     if not directories:
         return ""
     text = "\0".join(sorted(set(directories)))
-    return "-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def directory(environ: Mapping[str, str]) -> Path | None:

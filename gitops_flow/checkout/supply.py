@@ -72,9 +72,9 @@ def cached(order: Order, shelf: Shelf, work: Workspace) -> Iterator[Supply]:
     with contextlib.ExitStack() as stack:
         with _its_own_errors():
             patience = order.places[-1].timeout
-            if not shelf.pulled(order.commit, order.directories):
+            if not _pulled(shelf, order):
                 stack.enter_context(shelf.claimed(order.commit[:3], patience))
-                if shelf.pulled(order.commit, order.directories):
+                if _pulled(shelf, order):
                     raise NoWayError
             command.require_version()
             stack.enter_context(shelf.claimed("database", patience, shared=True))
@@ -96,10 +96,9 @@ def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf, target: Wor
             elif origin != "cached":
                 shelf.adopt(store, *wanted)
 
-    if shelf.pulled(*wanted):
+    if _pulled(shelf, order):
         origin = "cached"
-        here = [objects_of(place.address) for place in order.places]
-        shelf.lend(store, [place for place in here if place])
+        shelf.lend(store, _beside(order))
     elif _borrowed(store, order):
         origin = "read in place"
     else:
@@ -108,6 +107,15 @@ def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf, target: Wor
         _fetch_beside(store, order, lent=lent)
     reader = stack.enter_context(opened(store, order.places[-1].timeout))
     return Supply(reader, store, origin, _size(store), base, keep)
+
+
+def _pulled(shelf: Shelf, order: Order) -> bool:
+    return shelf.pulled(order.commit, order.directories, elsewhere=bool(_beside(order)))
+
+
+def _beside(order: Order) -> list[Path]:
+    """The databases of the order's repositories that are on this machine."""
+    return [place for each in order.places if (place := objects_of(each.address))]
 
 
 def _fetch(store: Store, order: Order) -> None:

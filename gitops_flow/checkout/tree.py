@@ -152,7 +152,10 @@ def _named(directories: Iterable[str]) -> frozenset[bytes]:
     paths = [posixpath.normpath(name.lstrip("/") or ".") for name in directories]
     if bad := next((path for path in paths if path.split("/")[0] == ".."), None):
         raise CheckoutError(f"the directory {bad!a} is not inside the pinned commit")
-    return frozenset() if "." in paths else frozenset(map(os.fsencode, paths))
+    try:
+        return frozenset() if "." in paths else frozenset(map(os.fsencode, paths))
+    except UnicodeEncodeError as error:
+        raise CheckoutError(f"{error.object!a} is no name of a directory") from None
 
 
 def _entering(named: frozenset[bytes]) -> Callable[[bytes], bool]:
