@@ -17,6 +17,8 @@ import pytest
 
 from gitops_flow import checkout
 from gitops_flow.checkout import tree, workspace
+from gitops_flow.checkout.objects import DamagedError, opened
+from gitops_flow.checkout.store import Store
 from gitops_flow.errors import CheckoutError, GitError, RemoteError
 from tests.support import gitservers
 from tests.support.repo import Repo
@@ -393,6 +395,18 @@ def test_a_git_that_answers_with_other_bytes_is_found(
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(CheckoutError, match="does not hash to its id"):
         make(str(repo.path), commit, here)
+
+
+def test_reading_that_takes_too_long_is_not_taken_for_damage(repo: Repo, tmp_path: Path) -> None:
+    commit = repo.write("x").commit()
+    store = Store.create(tmp_path / "store")
+    assert store.borrow(str(repo.path), commit)
+    with opened(store, 60.0) as reader:
+        reader.stop()
+        with pytest.raises(CheckoutError, match="too long") as caught:
+            list(reader.whole([commit], "commit", 1 << 20))
+    assert caught.value.retry
+    assert not isinstance(caught.value, DamagedError)
 
 
 def test_a_pin_that_is_no_commit_is_refused(repo: Repo, here: Path) -> None:

@@ -57,6 +57,7 @@ def opened(store: Store, timeout: float) -> Iterator[Reader]:
     finally:
         timer.cancel()
         reader.stop()
+        reader.close()
 
 
 class Reader:
@@ -73,6 +74,11 @@ class Reader:
         self._stopped = True
         for pipe in self._pipes:
             pipe.kill()
+
+    def close(self) -> None:
+        """Let go of what nobody reads any more."""
+        for pipe in self._pipes:
+            pipe.close()
 
     def each(
         self, oids: Sequence[str], kind: str, take: Callable[[int, bytes | Iterator[bytes]], None]
@@ -159,7 +165,8 @@ class _Pipe:
         assert self._process.stdin is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
         self._stdin: IO[bytes] = self._process.stdin
-        self._lines = open(self._process.stdout.fileno(), "rb", PIECE, closefd=False)  # noqa: SIM115
+        # Its own, as another thread may end the process and close the other while we read.
+        self._lines = open(os.dup(self._process.stdout.fileno()), "rb", PIECE)  # noqa: PTH123, SIM115
         with contextlib.suppress(AttributeError, OSError):
             # Let git read ahead while we write; the default pipe holds 64 KiB.
             fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIECE)
@@ -185,9 +192,12 @@ class _Pipe:
             self._killed = True
             command.kill(self._process)
 
+    def close(self) -> None:
+        self._lines.close()
+
     def next(self, oid: str, kind: str) -> bytes | Iterator[bytes]:
         head = self._lines.readline().split()
-        if len(head) != 3:
+        if len(head) != 3 or self._killed:
             raise self._failed(oid, head)
         size = int(head[2])
         if head[1].decode() != kind:
@@ -196,7 +206,7 @@ class _Pipe:
         if size > PIECE:
             return self._pieces(oid, size, hashlib.sha1(prefix, usedforsecurity=False))
         data = self._lines.read(size + 1)
-        if len(data) != size + 1:
+        if len(data) != size + 1 or self._killed:
             raise self._failed(oid, [])
         data = data[:-1]
         if hashlib.sha1(prefix + data, usedforsecurity=False).hexdigest() != oid:
@@ -207,7 +217,7 @@ class _Pipe:
         left = size
         while left:
             piece = self._lines.read(min(PIECE, left))
-            if not piece:
+            if not piece or self._killed:
                 raise self._failed(oid, [])
             digest.update(piece)
             left -= len(piece)
@@ -216,11 +226,11 @@ class _Pipe:
         if digest.hexdigest() != oid:
             raise DamagedError(f"{oid} does not hash to its id")
 
-    def _failed(self, oid: str, head: list[bytes]) -> DamagedError:
+    def _failed(self, oid: str, head: list[bytes]) -> CheckoutError:
+        if self._killed:
+            return CheckoutError("reading the code store's objects took too long", retry=True)
         if head[1:] == [b"missing"]:
             return DamagedError(f"{oid} is missing")
-        if self._killed:
-            return DamagedError("reading the objects took too long")
         self._killed = True
         with contextlib.suppress(ValueError):
             self._stdin.close()
