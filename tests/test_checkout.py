@@ -557,6 +557,40 @@ def test_a_killed_pull_leaves_no_final_name_and_the_next_sweeps_up(
     assert list(here.iterdir()) == [made.directory]
 
 
+def test_what_is_left_of_clearing_away_still_has_its_lock(
+    repo: Repo, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, **_: object) -> None:
+        raise SystemExit
+
+    commit = repo.write("x").commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace.shutil, "rmtree", killed)
+        with pytest.raises(SystemExit):
+            make(str(repo.path), commit, here)
+    assert [path.name for path in here.glob(".*.partial-*/*")].count("lock") == 1
+    monkeypatch.setattr(workspace, "_SETTLED", 0.0)
+    make(str(repo.path), commit, here)
+    assert list(here.glob(".*")) == []
+
+
+def test_what_was_killed_before_it_had_a_lock_is_swept_up(repo: Repo, here: Path) -> None:
+    left = here / ".project-aaaaaaaaaaaa.partial-abcdefgh"
+    left.mkdir()
+    os.utime(left, (1, 1))
+    make(str(repo.path), repo.write("x").commit(), here)
+    assert list(here.glob(".*")) == []
+
+
+def test_a_directory_of_somebody_else_with_such_a_name_stays(repo: Repo, here: Path) -> None:
+    theirs = here / ".theirs.partial-results"
+    theirs.mkdir()
+    (theirs / "x").touch()
+    os.utime(theirs, (1, 1))
+    make(str(repo.path), repo.write("x").commit(), here)
+    assert (theirs / "x").exists()
+
+
 def test_a_pull_under_way_is_not_swept_up(
     repo: Repo, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

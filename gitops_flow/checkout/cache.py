@@ -20,13 +20,13 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_flow.checkout.workspace import made_aside
 from gitops_flow.git.url import name_of, normalise, split_userinfo
 
 if TYPE_CHECKING:
@@ -103,13 +103,12 @@ class Shelf:
 
     def discard(self) -> None:
         """Forget the database, which turned out to be damaged."""
-        # In this order: a snapshot that is told of must be there.
-        for name in ("pulled", "objects"):
-            gone = self.path / "making" / f".{name}-{time.time_ns()}.partial-gone"
-            with contextlib.suppress(OSError):
-                (self.path / name).rename(gone)
-                shutil.rmtree(gone, ignore_errors=True)
-        self.make()
+        with made_aside(self.path / "making", "gone") as gone:
+            # In this order: a snapshot that is told of must be there.
+            for name in ("pulled", "objects"):
+                with contextlib.suppress(OSError):
+                    (self.path / name).rename(gone.aside / name)
+            self.make()
 
     def make(self) -> None:
         """Make what is not there yet; in a directory that a group shares, for the group."""

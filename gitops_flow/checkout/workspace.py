@@ -79,7 +79,14 @@ def made_aside(parent: Path, name: str) -> Iterator[Workspace]:
             workspace.tree.mkdir()
             yield workspace
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
+
+
+def _remove(aside: Path) -> None:
+    """Delete a workspace, its lock last: by that, what is left of it is known."""
+    for part in ("tree", "git"):
+        shutil.rmtree(aside / part, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sweep(parent: Path) -> None:
@@ -87,9 +94,12 @@ def _sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - leftover.lstat().st_mtime < _SETTLED:
                 continue
-            with (leftover / "lock").open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(leftover, ignore_errors=True)
+            try:
+                with (leftover / "lock").open("rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(leftover)
+            except FileNotFoundError:
+                leftover.rmdir()  # killed before there was a lock, or after
 
 
 @contextlib.contextmanager
