@@ -164,6 +164,11 @@ def test_the_name_tells_repository_and_commit_and_is_new_each_time(repo: Repo, h
     assert all(name.startswith(f"project-{commit[:12]}-") for name in names)
 
 
+def test_a_repositorys_name_may_be_as_long_as_the_disk_takes(tmp_path: Path, here: Path) -> None:
+    repo = Repo(tmp_path / ("x" * 250))
+    assert content(make(str(repo.path), repo.write("x").commit(), here).directory)
+
+
 def test_the_umask_applies_as_git_applies_it(repo: Repo, here: Path) -> None:
     repo.write("x").write("run", executable=True)
     commit = repo.commit()

@@ -41,6 +41,9 @@ _log = log.get("checkout")
 # Seconds between attempts when a server cannot be reached for the moment.
 PAUSES = (1.0, 3.0)
 
+# Characters of a repository's name that its checkouts have in theirs.
+_LONGEST_NAME = 100
+
 _WITHOUT = "the cache of checkouts is not used: %s"
 
 
@@ -151,7 +154,8 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
         NoWayError: none of them does.
         GitflowError: as for :func:`make`.
     """
-    name = f"{name_of(split_userinfo(order.places[0].address)[0])}-{order.commit[:12]}"
+    repository = name_of(split_userinfo(order.places[0].address)[0])[:_LONGEST_NAME]
+    name = f"{repository}-{order.commit[:12]}"
     clock = Clock()
     for way in ways:
         try:
