@@ -252,6 +252,32 @@ def test_without_a_cp_that_works_the_files_are_written(
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exit 0",
+        'for target; do :; done; echo wrong > "$target/wrong"',
+        'for target; do :; done; mkdir "$target/d1"; echo wrong > "$target/d1/f1"',
+    ],
+    ids=["does nothing", "other files", "half"],
+)
+def test_without_a_cp_that_works_the_next_snapshot_is_written_too(
+    repo: Repo,
+    here: Path,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+) -> None:
+    many(repo)
+    kept(repo, here, root)
+    commit = parentless(repo.write("d1/f1", "new"))
+    on_path(tmp_path, monkeypatch, script)
+    made = pull(repo, commit, here, root)
+    assert content(made.directory) == content(pull(repo, commit, here, None).directory)
+    assert made.origin == "updated"
+
+
 def test_a_cp_that_hangs_is_given_up_in_time(
     repo: Repo, here: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ class Base:
 
         None if it does not help here; then it has ended.
         """
-        with contextlib.suppress(DamagedError, NoWayError, shared.BrokenError):
+        with contextlib.suppress(DamagedError, NoWayError, shared.BrokenError, OSError):
             gone, made = tree.compare(source, self._key.commit, commit, self._key.directories)
             many = len(made.files) > _TOO_MANY * self._files
             if not many and not _converts_otherwise(gone, made):

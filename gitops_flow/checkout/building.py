@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.checkout import convert, tree, write
 from gitops_flow.checkout.base import Rest
+from gitops_flow.checkout.objects import DamagedError
+from gitops_flow.errors import CheckoutError
 
 if TYPE_CHECKING:
     from gitops_flow.checkout.fetching import Order
@@ -45,14 +47,24 @@ class Clock:
 
 
 def built(work: Workspace, order: Order, found: Supply, clock: Clock) -> Found:
-    """Write the files of ``order`` that are not in the tree of ``work`` already."""
+    """Make the tree of ``work`` the files of ``order``, upon the base if that helps."""
     clock.lap("fetch")
+    rest = found.base.advance(work.tree, found.source, order.commit) if found.base else None
+    if rest is not None:
+        try:
+            return _written(work, order, found, rest, clock)
+        except DamagedError:
+            raise
+        except (CheckoutError, OSError):
+            pass  # cp made something else, or it fails again
+    if found.base:
+        work.clear()
+    rest = Rest.all_of(tree.read(found.source, order.commit, order.directories))
+    return _written(work, order, found, rest, clock)
+
+
+def _written(work: Workspace, order: Order, found: Supply, rest: Rest, clock: Clock) -> Found:
     root, source = work.tree, found.source
-    rest = found.base.advance(root, source, order.commit) if found.base else None
-    if rest is None:
-        if found.base:
-            work.clear()
-        rest = Rest.all_of(tree.read(source, order.commit, order.directories))
     missing, kinds = rest
     write.directories(root, missing)
     write.files(root, missing, source)
