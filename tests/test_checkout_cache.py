@@ -19,6 +19,7 @@ import pytest
 from gitops_flow import checkout
 from gitops_flow.checkout import cache, shared, sweep, workspace
 from gitops_flow.errors import CheckoutError, RemoteError
+from gitops_flow.git import diagnosis, remote
 from tests.support import gitservers
 from tests.support.checkouts import only_shelf, parentless, pull
 from tests.support.repo import Repo
@@ -148,21 +149,56 @@ def test_a_damaged_cache_is_rebuilt(repo: Repo, here: Path, root: Path, damage: 
     assert pull(repo, second, here, root).origin == "cached"
 
 
+@pytest.mark.parametrize("kind", ["blob", "tree"])
+def test_the_next_snapshot_rebuilds_a_cache_that_lost_an_object(
+    repo: Repo, here: Path, root: Path, kind: str
+) -> None:
+    first = parentless(repo.write("d/same", "1").write("x", "1"))
+    pull(repo, first, here, root)
+    loose(only_shelf(root).path / "objects", root / "loose")
+    oid = repo.git("rev-parse", f"{first}:d" + ("/same" if kind == "blob" else ""))
+    (only_shelf(root).path / "objects" / oid[:2] / oid[2:]).unlink()
+    commit = parentless(repo.write("x", "2"))
+    assert files(pull(repo, commit, here, root).directory) == {"d/same": b"1", "x": b"2"}
+    assert pull(repo, commit, here, root).origin == "cached"
+
+
+def loose(objects: Path, aside: Path) -> None:
+    """Unpack the one pack in ``objects``."""
+    (pack,) = objects.glob("pack/*.pack")
+    data = pack.read_bytes()
+    for path in objects.glob("pack/*"):
+        path.unlink()
+    subprocess.run(["git", "init", "-q", "--bare", aside], check=True)
+    subprocess.run(["git", "-C", aside, "unpack-objects", "-q"], input=data, check=True)
+    shutil.copytree(aside / "objects", objects, dirs_exist_ok=True)
+    shutil.rmtree(aside)
+
+
+def test_a_server_that_refuses_costs_the_cache_nothing(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = parentless(repo.write("x", "1"))
+    pull(repo, first, here, root)
+    commit = parentless(repo.write("x", "2"))
+
+    def refused(*_: object, **__: object) -> None:
+        raise diagnosis.explain("fatal: The requested URL returned error: 403", "https://h/x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "fetch", refused)
+        with pytest.raises(RemoteError):
+            pull(repo, commit, here, root)
+    assert pull(repo, first, here, root).origin == "cached"
+
+
 def test_an_object_of_the_cache_that_is_not_what_its_name_says_is_never_handed_over(
     repo: Repo, here: Path, root: Path
 ) -> None:
     commit = parentless(repo.write("flow.py", "print('right')\n"))
     pull(repo, commit, here, root)
     objects = only_shelf(root).path / "objects"
-    (pack,) = objects.glob("pack/*.pack")
-    data = pack.read_bytes()
-    for path in objects.glob("pack/*"):
-        path.unlink()
-    subprocess.run(["git", "init", "-q", "--bare", root / "loose"], check=True)
-    unpack = ["git", "-C", root / "loose", "unpack-objects", "-q"]
-    subprocess.run(unpack, input=data, check=True)
-    shutil.copytree(root / "loose" / "objects", objects, dirs_exist_ok=True)
-    shutil.rmtree(root / "loose")
+    loose(objects, root / "loose")
     oid = repo.git("rev-parse", f"{commit}:flow.py")
     blob = objects / oid[:2] / oid[2:]
     blob.chmod(0o600)

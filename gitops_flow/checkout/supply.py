@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Failures that the cache has no part in: without it, they would be the same.
 _THE_SERVERS = ("network", "timeout", "auth", "host-key", "tls", "not-found", "missing")
+# What damaged objects here look like.
+_OF_OBJECTS = ("damaged", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +128,11 @@ def _fetch(store: Store, order: Order) -> None:
 
 
 def _fetch_beside(store: Store, order: Order, *, lent: bool) -> None:
-    """Fetch; what neither the server nor the disk is to blame for, what was lent is."""
+    """Fetch; for objects that are not there or are wrong, what was lent is to blame."""
     try:
         _fetch(store, order)
     except RemoteError as error:
-        if not lent or error.kind in (*_THE_SERVERS, "disk"):
+        if not lent or error.kind not in _OF_OBJECTS:
             raise
         raise DamagedError(error.message) from error
 

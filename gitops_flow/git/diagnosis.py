@@ -87,7 +87,7 @@ _RULES = (
     ),
     _rule(
         r"not our ref|couldn't find remote ref|no such remote ref|unadvertised object|"
-        r"not a valid object|remote did not send all necessary objects",
+        r"not a valid object",
         "missing",
         "the commit is not on the server",
         "it was published to another repository, or dropped there since; publish it again",
@@ -138,7 +138,8 @@ _RULES = (
         retry=True,
     ),
     _rule(
-        r"repository corruption|pack-objects died|bad object|unable to read tree",
+        r"repository corruption|pack-objects died|bad object|unable to read tree|"
+        r"remote did not send all necessary objects",
         "damaged",
         "the server's repository is damaged",
         "check it with git fsck; publishing again may replace what is broken",
