@@ -25,7 +25,7 @@ from tests.support.checkouts import only_shelf, parentless, pull
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -258,37 +258,90 @@ def test_in_a_directory_that_a_group_shares_all_is_for_the_group(
             assert path.stat().st_mode & 0o2070 == 0o2070, path
 
 
-def test_two_users_of_one_cache_get_the_pins_files(
-    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory that root shares with the group of nobody."""
     if os.getuid():
         pytest.skip("only root can become another user")
-    commit = parentless(repo.write("x", "1"))
     base = Path("/tmp") / f"gitflow-test-{os.getpid()}"
     base.mkdir()
+    os.chown(base, 0, 65534)
     base.chmod(0o2770)
-    try:
-        os.chown(base, 0, 65534)
-        base.chmod(0o2770)
-        pull(repo, commit, tmp_path, base / "checkout")
-        (base / "other").mkdir()
-        os.chown(base / "other", 65534, 65534)
-        child = multiprocessing.get_context("fork").Process(
-            target=_as_nobody, args=(str(repo.path), commit, base)
-        )
-        child.start()
-        child.join(60)
-        assert child.exitcode == 0
-    finally:
-        shutil.rmtree(base)
+    (base / "other").mkdir()
+    os.chown(base / "other", 65534, 65534)
+    yield base
+    shutil.rmtree(base)
 
 
-def _as_nobody(path: str, commit: str, base: Path) -> None:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-    made = checkout.make(f"file://{path}", commit, base / "other", cache=base / "checkout")
-    sys.exit(made.origin != "cached" or files(made.directory) != {"x": b"1"})
+def as_nobody(do: Callable[[], bool]) -> bool:
+    """What ``do`` says in a process of the user nobody."""
+
+    def become() -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        sys.exit(not do())
+
+    child = multiprocessing.get_context("fork").Process(target=become)
+    child.start()
+    child.join(60)
+    return child.exitcode == 0
+
+
+def test_two_users_of_one_cache_get_the_pins_files(repo: Repo, tmp_path: Path, group: Path) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, tmp_path, group / "checkout")
+
+    def same() -> bool:
+        made = pull(repo, commit, group / "other", group / "checkout")
+        return made.origin == "cached" and files(made.directory) == {"x": b"1"}
+
+    assert as_nobody(same)
+
+
+def test_two_users_who_share_directories_have_one_each(repo: Repo, group: Path) -> None:
+    commit, root = parentless(repo.write("x", "1")), group / "checkout"
+    ours = give(repo, commit, root).directory
+
+    def twice() -> bool:
+        theirs = [give(repo, commit, root).directory for _ in range(2)]
+        return theirs[0] == theirs[1] != ours and files(theirs[0]) == {"x": b"1"}
+
+    assert as_nobody(twice)
+    assert give(repo, commit, root).directory == ours
+
+
+def test_each_user_of_a_cache_clears_away_what_is_his(repo: Repo, group: Path) -> None:
+    commit, root = parentless(repo.write("x", "1")), group / "checkout"
+    pull(repo, commit, group, root)
+    sweep_now(root)
+
+    def made_and_swept() -> bool:
+        made = give(repo, commit, root).directory
+        shared._kept.pop(made).close()
+        sweep.cache(root, sweep.Limits(size=0))
+        return not made.exists()
+
+    assert as_nobody(made_and_swept)
+
+
+def test_links_that_another_user_makes_in_the_cache_are_not_followed(
+    repo: Repo, group: Path, tmp_path: Path
+) -> None:
+    root = group / "checkout"
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, group, root)
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    (victim / "key").touch(mode=0o600)
+    shelf = only_shelf(root).path
+    (shelf / "making").rmdir()
+    (shelf / "home").symlink_to(victim)
+    (shelf / "locks" / "database").unlink()
+    (shelf / "locks" / "database").symlink_to(victim / "key")
+    assert files(pull(repo, commit, group, root).directory) == {"x": b"1"}
+    modes = [path.stat().st_mode & 0o7777 for path in (victim, victim / "key")]
+    assert modes == [0o700, 0o600]
 
 
 def test_addresses_of_one_repository_share_and_credentials_do_not_count(root: Path) -> None:
@@ -397,6 +450,15 @@ def test_shared_runs_get_one_read_only_directory(repo: Repo, root: Path) -> None
     assert os.access(first.directory / "run", os.X_OK)
 
 
+def test_a_process_holds_a_shared_directory_only_once(repo: Repo, root: Path) -> None:
+    commit = parentless(repo.write("x", "1"))
+    give(repo, commit, root)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        give(repo, commit, root)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.mark.parametrize("change", ["rewritten", "added", "removed"])
 def test_a_shared_directory_that_was_changed_is_not_handed_out_again(
     repo: Repo, root: Path, change: str
@@ -429,13 +491,13 @@ def aged(path: Path, seconds: float) -> None:
 
 
 def sweep_now(root: Path, **limits: float) -> None:
-    (root / ".swept").unlink(missing_ok=True)
+    (root / f".swept-{os.geteuid()}").unlink(missing_ok=True)
     sweep.cache(root, sweep.Limits(**limits))
 
 
-def trees(root: Path) -> set[str]:
+def trees(root: Path, shelf: str = "*") -> set[str]:
     """The snapshots that have a sealed tree."""
-    return {path.name[:40] for path in (only_shelf(root).path / "trees").glob("*.seal")}
+    return {path.name[:40] for path in root.glob(f"{shelf}/trees/*.seal")}
 
 
 def test_trees_go_by_age_and_then_by_size_the_least_used_first(
@@ -445,7 +507,7 @@ def test_trees_go_by_age_and_then_by_size_the_least_used_first(
     for commit in commits * 2:
         checkout.make(str(repo.path), commit, here, cache=root)
     for days, commit in enumerate(reversed(commits)):
-        aged(only_shelf(root).path / "trees" / f"{commit}.seal", days * 86400 + 60)
+        aged(shared.Key(only_shelf(root), commit, ()).seal, days * 86400 + 60)
     assert trees(root) == set(commits)
     sweep_now(root, age=2.5 * 86400)
     assert trees(root) == set(commits[1:])
@@ -479,6 +541,44 @@ def test_objects_that_are_read_stay(repo: Repo, here: Path, root: Path) -> None:
     with only_shelf(root).claimed("database", 0.0, shared=True):
         sweep_now(root, size=0)
     assert pull(repo, commit, here, root).origin == "cached"
+
+
+def test_a_cache_of_which_a_part_was_deleted_is_still_cleared_away(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    pull(repo, commit, here, root)
+    (root / "another").mkdir()
+    sweep_now(root, size=0)
+    assert trees(root, "project-*") == set()
+
+
+def test_while_the_packs_of_one_repository_are_read_the_rest_is_cleared_away(
+    repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    pull(repo, commit, here, root)
+    monkeypatch.setattr(sweep, "_MANY_PACKS", 0)
+    with only_shelf(root).claimed("database", 0.0, shared=True):
+        sweep_now(root, size=0)
+    assert trees(root) == set()
+
+
+def test_what_a_link_in_the_cache_leads_to_is_not_cleared_away(
+    repo: Repo, here: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_SELDOM", 0.0)
+    pull(repo, parentless(repo.write("x", "1")), here, root)
+    name = f"project-{'a' * 12}-{'b' * 8}"
+    victim = tmp_path / "home" / "trees" / name
+    victim.mkdir(parents=True)
+    victim.chmod(0o755)
+    (only_shelf(root).path / "trees" / name).symlink_to(victim)
+    (root / "home").symlink_to(tmp_path / "home")
+    sweep_now(root, size=0)
+    assert victim.stat().st_mode & 0o777 == 0o755
 
 
 def test_the_cache_is_looked_over_only_once_in_a_while(repo: Repo, here: Path, root: Path) -> None:
@@ -555,6 +655,21 @@ def test_a_directory_that_no_run_made_is_left_alone(repo: Repo, here: Path, root
     made = pull(repo, parentless(repo.write("x")), here, root).directory
     assert sweep.finished_runs(here, 0.0) == 0
     assert made.is_dir()
+
+
+def test_directories_that_a_run_made_read_only_go_with_it(repo: Repo, group: Path) -> None:
+    here = group / "other"
+
+    def cleared() -> bool:
+        made = here / f"project-{'a' * 12}-{'b' * 8}"
+        (made / "locked").mkdir(parents=True)
+        (made / "locked" / "x").touch()
+        (made / "locked").chmod(0o555)
+        sweep.register(made)
+        os.close(sweep._running.pop())
+        return sweep.finished_runs(here, 0.0) == 1 and list(here.iterdir()) == []
+
+    assert as_nobody(cleared)
 
 
 @pytest.mark.parametrize("note", [".src.run", "..run", "...run", "....run", ".src-1.run"])

@@ -185,6 +185,43 @@ def test_a_changed_tree_is_not_copied_but_made_again(
     assert tree not in copies
 
 
+def test_a_seal_under_the_name_of_another_snapshot_is_not_believed(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    first = kept(repo.write("x", "1"), here, root)
+    second = kept(repo.write("x", "2"), here, root)
+    one, other = (shared.Key(only_shelf(root), commit, ()).seal for commit in (first, second))
+    one.replace(other)
+    assert (pull(repo, second, here, root).directory / "x").read_text() == "2"
+
+
+def test_a_pipe_in_the_place_of_a_seal_is_not_waited_for(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = kept(repo.write("x", "1"), here, root)
+    seal = shared.Key(only_shelf(root), commit, ()).seal
+    seal.unlink()
+    os.mkfifo(seal)
+    assert (pull(repo, commit, here, root).directory / "x").read_text() == "1"
+
+
+def test_a_seal_is_not_written_through_a_link(
+    repo: Repo, here: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    (tmp_path / "victim").write_text("precious")
+    read_only = shared._read_only
+
+    def then_linked(tree: Path) -> None:
+        read_only(tree)
+        tree.with_name(f".{tree.name}.seal-partial").symlink_to(tmp_path / "victim")
+
+    monkeypatch.setattr(shared, "_read_only", then_linked)
+    assert pull(repo, commit, here, root).origin == "cached"
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
 def test_a_name_that_appears_while_a_tree_is_copied_is_not_handed_over(
     repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,7 +423,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def swept(root: Path) -> None:
-    (root / ".swept").unlink(missing_ok=True)
+    (root / f".swept-{os.geteuid()}").unlink(missing_ok=True)
     sweep.cache(root, sweep.Limits(size=0))
 
 

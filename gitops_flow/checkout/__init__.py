@@ -131,8 +131,8 @@ def make_shared(
     place = shelf(cache, order.places[0].address)
     clock = Clock()
     cached = partial(_cached, place)
-    # Its lock is never let go of.
     found, made = _sealed(place, order, [cached, cached, _uncached])
+    found.keep()
     if made is not None:
         return made
     clock.lap("checkout")

@@ -116,7 +116,7 @@ class Shelf:
         for name in missing:
             (self.path / name).mkdir(parents=True, exist_ok=True)
         if missing:
-            _share(self.path)
+            _share(self.path, "objects", *missing)
 
     @contextlib.contextmanager
     def claimed(self, name: str, seconds: float, *, shared: bool = False) -> Iterator[None]:
@@ -125,7 +125,9 @@ class Shelf:
         Raises:
             UnusableError: somebody else kept it for ``seconds``.
         """
-        with (self.path / "locks" / name).open("ab") as lock:
+        # No link that another user of the cache made is followed.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(self.path / "locks" / name, flags, 0o666), "rb") as lock:  # noqa: PTH123
             _share_file(lock.fileno(), self.path)
             deadline = time.monotonic() + seconds
             while not acquired(lock.fileno(), shared=shared):
@@ -205,13 +207,18 @@ def by_use(folder: Path) -> list[Path]:
     return [Path(path) for _, path in sorted(found, reverse=True)]
 
 
-def _share(folder: Path) -> None:
-    """Give ``folder`` and what is in it the group rights of the directory above."""
+def _share(folder: Path, *names: str) -> None:
+    """Give ``folder`` and the directories ``names`` in it the group rights of the one above."""
     rights = _group_rights(folder.parent)
     if rights:
-        for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-            with contextlib.suppress(PermissionError):
-                path.chmod(0o700 | rights)
+        for path in (folder, *(folder / name for name in names)):
+            with contextlib.suppress(OSError):
+                # No link that another user of the cache made is followed.
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    os.fchmod(fd, 0o700 | rights)
+                finally:
+                    os.close(fd)
 
 
 def _share_file(fd: int, folder: Path) -> None:

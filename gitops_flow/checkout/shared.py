@@ -13,7 +13,7 @@ import os
 import shutil
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitops_flow.checkout.cache import UnusableError, acquired, by_use, choice, touch
 
@@ -56,6 +56,15 @@ class Tree:
         """Let others delete it."""
         os.close(self.lock)
 
+    def keep(self) -> None:
+        """Let nobody delete it as long as this process lives; once for each directory."""
+        if _kept.setdefault(self.directory, self) is not self:
+            self.close()
+
+
+# The trees that are in use as long as this process lives.
+_kept: dict[Path, Tree] = {}
+
 
 class BrokenError(Exception):
     """Somebody changed a sealed tree."""
@@ -71,8 +80,12 @@ class Key(NamedTuple):
     @property
     def seal(self) -> Path:
         """The file that tells of the tree."""
-        name = f"{self.commit}{choice(self.directories)}.seal"
-        return self.shelf.path / "trees" / name
+        return self.shelf.path / "trees" / (self.commit + _suffix(self.directories))
+
+
+def _suffix(directories: Sequence[str]) -> str:
+    """After the commit, the rest of a seal's name: each user has trees of his own."""
+    return f"{choice(directories)}.{os.geteuid()}.seal"
 
 
 def find(key: Key) -> Tree | None:
@@ -91,10 +104,10 @@ def held(key: Key) -> Tree | None:
     """As :func:`find`, but whether it is unbroken is still to be asked: :meth:`Tree.names`."""
     seal = key.seal
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        told = json.loads(seal.read_text())
+        told = _told(seal)
         path = seal.parent / os.path.basename(told["name"])  # noqa: PTH119
-        # What another user owns, that user can change and change back.
-        if seal.lstat().st_uid != os.geteuid() or path.lstat().st_uid != os.geteuid():
+        # What another user owns, that user can change and change back, and rename a seal.
+        if told["of"] != seal.name or path.lstat().st_uid != os.geteuid():
             return None
         warnings = tuple(map(str, told["warnings"]))
         files, state = int(told["files"]), str(told["state"])
@@ -107,9 +120,20 @@ def held(key: Key) -> Tree | None:
     return None
 
 
+def _told(seal: Path) -> dict[str, Any]:
+    """What is in the file ``seal``, which must be ours."""
+    # A pipe in its place would be waited for.
+    fd = os.open(seal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, encoding="utf-8") as file:  # noqa: PTH123
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise PermissionError
+        told: dict[str, Any] = json.load(file)
+        return told
+
+
 def newest(shelf: Shelf, directories: Sequence[str]) -> Key | None:
     """The key of the tree, of all or of the same ``directories``, that was used last."""
-    suffix = f"{choice(directories)}.seal"
+    suffix = _suffix(directories)
     for path in by_use(shelf.path / "trees"):
         if path.name[40:] == suffix:
             return Key(shelf, path.name[:40], directories)
@@ -129,9 +153,10 @@ def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tr
         fd = os.open(lock_of(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         acquired(fd, shared=True)
         state = _state(directory)[0]
-        told = {"name": directory.name, "files": files, "warnings": warnings, "state": state}
-        aside = target.with_name(f".{directory.name}.seal-partial")
-        aside.write_text(json.dumps(told))
+        told = {"of": target.name, "name": directory.name, "files": files, "state": state}
+        aside = _unfinished(directory)
+        with aside.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(told | {"warnings": warnings}))
         aside.replace(target)
     except OSError as error:
         if fd is not None:
@@ -142,16 +167,23 @@ def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tr
 
 
 def remove(tree: Path) -> None:
-    """Delete a read-only tree and its lock."""
+    """Delete a read-only tree with its lock, and a seal that was never finished."""
     for directory, _, _ in os.walk(tree):
-        os.chmod(directory, 0o700)  # noqa: PTH101
+        with contextlib.suppress(OSError):
+            os.chmod(directory, 0o700)  # noqa: PTH101
     shutil.rmtree(tree, ignore_errors=True)
+    _unfinished(tree).unlink(missing_ok=True)
     lock_of(tree).unlink(missing_ok=True)
 
 
 def lock_of(tree: Path) -> Path:
     """The file whose shared lock means that ``tree`` is in use."""
     return tree.with_name(f"{tree.name}.lock")
+
+
+def _unfinished(tree: Path) -> Path:
+    """The seal of ``tree`` while it is written."""
+    return tree.with_name(f".{tree.name}.seal-partial")
 
 
 def _state(root: Path) -> tuple[str, dict[bytes, int]]:

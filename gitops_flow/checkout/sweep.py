@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    # Last use, bytes, and what deletes it if it can.
+    _Entry = tuple[float, int, Callable[[], bool]]
+
 # Seconds between two looks at the whole cache.
 _SELDOM = 3600.0
 # More packs than this make reading slow; they become one.
@@ -36,7 +39,8 @@ _ONE_PACK = ("pack-objects", "-q", "--revs", "--delta-base-offset")
 
 # The note of a run beside its directory, whose name a checkout was given. A repository's own
 # file of such a name may lie here as well, and must not choose what is deleted.
-_NOTE = re.compile(r"\.([A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12}-[0-9a-f]{8})\.run")
+_MADE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12}-[0-9a-f]{8}")
+_NOTE = re.compile(rf"\.({_MADE.pattern})\.run")
 
 _running: list[int] = []
 
@@ -57,9 +61,11 @@ def register(directory: Path) -> None:
     """Note that this process runs in ``directory``, until the process ends."""
     with contextlib.suppress(OSError):
         note = directory.with_name(f".{directory.name}.run")
-        fd = os.open(note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        aside = note.with_suffix(".run-partial")
+        fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         acquired(fd)
         _running.append(fd)
+        aside.rename(note)  # nobody finds it without its lock
 
 
 def finished_runs(parent: Path, age: float) -> int:
@@ -71,7 +77,7 @@ def finished_runs(parent: Path, age: float) -> int:
             continue
         with _unused(note, age) as free:
             if free:
-                shutil.rmtree(parent / named[1], ignore_errors=True)
+                remove(parent / named[1])
                 note.unlink(missing_ok=True)
                 count += 1
     return count
@@ -80,39 +86,43 @@ def finished_runs(parent: Path, age: float) -> int:
 def cache(root: Path, limits: Limits) -> None:
     """Bring the cache at ``root`` within ``limits``; at most once an hour, by one process."""
     with contextlib.suppress(OSError, UnusableError):
-        stamp = root / ".swept"
+        # Each user clears away what is his.
+        stamp = root / f".swept-{os.geteuid()}"
         if stamp.exists() and time.time() - stamp.stat().st_mtime < _SELDOM:
             return
         with stamp.open("ab") as lock:
             if not acquired(lock.fileno()):
                 return
             os.utime(stamp)
-            shelves = [Shelf(path) for path in root.iterdir() if path.is_dir()]
+            shelves = [Shelf(path) for path in root.iterdir() if _is_directory(path)]
             for shelf in shelves:
-                _pack(shelf)
+                with contextlib.suppress(OSError, UnusableError):
+                    _pack(shelf)
             _entries(shelves, limits)
 
 
 def _entries(shelves: list[Shelf], limits: Limits) -> None:
     """Delete trees and databases, the ones least recently used first."""
-    found = sorted(
-        (entry for shelf in shelves for entry in _measured(shelf)), key=lambda entry: entry[0]
-    )
+    found: list[_Entry] = []
+    for shelf in shelves:
+        with contextlib.suppress(OSError):
+            found += _measured(shelf)
     total = sum(size for _, size, _ in found)
-    for used, size, delete in found:
-        if (total > limits.size or time.time() - used > limits.age) and delete():
-            total -= size
+    for used, size, delete in sorted(found, key=lambda entry: entry[0]):
+        if total > limits.size or time.time() - used > limits.age:
+            with contextlib.suppress(OSError):
+                total -= size if delete() else 0
 
 
-def _measured(shelf: Shelf) -> Iterator[tuple[float, int, Callable[[], bool]]]:
-    """Last use and bytes of every tree and of the database, and what deletes it if it can."""
+def _measured(shelf: Shelf) -> Iterator[_Entry]:
+    """Every tree and the database."""
     seals = {}
     for seal in shelf.path.joinpath("trees").glob("*.seal"):
         with contextlib.suppress(OSError, IndexError):
             name = seal.read_text().split('"name": "', 1)[1].split('"', 1)[0]
             seals[name] = (seal.stat().st_mtime, seal)
-    for path in shelf.path.joinpath("trees").iterdir():
-        if path.is_dir() and not path.name.startswith("."):
+    for path in shelf.path.joinpath("trees").glob("*"):
+        if _MADE.fullmatch(path.name) and _is_directory(path):
             used, found = seals.get(path.name, (0.0, None))
             yield used, _size(path), partial(_tree_gone, path, found)
     if notes := by_use(shelf.path / "pulled"):
@@ -181,6 +191,11 @@ def _unused(lock: Path, age: float) -> Iterator[bool]:
     with handle:
         aged = time.time() - os.fstat(handle.fileno()).st_mtime >= age
         yield aged and acquired(handle.fileno())
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is one itself: what a link leads to is nobody's to clear away."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _size(root: Path) -> int:
