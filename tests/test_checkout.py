@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout
-from gitops_flow.checkout import tree, workspace
+from gitops_flow.checkout import objects, tree, workspace
 from gitops_flow.checkout.objects import DamagedError, opened
 from gitops_flow.checkout.store import Store
 from gitops_flow.errors import CheckoutError, GitError, RemoteError
@@ -400,6 +401,32 @@ def test_a_git_that_answers_with_other_bytes_is_found(
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(CheckoutError, match="does not hash to its id"):
         make(str(repo.path), commit, here)
+
+
+def test_a_git_that_dies_while_it_is_asked_is_told(
+    repo: Repo, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        repo.write(f"f{number}", f"{number}")
+    commit = repo.commit()
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *--batch*) echo "fatal: gone" >&2; exit 128; esac\n'
+        f'exec {shutil.which("git")} "$@"\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    ask = objects._Pipe.ask
+
+    def dead_by_then(self: objects._Pipe, *rest: object, **more: object) -> None:
+        self._process.wait()
+        ask(self, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(objects._Pipe, "ask", dead_by_then)
+    with pytest.raises(DamagedError, match="fatal: gone"):
+        make(str(repo.path), commit, here)
+    assert list(here.iterdir()) == []
 
 
 def test_reading_that_takes_too_long_is_not_taken_for_damage(repo: Repo, tmp_path: Path) -> None:

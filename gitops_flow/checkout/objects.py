@@ -232,7 +232,7 @@ class _Pipe:
         if head[1:] == [b"missing"]:
             return DamagedError(f"{oid} is missing")
         self._killed = True
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(OSError, ValueError):
             self._stdin.close()
         error = self._process.stderr.read() if self._process.stderr else b""
         command.kill(self._process)
