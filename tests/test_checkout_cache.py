@@ -229,6 +229,19 @@ def test_a_cache_on_a_full_disk_is_done_without(repo: Repo, here: Path, small_di
         assert files(made.directory) == files(repo.path)
 
 
+@pytest.mark.parametrize("address", ["path", "file://"])
+def test_a_shared_directory_that_the_cache_has_no_room_for_is_done_without(
+    repo: Repo, small_disk: Path, address: str
+) -> None:
+    for number in range(10):
+        repo.write(f"f{number}", os.urandom(50_000))
+    commit = parentless(repo)
+    place = checkout.Place(f"file://{repo.path}" if address == "file://" else str(repo.path))
+    with pytest.raises(cache.UnusableError):
+        checkout.make_shared([place], commit, small_disk / "checkout", pauses=())
+    assert not list((small_disk / "checkout").glob("*/trees/*"))
+
+
 @pytest.mark.parametrize("kind", ["file", "unwritable"])
 def test_a_cache_that_cannot_be_made_is_done_without(
     repo: Repo, here: Path, tmp_path: Path, kind: str

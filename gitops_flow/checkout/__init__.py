@@ -108,7 +108,8 @@ def make(
             # Each twice: as the cache is, and once more when it was damaged and is new, or when
             # another pull did the work meanwhile.
             ways[:0] = [partial(_copied, place), partial(_cached, place)] * 2
-    return _made(order, parent, ways)
+    with disk_errors(parent):
+        return _made(order, parent, ways)
 
 
 def make_shared(
@@ -152,6 +153,7 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
 
     Raises:
         NoWayError: none of them does.
+        OSError: the disk.
         GitflowError: as for :func:`make`.
     """
     repository = name_of(split_userinfo(order.places[0].address)[0])[:_LONGEST_NAME]
@@ -159,11 +161,7 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
     clock = Clock()
     for way in ways:
         try:
-            with (
-                disk_errors(parent),
-                made_aside(parent, name) as work,
-                way(order, work, clock) as found,
-            ):
+            with made_aside(parent, name) as work, way(order, work, clock) as found:
                 directory = work.publish()
             return Checkout(
                 directory, found.files, clock.laps, found.warnings, found.origin, found.received
@@ -236,6 +234,10 @@ def _one_at_a_time(place: Shelf, order: Order) -> Iterator[None]:
             yield
     except OSError as error:
         raise UnusableError(error.strerror or str(error)) from error
+    except RemoteError as error:
+        if error.kind != "disk":
+            raise
+        raise UnusableError(error.message) from error
 
 
 @contextlib.contextmanager

@@ -57,7 +57,10 @@ class Shelf:
 
     def is_private(self) -> bool:
         """Whether nobody else may change what is in it."""
-        here, above = self.path.stat(), self.path.parent.stat()
+        try:
+            here, above = self.path.stat(), self.path.parent.stat()
+        except OSError:
+            return False  # it was deleted just now
         ours = here.st_uid == above.st_uid == os.geteuid()
         return ours and not (above.st_mode & 0o077 and (here.st_mode | above.st_mode) & 0o022)
 
