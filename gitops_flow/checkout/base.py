@@ -59,6 +59,8 @@ class Base:
             if not many and not _converts_otherwise(gone, made):
                 self.join()
                 kinds = self._copy.finish()
+                if _hides_attributes(root, kinds):
+                    return None
                 _remove(root, gone)
                 for path in gone.kinds():
                     del kinds[path]
@@ -97,6 +99,17 @@ def begun(
 def _converts_otherwise(gone: Listing, made: Listing) -> bool:
     """Whether attributes changed, by which files that did not are converted."""
     return any(file.path.endswith(b".gitattributes") for file in (*gone.files, *made.files))
+
+
+def _hides_attributes(root: Path, kinds: dict[bytes, Kind]) -> bool:
+    """Whether attributes are in an encoding (UTF-16, say) in which git does not read them."""
+    base = os.fsencode(root) + b"/"
+    for path, kind in kinds.items():
+        if kind == "file" and path.endswith(b".gitattributes"):
+            with open(base + path, "rb") as attributes:  # noqa: PTH123
+                if b"\0" in attributes.read():
+                    return True
+    return False
 
 
 def _remove(root: Path, gone: Listing) -> None:
