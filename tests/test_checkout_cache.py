@@ -242,6 +242,18 @@ def test_a_shared_directory_that_the_cache_has_no_room_for_is_done_without(
     assert not list((small_disk / "checkout").glob("*/trees/*"))
 
 
+def test_a_cache_that_may_only_be_read_is_done_without_and_told_once(
+    repo: Repo, here: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    for _ in range(2):
+        pull(repo, commit, here, small_disk / "checkout")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    made = pull(repo, commit, here, small_disk / "checkout")
+    assert (made.origin, files(made.directory)) == ("fetched", {"x": b"1"})
+    assert caplog.messages == ["the cache of checkouts is not used: Read-only file system"]
+
+
 @pytest.mark.parametrize("kind", ["file", "unwritable"])
 def test_a_cache_that_cannot_be_made_is_done_without(
     repo: Repo, here: Path, tmp_path: Path, kind: str

@@ -159,6 +159,7 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
     repository = name_of(split_userinfo(order.places[0].address)[0])[:_LONGEST_NAME]
     name = f"{repository}-{order.commit[:12]}"
     clock = Clock()
+    told: set[str] = set()
     for way in ways:
         try:
             with made_aside(parent, name) as work, way(order, work, clock) as found:
@@ -167,7 +168,9 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
                 directory, found.files, clock.laps, found.warnings, found.origin, found.received
             )
         except UnusableError as error:
-            _log.warning(_WITHOUT, error)
+            if str(error) not in told:
+                _log.warning(_WITHOUT, error)
+            told.add(str(error))
         except (_AgainError, shared.BrokenError) as error:
             _log.warning("the cache was damaged and is thrown away: %s", error)
         except NoWayError:
