@@ -283,6 +283,22 @@ def test_in_a_directory_that_a_group_shares_all_is_for_the_group(
             assert path.stat().st_mode & 0o2070 == 0o2070, path
 
 
+def test_what_is_put_into_a_groups_cache_can_be_read_by_the_group_whatever_the_umask(
+    repo: Repo, here: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "group"
+    base.mkdir()
+    base.chmod(0o2770)
+    before = os.umask(0o077)
+    try:
+        pull(repo, parentless(repo.write("x", "1")), here, base / "checkout")
+    finally:
+        os.umask(before)
+    packs = list(only_shelf(base / "checkout").path.glob("objects/pack/*"))
+    assert packs
+    assert all(path.stat().st_mode & 0o040 for path in packs)
+
+
 @pytest.fixture
 def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory that root shares with the group of nobody."""

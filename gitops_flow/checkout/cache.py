@@ -97,6 +97,8 @@ class Shelf:
         # git looks for the index, so it comes last.
         for suffix in (".pack", ".rev", ".idx"):
             for file in store.packs(suffix):
+                if _group_rights(self.path):
+                    file.chmod(0o440)
                 file.rename(self.path / "objects" / "pack" / file.name)
         self.path.joinpath("pulled", commit + choice(directories)).touch()
 
