@@ -134,7 +134,8 @@ def _images(made: Docker, kept: Path) -> None:
     if not made.run("images", "--quiet", BASE):
         tar = kept / "base.tar"
         if not tar.exists():
-            options = ["--quiet", "--variant=minbase", f"--include={_SYSTEM}"]
+            # By its name alone, it would be taken for a directory.
+            options = ["--quiet", "--format=tar", "--variant=minbase", f"--include={_SYSTEM}"]
             _or_skip(["mmdebstrap", *options, "bookworm", f"{tar}.new"])
             Path(f"{tar}.new").rename(tar)
         made.run("import", str(tar), BASE)
