@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import pytest
 from gitops_flow import checkout
 from gitops_flow.checkout import copying, shared, sweep, workspace, write
 from gitops_flow.errors import CheckoutError
-from tests.support.checkouts import only_shelf, parentless, pull
+from tests.support.checkouts import content, only_shelf, parentless, pull
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
@@ -55,22 +54,6 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(copying.Copy, "finish", noted)
     return done
-
-
-def content(top: Path) -> dict[bytes, tuple[int, bytes]]:
-    """Every path below ``top`` with its whole mode and what is in it."""
-    found = {b"": (top.stat().st_mode, b"")}
-    base = os.fsencode(top)
-    for directory, directories, files in os.walk(base):
-        for name in directories + files:
-            path = os.path.join(directory, name)
-            mode, data = os.lstat(path).st_mode, b""
-            if stat.S_ISLNK(mode):
-                data = os.readlink(path)
-            elif stat.S_ISREG(mode):
-                data = Path(os.fsdecode(path)).read_bytes()
-            found[os.path.relpath(path, base)] = (mode, data)
-    return found
 
 
 def trees(root: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,3 +32,19 @@ def pull(repo: Repo, commit: str, here: Path, root: Path | None, **more: Any) ->
     """Check ``commit`` out below ``here``, with the cache at ``root``."""
     url = f"file://{repo.path}"
     return checkout.make(url, commit, here, pauses=(), cache=root, **more)
+
+
+def content(top: Path) -> dict[bytes, tuple[int, bytes]]:
+    """Every path below ``top`` with its whole mode and what is in it."""
+    found = {b"": (top.stat().st_mode, b"")}
+    base = os.fsencode(top)
+    for directory, directories, files in os.walk(base):
+        for name in directories + files:
+            path = os.path.join(directory, name)
+            mode, data = os.lstat(path).st_mode, b""
+            if stat.S_ISLNK(mode):
+                data = os.readlink(path)
+            elif stat.S_ISREG(mode):
+                data = Path(os.fsdecode(path)).read_bytes()
+            found[os.path.relpath(path, base)] = (mode, data)
+    return found
