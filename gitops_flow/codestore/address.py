@@ -166,10 +166,9 @@ def _address(repository: Repository, remote: str | None, data_dir: Path) -> tupl
                 hint=f"{known}; a URL or an absolute path works too",
             )
         return _absolute(repository, remote), False
-    if found := repository.remote_url("origin"):
-        return _absolute(repository, found), False
-    if len(names) == 1 and (found := repository.remote_url(names[0])):
-        return _absolute(repository, found), False
+    for own in _own(repository):
+        if found := repository.remote_url(own):
+            return _absolute(repository, found), False
     if names:
         raise UsageError(
             f"which remote is the code store? There is no origin, but {', '.join(names)}",
