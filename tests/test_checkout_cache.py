@@ -595,6 +595,17 @@ def test_a_cache_of_which_a_part_was_deleted_is_still_cleared_away(
     assert trees(root, "project-*") == set()
 
 
+def test_a_pipe_in_the_place_of_a_seal_does_not_keep_the_cache_from_being_cleared_away(
+    repo: Repo, here: Path, root: Path
+) -> None:
+    commit = parentless(repo.write("x", "1"))
+    pull(repo, commit, here, root)
+    pull(repo, commit, here, root)
+    os.mkfifo(only_shelf(root).path / "trees" / "a.seal")
+    sweep_now(root, size=0)
+    assert not [path for path in (only_shelf(root).path / "trees").iterdir() if path.is_dir()]
+
+
 def test_while_the_packs_of_one_repository_are_read_the_rest_is_cleared_away(
     repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,8 @@ def _measured(shelf: Shelf) -> Iterator[_Entry]:
     seals = {}
     for seal in shelf.path.joinpath("trees").glob("*.seal"):
         with contextlib.suppress(OSError, IndexError):
+            if not seal.is_file():
+                continue  # a pipe would be waited for
             name = seal.read_text().split('"name": "', 1)[1].split('"', 1)[0]
             seals[name] = (seal.stat().st_mtime, seal)
     for path in shelf.path.joinpath("trees").glob("*"):
