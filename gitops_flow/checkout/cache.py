@@ -8,8 +8,8 @@ Below the cache directory lies ``checkout/<repository>/``::
     making/     under construction; what a killed pull left is swept up
     locks/      never deleted
 
-Everything becomes visible by one rename, so readers take no lock. Objects are hashed when they
-are read, so nothing here needs to be believed but the seals, which only their owner can write
+Everything becomes visible by one rename. Who copies a tree holds its lock, and who reads objects
+shares the database's, so that nobody clears them away. Objects are hashed when they are read, so nothing here needs to be believed but the seals, which only their owner can write
 where copies are made of trees. All of it may be deleted at any time.
 """
 

@@ -132,7 +132,7 @@ class Reader:
         """The contents of ``oids`` in order, none over ``limit`` bytes; for few or small objects.
 
         Raises:
-            CheckoutError: as for :meth:`read`, or an object is larger.
+            CheckoutError: as for :meth:`each`, or an object is larger.
         """
         small, self._small = self._small or self._start(), None
         small.ask(oids)

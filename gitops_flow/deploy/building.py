@@ -75,7 +75,6 @@ def run(
     Raises:
         GitflowError: a step failed, or one of its placeholders cannot be filled in.
     """
-
     configs = [config for config in prepared.chosen if config.index in todo]
 
     def fill(

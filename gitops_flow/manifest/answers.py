@@ -27,8 +27,8 @@ class Answers:
     ``.data``; ``variables`` values by name. ``outputs`` holds what the build and
     push steps of a deployment gave, by :attr:`DeploymentConfig.index`: their
     outputs merged, and each step's once more under its id. Where a deployment is
-    missing, or with None, its steps have not run. ``names`` holds what else there is on the server, for a hint:
-    variables, and blocks as ``slug/name``.
+    missing, or with None, its steps have not run. ``names`` holds what else there is
+    on the server, for a hint: variables, and blocks as ``slug/name``.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
