@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, plan
 from gitops_flow.cli import for_one_command
-from gitops_flow.model import PULL_STEP, Deployment, FlowInfo, Json
+from gitops_flow.model import Deployment, FlowInfo, Json
+from gitops_flow.pin import PULL_CODE
 from gitops_flow.prefect import shape
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SIZES = (250, 500, 1000, 2000)
 ROUNDS = 5
 MARK = "gitflow:bench-0123abcd"
-STEP: dict[str, Json] = {PULL_STEP: {"repository": "https://git.example/r.git", "commit": "a" * 40}}
+STEP: dict[str, Json] = {PULL_CODE: {"repository": "https://git.example/r.git", "commit": "a" * 40}}
 SCHEMA = {
     "title": "Parameters",
     "type": "object",

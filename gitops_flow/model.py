@@ -10,7 +10,6 @@ from typing import Any, Literal
 Json = Any
 
 MARK_PREFIX = "gitflow:"
-PULL_STEP = "gitops_flow.steps.pull_code"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,7 +11,8 @@ import pytest
 
 from gitops_flow import apply, plan, prefect
 from gitops_flow.errors import ApiError
-from gitops_flow.model import PULL_STEP, Deployment, PrefectConnection, Schedule
+from gitops_flow.model import Deployment, PrefectConnection, Schedule
+from gitops_flow.pin import PULL_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,7 +118,7 @@ def wide(case: Case, pool: str) -> list[Deployment]:
         {"paused": False},
         {"concurrency_limit": 3},
         {"concurrency_limit": 1, "concurrency_options": {"collision_strategy": "CANCEL_NEW"}},
-        {"pull_steps": ({PULL_STEP: step}, {"other": {"id": "x", "text": "{{ a.b }}"}})},
+        {"pull_steps": ({PULL_CODE: step}, {"other": {"id": "x", "text": "{{ a.b }}"}})},
         {"pull_steps": ()},
     ]
     specs: list[dict[str, Any]] = [

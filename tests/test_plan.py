@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gitops_flow import plan
-from gitops_flow.model import PULL_STEP, Deployment, Schedule, Source
+from gitops_flow.model import Deployment, Schedule, Source
+from gitops_flow.pin import PULL_CODE
 
 MARK = "gitflow:etl-0123abcd"
 RENAMED = "gitflow:load-0123abcd"
@@ -44,7 +45,7 @@ def fields(want: Deployment, have: Deployment) -> tuple[str, ...]:
 
 
 def step(commit: str, **more: Any) -> tuple[dict[str, Any], ...]:
-    return ({PULL_STEP: {"repository": "r", "commit": commit, "requires": "gitops-flow", **more}},)
+    return ({PULL_CODE: {"repository": "r", "commit": commit, "requires": "gitops-flow", **more}},)
 
 
 def scheduled(want: list[Schedule], have: list[Schedule]) -> plan.ScheduleDiff:

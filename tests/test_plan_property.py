@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_flow import plan
-from gitops_flow.model import PULL_STEP, Automation, Deployment, Schedule
+from gitops_flow.model import Automation, Deployment, Schedule
+from gitops_flow.pin import PULL_CODE
 from gitops_flow.plan.automations import normal
 from gitops_flow.prefect import automations as automation_shape
 from gitops_flow.prefect import shape
@@ -58,7 +59,7 @@ schedules = st.builds(
     slug=st.sampled_from([None, "x", "y", "z"]),
 )
 steps = st.builds(
-    lambda commit, source: {PULL_STEP: spec(repository="r", commit=commit, source=source)},
+    lambda commit, source: {PULL_CODE: spec(repository="r", commit=commit, source=source)},
     st.sampled_from(["a" * 40, "b" * 40]),
     st.none() | mappings,
 )

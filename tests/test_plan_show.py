@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gitops_flow import plan
-from gitops_flow.model import PULL_STEP, Automation, Deployment, Schedule
+from gitops_flow.model import Automation, Deployment, Schedule
+from gitops_flow.pin import PULL_CODE
 
 MARK = "gitflow:etl-0123abcd"
 Rows = list[tuple[str, str | None, str | None]]
@@ -65,7 +66,7 @@ def test_only_the_parts_that_differ_are_shown(
 
 
 def step(commit: str, **more: Any) -> dict[str, Any]:
-    return {PULL_STEP: {"repository": "r", "commit": commit, **more}}
+    return {PULL_CODE: {"repository": "r", "commit": commit, **more}}
 
 
 def test_other_code_is_shown_as_the_two_commits() -> None:
@@ -73,7 +74,7 @@ def test_other_code_is_shown_as_the_two_commits() -> None:
         {"pull_steps": (step("b" * 40, source={"commit": "2"}),)},
         {"pull_steps": (step("a" * 40, source={"commit": "1"}),)},
     )
-    assert rows == [(f"pull_steps[0] {PULL_STEP}.commit", "a" * 40, "b" * 40)]
+    assert rows == [(f"pull_steps[0] {PULL_CODE}.commit", "a" * 40, "b" * 40)]
 
 
 def test_steps_that_come_and_go_are_shown_whole() -> None:
@@ -83,9 +84,9 @@ def test_steps_that_come_and_go_are_shown_whole() -> None:
         (
             "pull_steps[0]",
             'prefect.deployments.steps.git_clone {"access_token": "****", "branch": "x"}',
-            f"{PULL_STEP} commit {'b' * 12}",
+            f"{PULL_CODE} commit {'b' * 12}",
         ),
-        ("pull_steps[1]", f"{PULL_STEP} commit {'a' * 12}", None),
+        ("pull_steps[1]", f"{PULL_CODE} commit {'a' * 12}", None),
     ]
 
 
@@ -190,7 +191,7 @@ def test_creations_and_deletions_show_what_tells_them_apart() -> None:
     assert outline == [
         ("entrypoint", "a.py:f"),
         ("work_pool", "p/q"),
-        ("pull_steps[0]", f"{PULL_STEP} commit {'a' * 12}"),
+        ("pull_steps[0]", f"{PULL_CODE} commit {'a' * 12}"),
         ("schedules", 'cron "@daily" UTC'),
         ("triggers[one]", "event a"),
         ("paused", "true"),

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from gitops_flow import plan
+from gitops_flow import pin, plan
 from gitops_flow.deploy import DeployRequest, Rollback, rollback
 from gitops_flow.errors import UsageError
-from gitops_flow.model import PULL_STEP, Deployment
+from gitops_flow.model import Deployment
+from gitops_flow.pin import PULL_CODE, Pin
 from gitops_flow.plan import hold
 from tests.support.releases import Shop
 
@@ -71,11 +72,12 @@ def test_a_rollback_keeps_a_hold_and_sets_one_when_asked(
     assert hold.is_held(kept) is held
 
 
-NEW = {"requires": "gitops-flow", "repository": "new", "commit": "b" * 40, "source": {"dirty": 1}}
+NEW = Pin(("new",), "b" * 40, origin={"dirty": 1})
 
 
-def _moved(step: dict[str, Any], new: dict[str, Any] | None = None) -> dict[str, Any]:
-    return rollback._repinned(step, {PULL_STEP: new or NEW})
+def _moved(step: dict[str, Any], new: Pin = NEW) -> dict[str, Any]:
+    (moved,) = pin.repin([step], new)
+    return moved
 
 
 def test_only_the_commit_and_what_goes_with_it_change_in_a_pull_step() -> None:
@@ -86,7 +88,7 @@ def test_only_the_commit_and_what_goes_with_it_change_in_a_pull_step() -> None:
         "source": {"dirty": 0},
         "release": "old signature",
     }
-    assert _moved({PULL_STEP: before})[PULL_STEP] == {
+    assert _moved({PULL_CODE: before})[PULL_CODE] == {
         "repository": "kept",
         "commit": "b" * 40,
         "directory": "kept",
@@ -96,8 +98,8 @@ def test_only_the_commit_and_what_goes_with_it_change_in_a_pull_step() -> None:
 
 def test_a_signed_rollback_brings_its_own_signature() -> None:
     before = {"repository": "r", "commit": "a" * 40, "release": "old"}
-    after = _moved({PULL_STEP: before}, {**NEW, "release": "new"})
-    assert after[PULL_STEP]["release"] == "new"
+    after = _moved({PULL_CODE: before}, replace(NEW, signed=True, signature="new"))
+    assert after[PULL_CODE]["release"] == "new"
 
 
 def test_prefects_own_step_gets_the_commit_and_the_directory_that_carries_it() -> None:

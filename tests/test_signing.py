@@ -18,7 +18,8 @@ from gitops_flow.cli import boundary
 from gitops_flow.codestore import sign, trim
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 from gitops_flow.git import command, repository
-from gitops_flow.model import PULL_STEP, CodeStoreSettings, Deployment
+from gitops_flow.model import CodeStoreSettings, Deployment
+from gitops_flow.pin import PULL_CODE
 from tests.support.prefect import SharedServer
 from tests.support.project import NearProject
 from tests.support.releases import Shop
@@ -242,7 +243,7 @@ def test_an_environment_that_is_neither_yes_nor_no_is_refused() -> None:
 
 
 def _step(**inputs: str) -> Deployment:
-    return Deployment("f", "d", "f.py:f", pull_steps=({PULL_STEP: {"commit": "c", **inputs}},))
+    return Deployment("f", "d", "f.py:f", pull_steps=({PULL_CODE: {"commit": "c", **inputs}},))
 
 
 def test_another_signature_is_no_difference_but_a_missing_one_is() -> None:
@@ -271,7 +272,7 @@ def test_a_deploy_signs_once_and_gives_the_signature_to_the_worker(
     _with_key(project.repo, _key(tmp_path / "ann"))
     report = project.deploy("--all", "--create-pools")
     (step,) = project.live(namespace, "main")["pull_steps"]
-    inputs = step[PULL_STEP]
+    inputs = step[PULL_CODE]
     assert inputs["release"].startswith(f"object {inputs['commit']}\n")
     assert report["code_store"]["signed"] is True
     # No key is needed where nothing is to be pinned.

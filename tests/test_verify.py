@@ -11,11 +11,11 @@ import pytest
 from gitops_flow import checkout
 from gitops_flow.codestore import snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import loading, pins
-from gitops_flow.deploy.pins import Pin
+from gitops_flow.deploy import loading
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import repository
 from gitops_flow.model import Deployment
+from gitops_flow.pin import Pin
 from tests.support import gitservers
 from tests.support.prefect import SharedServer, SharedWorker
 from tests.support.project import NearProject, Project
@@ -58,7 +58,7 @@ PINS = {
             {CLONE: {"repository": "/r", "commit_sha": COMMIT, "access_token": "{{ t }}"}},
             {GO_TO: {"directory": "{{ other.directory }}/etl"}},
         ],
-        Pin(("/r",), COMMIT, "{{ t }}", others=(GO_TO,)),
+        Pin(("/r",), COMMIT, "{{ t }}", others=(GO_TO,), stock=True),
     ),
     "a clone of a branch": ([{CLONE: {"repository": "/r", "branch": "main"}}], None),
     "none": ([{GO_TO: {"directory": "/srv"}}], None),
@@ -70,7 +70,7 @@ PINS = {
 def test_the_pin_is_what_the_pull_steps_check_out(case: str) -> None:
     steps, expected = PINS[case]
     given = None if steps is None else tuple(steps)
-    assert pins.of(Deployment("f", "d", "flow.py:f", pull_steps=given)) == expected
+    assert Pin.of(given) == expected
 
 
 def test_a_lent_store_gives_out_what_no_server_has_yet(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from gitops_flow.buildsteps.foreign import Interpreter
 from gitops_flow.buildsteps.interpreter import find as find_python
 from gitops_flow.buildsteps.step import Call, Failed, Here, check, identity, parse, secrets, told
 from gitops_flow.errors import GitflowError, StepError
-from gitops_flow.model import PULL_STEP, Json
+from gitops_flow.model import Json
+from gitops_flow.pin import PULL_CODE
 from gitops_flow.redact import is_secret_key
 
 __all__ = ["Job", "find_python", "run"]
@@ -186,7 +187,7 @@ class _Run:
                     return _After(function(call.inputs), here.cwd)
                 except (TypeError, ValueError) as error:
                     raise Failed(f"its inputs do not fit: {error}") from None
-        if name == PULL_STEP:
+        if name == PULL_CODE:
             raise Failed(
                 "pull_code is what a worker runs; it does nothing useful before a deploy",
                 hint="move it to the pull section, or leave it out: gitflow writes it itself",

@@ -19,12 +19,13 @@ from gitops_flow.cli.demostage import Starter, ended_by_signals, workspace
 from gitops_flow.cli.progress import Progress
 from gitops_flow.errors import ApiError, GitflowError
 from gitops_flow.localprefect import call
-from gitops_flow.model import PULL_STEP, Json
+from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow import localprefect
+    from gitops_flow.model import Json
 
 _RUN_LIMIT = 90.0
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -112,9 +113,8 @@ def _deploy(
     if done.returncode:
         raise GitflowError(f"the deploy ended with status {done.returncode}")
     deployment = call(server.api_url, "GET", "/deployments/name/hello/demo")
-    for step in deployment["pull_steps"] or []:
-        if PULL_STEP in step:
-            return str(step[PULL_STEP]["commit"])
+    if pinned := Pin.of(deployment["pull_steps"]):
+        return pinned.commit
     raise GitflowError("the deployment on the server has no pinned commit")
 
 

@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import flows, manifest
+from gitops_flow import flows, manifest, pin
 from gitops_flow.codestore import guard, ledger, publish, snapshot, trim
 from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import imported, locate, sources
-from gitops_flow.deploy.desire import signed
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import FlowError
 from gitops_flow.plan import Create, Unchanged, Update
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.manifest import Answers, DeploymentConfig
-    from gitops_flow.model import FlowInfo, Snapshot
+    from gitops_flow.model import Deployment, FlowInfo, Snapshot
     from gitops_flow.plan import Action, Plan
 
 Key = tuple[str, "str | None"]
@@ -178,12 +177,16 @@ def sign(prepared: Prepared, code: Code, planned: Plan) -> tuple[Plan, str | Non
 
     signature = signing.sign(code.store, code.snapshot)
     actions = [
-        replace(action, desired=signed(action.desired, signature))
+        replace(action, desired=_signed(action.desired, signature))
         if isinstance(action, Create | Update)
         else action
         for action in planned.actions
     ]
     return replace(planned, actions=tuple(actions)), signature
+
+
+def _signed(desired: Deployment, signature: str) -> Deployment:
+    return replace(desired, pull_steps=pin.sign(desired.pull_steps, signature))
 
 
 def _pins(action: Action) -> bool:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import prefect
+from gitops_flow import pin, prefect
 from gitops_flow.codestore import history, pack, trim
-from gitops_flow.deploy import pins
 from gitops_flow.deploy.prepare import prepare
 from gitops_flow.errors import ApiError, CodeStoreError
 
@@ -65,7 +64,7 @@ def collect(
         # In this order: what is published after the ledger was read makes the push
         # fail, and what was published before and is not pinned yet is young.
         chain = history.read(settings.cache_dir, repo, target)
-        needed = {pin for each in asked.values() for pin in _pins(each)}
+        needed = {commit for each in asked.values() for commit in _pins(each)}
         found = trim.sort(chain.entries, needed, keep=keep, older_than=older_than, now=time.time())
         if not (really and found.dropped):
             return Collected(target, found, tuple(asked), None)
@@ -92,4 +91,4 @@ def _pins(connection: PrefectConnection) -> set[str]:
             hint=error.hint,
             retry=error.retry,
         ) from None
-    return {pin for item in live for pin in pins.named(item)}
+    return pin.commits(*((item.pull_steps, item.job_variables) for item in live))

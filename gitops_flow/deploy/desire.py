@@ -10,21 +10,17 @@ from gitops_flow import manifest
 from gitops_flow.codestore import address
 from gitops_flow.errors import ManifestError
 from gitops_flow.git import url
-from gitops_flow.model import PULL_STEP, Problem
+from gitops_flow.model import Problem
+from gitops_flow.pin import Pin
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_flow.codestore.address import CodeStore
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.manifest import Answers
-    from gitops_flow.model import Deployment, Json, Snapshot
-
-# Signing may ask for a passphrase or a touch, so it waits until it is needed.
-_SIGNED_LATER = "signed when it is released"
-_GIT_CLONE = "prefect.deployments.steps.git_clone"
+    from gitops_flow.model import Deployment, Snapshot
 
 
 def desire(
@@ -38,7 +34,7 @@ def desire(
     desired, problems = manifest.resolve(
         prepared.manifest,
         mark=prepared.source.mark,
-        pull_step=pull_step(prepared, code.snapshot),
+        pull_step=pin_of(prepared, code.snapshot).step(),
         default_version=version(code.snapshot),
         flows=code.flows,
         answers=answers,
@@ -108,57 +104,17 @@ def _is_inside(prepared: Prepared) -> Callable[[str], bool]:
     return inside
 
 
-def pull_step(prepared: Prepared, snap: Snapshot) -> dict[str, Json]:
-    """The step that makes a worker run ``snap``."""
-    target = prepared.target
-    if prepared.manifest.gitflow.checkout == "stock":
-        return _stock_step(target, snap)
-    inputs: dict[str, Json] = {
-        "requires": "gitops-flow",
-        "repository": target.pull_input,
-        "commit": snap.commit,
-    }
-    if target.credentials is not None:
-        inputs["credentials"] = target.credentials
-    inputs["source"] = address.origin_inputs(snap.provenance)
-    if target.sign:
-        inputs["release"] = _SIGNED_LATER
-    return {PULL_STEP: inputs}
-
-
-def signed(desired: Deployment, signature: str) -> Deployment:
-    """``desired`` with the signature in the place that was kept for it."""
-    steps = tuple(
-        {
-            name: {**inputs, "release": signature}
-            if isinstance(inputs, dict) and inputs.get("release") == _SIGNED_LATER
-            else inputs
-            for name, inputs in step.items()
-        }
-        for step in desired.pull_steps or ()
+def pin_of(prepared: Prepared, snap: Snapshot) -> Pin:
+    """What makes a worker run ``snap``."""
+    target, stock = prepared.target, prepared.manifest.gitflow.checkout == "stock"
+    return Pin(
+        (target.pull_url,) if stock else (target.pull_url, *target.mirrors),
+        snap.commit,
+        target.credentials,
+        signed=target.sign and not stock,
+        stock=stock,
+        origin=address.origin_inputs(snap.provenance),
     )
-    return desired if desired.pull_steps is None else replace(desired, pull_steps=steps)
-
-
-def _stock_step(target: CodeStore, snap: Snapshot) -> dict[str, Json]:
-    """Prefect's own step, for workers where nothing can be installed.
-
-    It takes any directory that is there for the right commit, so the name of
-    the directory has to carry it.
-    """
-    inputs: dict[str, Json] = {
-        "repository": target.pull_url,
-        "commit_sha": snap.commit,
-        "clone_directory_name": f"{url.name_of(target.pull_url)}-{snap.commit[:12]}",
-    }
-    given = target.credentials
-    if isinstance(given, dict):
-        inputs |= given
-    elif given is not None:
-        # A secret block or a variable is a token; any other block is credentials.
-        whole = "prefect.blocks." in given and "prefect.blocks.secret." not in given
-        inputs["credentials" if whole else "access_token"] = given
-    return {_GIT_CLONE: inputs}
 
 
 def version(snap: Snapshot) -> str:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from gitops_flow.deploy.pins import Pin
     from gitops_flow.model import Deployment, FlowInfo
+    from gitops_flow.pin import Pin
 
     # Makes the files of a pin in a new directory below the given one; where they are.
     Make = Callable[[Pin, Path], Path]
@@ -70,7 +70,7 @@ def look(
 def _checkout_of(pin: Pin) -> str:
     """The same for pins that one checkout serves."""
     directories = sorted({*pin.directories, pin.directory}) if pin.directories else []
-    asked = [pin.addresses, pin.commit, pin.credentials, pin.release, pin.signers, directories]
+    asked = [pin.addresses, pin.commit, pin.credentials, pin.signature, pin.signers, directories]
     return json.dumps(asked, default=str)
 
 

@@ -12,10 +12,10 @@ from gitops_flow.manifest.template import KEEP, MISSING, fill, placeholders
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_flow.deploy.pins import Pin
     from gitops_flow.deploy.session import Session
     from gitops_flow.manifest.template import Keep, Placeholder
     from gitops_flow.model import Json
+    from gitops_flow.pin import Pin
 
 
 def filled(session: Session, pin: Pin) -> Pin:

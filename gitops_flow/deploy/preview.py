@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.deploy.request import Preview
 from gitops_flow.deploy.session import opened, rewind
-from gitops_flow.model import PULL_STEP
+from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.deploy.session import Session
-    from gitops_flow.model import Deployment, Problem
+    from gitops_flow.model import Problem
     from gitops_flow.plan import FieldChange, Plan
     from gitops_flow.settings import Settings
 
@@ -107,16 +107,16 @@ def _code_changes(
     from gitops_flow.codestore import changes
     from gitops_flow.plan import Update
 
-    pins: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for action in planned.actions:
-        if isinstance(action, Update) and (pin := pinned(action.live)):
-            pins[pin] = pins.get(pin, 0) + 1
-    pins.pop(code.snapshot.commit, None)
+        if isinstance(action, Update) and (pinned := Pin.of(action.live.pull_steps)):
+            counts[pinned.commit] = counts.get(pinned.commit, 0) + 1
+    counts.pop(code.snapshot.commit, None)
     found, lost = [], []
-    for pin in sorted(pins, key=lambda each: -pins[each])[:_MOST_PINS]:
-        change = changes.between(code.store, session.prepared.target, pin, code.snapshot.commit)
+    for commit in sorted(counts, key=lambda each: -counts[each])[:_MOST_PINS]:
+        change = changes.between(code.store, session.prepared.target, commit, code.snapshot.commit)
         if change is None:
-            lost.append(pin)
+            lost.append(commit)
         else:
             found.append(change)
     return tuple(found), tuple(lost)
@@ -134,36 +134,26 @@ def _without_former_secrets(session: Session, code: Code, planned: Plan) -> Plan
     objects = code.store.objects()
     known: dict[str, dict[str, tuple[str, ...]]] = {}
 
-    def before(pin: str) -> dict[str, tuple[str, ...]]:
-        if pin not in known:
-            known[pin] = {}
+    def before(commit: str) -> dict[str, tuple[str, ...]]:
+        if commit not in known:
+            known[commit] = {}
             # Where it is not here, the comparison of the code has fetched it, or could not.
             with contextlib.suppress(GitflowError):
-                files = SnapshotFiles(objects, objects.commit(pin).tree)
+                files = SnapshotFiles(objects, objects.commit(commit).tree)
                 data = files.read(session.prepared.source.manifest)
                 read = manifest.parse(data or b"", "prefect.yaml")
-                known[pin] = {each.name: manifest.secret_fields(each) for each in read.deployments}
-        return known[pin]
+                known[commit] = {
+                    each.name: manifest.secret_fields(each) for each in read.deployments
+                }
+        return known[commit]
 
     actions = []
     for action in planned.actions:
         live = getattr(action, "live", None)
-        pin = pinned(live) if live is not None else None
-        fields = before(pin).get(live.name, ()) if pin and live is not None else ()
+        pinned = Pin.of(live.pull_steps) if live is not None else None
+        fields = before(pinned.commit).get(live.name, ()) if pinned and live is not None else ()
         actions.append(plan.told_before(action, fields))
     return replace(planned, actions=tuple(actions))
-
-
-def pinned(deployment: Deployment) -> str | None:
-    """The snapshot that a deployment's pull steps name, ours or Prefect's own."""
-    for step in deployment.pull_steps or ():
-        for name, inputs in step.items():
-            if not isinstance(inputs, dict):
-                continue
-            if name == PULL_STEP or name.endswith(".git_clone"):
-                commit = inputs.get("commit") or inputs.get("commit_sha")
-                return str(commit) if commit else None
-    return None
 
 
 def _drift(planned: Plan) -> Iterator[tuple[str, tuple[FieldChange, ...]]]:

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gitops_flow import pin
 from gitops_flow.codestore import changes, history, sign
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import pins
 from gitops_flow.deploy.prepare import prepare
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 
@@ -84,7 +84,8 @@ class Releases:
         found: dict[str, list[str]] = {}
         for item in self.live.deployments:
             own = {mark[-8:] for mark in item.marks}
-            for same in (of[pin] for pin in pins.named(item) if pin in of):
+            named = pin.commits(item.pull_steps, item.job_variables)
+            for same in (of[commit] for commit in named if commit in of):
                 entry = next((each for each in same if each.mark[-8:] in own), same[0])
                 found.setdefault(entry.id, []).append(item.full_name)
         return {release: sorted(names) for release, names in found.items()}

@@ -7,14 +7,13 @@ import fnmatch
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import manifest
+from gitops_flow import manifest, pin
 from gitops_flow.codestore import changes, history
 from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import locate, sources
-from gitops_flow.deploy.desire import pull_step, version
-from gitops_flow.deploy.preview import pinned
+from gitops_flow.deploy.desire import pin_of, version
 from gitops_flow.errors import CodeStoreError, UsageError
-from gitops_flow.model import PULL_STEP
+from gitops_flow.pin import Pin
 from gitops_flow.plan.fields import is_our_version
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import Rollback
     from gitops_flow.deploy.session import Session
-    from gitops_flow.model import Deployment, Json
+    from gitops_flow.model import Deployment
 
 
 def rewound(session: Session) -> Prepared:
@@ -77,7 +76,7 @@ def _release(session: Session, wanted: Rollback) -> Entry:
     if wanted.to is not None:
         return history.find(entries, wanted.to)
     live = choose(session.live(()), prepared.request.names)
-    there = {pin for item in live if (pin := pinned(item))}
+    there = {pinned.commit for item in live if (pinned := Pin.of(item.pull_steps))}
     newest = next((entry for entry in entries if entry.snapshot in there), None)
     found = history.before(entries, newest.snapshot) if newest else None
     if found is None:
@@ -130,43 +129,19 @@ def repinned(session: Session, code: Code) -> list[Deployment]:
     """
     prepared = session.prepared
     chosen = choose(session.live(()), prepared.request.names)
-    found = [item for item in chosen if pinned(item)]
+    found = [item for item in chosen if Pin.of(item.pull_steps)]
     if not found:
         raise UsageError("no deployment of this source is pinned to a snapshot")
-    step, label = pull_step(prepared, code.snapshot), version(code.snapshot)
+    new, label = pin_of(prepared, code.snapshot), version(code.snapshot)
     return [
         replace(
             item,
-            pull_steps=tuple(_repinned(each, step) for each in item.pull_steps or ()),
+            pull_steps=pin.repin(item.pull_steps, new),
             version=label if is_our_version(item.version) else item.version,
             version_is_ours=is_our_version(item.version),
         )
         for item in found
     ]
-
-
-def _repinned(step: dict[str, Json], ours: dict[str, Json]) -> dict[str, Json]:
-    """``step`` with the commit of ``ours`` and what goes with it; other inputs stay."""
-    (new,) = ours.values()
-    result = dict(step)
-    for name, inputs in step.items():
-        if not isinstance(inputs, dict):
-            continue
-        if name == PULL_STEP and inputs.get("commit"):
-            kept = {key: value for key, value in inputs.items() if key != "release"}
-            moved = {key: new[key] for key in ("commit", "source", "release") if key in new}
-            result[name] = {**kept, **moved} if PULL_STEP in ours else {**kept, **_plain(new)}
-        elif name.endswith(".git_clone") and (old := inputs.get("commit_sha")):
-            commit = new.get("commit") or new.get("commit_sha")
-            directory = inputs.get("clone_directory_name")
-            result[name] = {**inputs, "commit_sha": commit}
-            if isinstance(directory, str):
-                result[name]["clone_directory_name"] = directory.replace(old[:12], commit[:12])
-    return result
-
-
-def _plain(stock: dict[str, Json]) -> dict[str, Json]:
-    return {"commit": stock["commit_sha"]}
 
 
 def refuse_steps(prepared: Prepared, desired: Iterable[Deployment]) -> None:

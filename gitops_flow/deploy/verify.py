@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import buildsteps, checkout, files
 from gitops_flow.checkout import signers
-from gitops_flow.deploy import building, loading, pinfilling, pins, rollback
+from gitops_flow.deploy import building, loading, pinfilling, rollback
 from gitops_flow.deploy.loading import Finding, Python
 from gitops_flow.deploy.session import opened
 from gitops_flow.errors import CheckoutError, ManifestError
 from gitops_flow.git import credentials
 from gitops_flow.git.url import split_userinfo
 from gitops_flow.model import Problem
+from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.address import CodeStore
     from gitops_flow.deploy.code import Code
-    from gitops_flow.deploy.pins import Pin
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.git.command import Auth
@@ -70,7 +70,7 @@ def run(
         prepared, target = session.prepared, session.prepared.target
         chosen = rollback.choose(session.live(()), request.names)
         chosen.sort(key=lambda item: item.full_name)
-        found = [(item, pins.of(item)) for item in chosen]
+        found = [(item, Pin.of(item.pull_steps)) for item in chosen]
         tell("asking for what is pinned")
         # Code from elsewhere is not run on this machine because somebody wrote so on the server.
         ours = [
@@ -113,7 +113,7 @@ def before_publishing(
     Raises:
         ManifestError: flows that do not load, all at once.
     """
-    found = [(item, pins.of(item)) for item in desired]
+    found = [(item, Pin.of(item.pull_steps)) for item in desired]
     with files.temporary("gitflow-objects-") as place:
         lender = str(code.store.lend(place / "snapshot.git"))
 
@@ -172,7 +172,7 @@ def _fetched(pin: Pin, top: Path, target: CodeStore) -> Path:
     """The checkout of ``pin``, from the first of its addresses that gives it out."""
     if not pin.addresses:
         raise CheckoutError("the pull step names no repository")
-    signers.check(pin.signers, pin.release, pin.commit)
+    signers.check(pin.signers, pin.signature, pin.commit)
     places = [checkout.Place(each, _auth(pin, each, target), _TIMEOUT) for each in pin.addresses]
     return checkout.make(
         places, pin.commit, top, directories=_directories(pin), pauses=()

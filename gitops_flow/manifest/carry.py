@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gitops_flow.git import url
-from gitops_flow.manifest.sections import inputs_of, name_of
 from gitops_flow.manifest.template import placeholders
 from gitops_flow.manifest.wording import quoted
-from gitops_flow.model import PULL_STEP
+from gitops_flow.pin import PULL_CODE, inputs_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +51,8 @@ def in_place_of(at: int, step: Step, raw: Step, ours: Step) -> tuple[Step, list[
         remarks = [_elsewhere(at, strangers)]
     elif secret:
         [(key, value)] = secret.items()
-        kept["credentials" if name == PULL_STEP else key] = value
-    if name == PULL_STEP == name_of(step) and old.get("directory") is not None:
+        kept["credentials" if name == PULL_CODE else key] = value
+    if name == PULL_CODE == name_of(step) and old.get("directory") is not None:
         kept["directory"] = old["directory"]
     return {name: {**taken, **inputs, **kept}}, remarks
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_flow.manifest.pull import GO_TO
-from gitops_flow.manifest.sections import inputs_of, name_of
+from gitops_flow.pin import SET_DIRECTORY, inputs_of, name_of
 
 if TYPE_CHECKING:
     from gitops_flow.manifest.config import DeploymentConfig, Manifest
@@ -30,7 +29,7 @@ def pull_steps(manifest: Manifest, config: DeploymentConfig) -> tuple[Step, ...]
         if last.endswith("build_docker_image"):
             if inputs_of(step).get("dockerfile") != "auto":
                 return ()
-            return ({GO_TO: {"directory": f"{_HOME}/{manifest.directory}"}},)
+            return ({SET_DIRECTORY: {"directory": f"{_HOME}/{manifest.directory}"}},)
         if "buildpack" in name or "build_image" in last:
-            return ({GO_TO: {"directory": _HOME}},)
+            return ({SET_DIRECTORY: {"directory": _HOME}},)
     return None

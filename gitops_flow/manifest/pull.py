@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gitops_flow.manifest.carry import Remark, in_place_of, named_by
-from gitops_flow.manifest.sections import inputs_of, name_of
 from gitops_flow.manifest.template import placeholders
-from gitops_flow.model import PULL_STEP
+from gitops_flow.pin import PULL_CODE, SET_DIRECTORY, commit_of, inputs_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     Step = dict[str, Json]
     Role = Literal["own", "other", "here", "away", "plain"]
 
-GO_TO = "prefect.deployments.steps.set_working_directory"
 _CLONE = ("git_clone", "git_clone_project")
 _FETCH = (*_CLONE, "pull_with_block")
 
@@ -103,7 +101,7 @@ def role(
     """What a step is to the code: ours to replace, another source of code, a place, or neither."""
     name, inputs = name_of(step), inputs_of(step)
     last = name.rpartition(".")[2]
-    if name == PULL_STEP:
+    if name == PULL_CODE:
         return "own"
     if last in _CLONE:
         return "own" if is_own_repository(str(inputs.get("repository", ""))) else "other"
@@ -129,9 +127,9 @@ def in_directory(steps: Sequence[Step] | None, directory: str) -> tuple[Step, ..
     result = list(steps)
     for at, step in enumerate(steps):
         name, inputs = name_of(step), inputs_of(step)
-        stock = name.endswith(".git_clone") and bool(inputs.get("commit_sha"))
-        if not stock and name != PULL_STEP:
+        if commit_of(step) is None:
             continue
+        stock = name != PULL_CODE
         users = [later for later in steps[at + 1 :] if _uses(inputs.get("id"), later)]
         if any(name_of(user).endswith(".set_working_directory") for user in users):
             break
@@ -141,7 +139,7 @@ def in_directory(steps: Sequence[Step] | None, directory: str) -> tuple[Step, ..
         # What comes between was written for the root of the code.
         identity = inputs.get("id") or "pinned-code"
         result[at] = {name: {**inputs, "id": identity}}
-        result.append({GO_TO: {"directory": f"{{{{ {identity}.directory }}}}/{directory}"}})
+        result.append({SET_DIRECTORY: {"directory": f"{{{{ {identity}.directory }}}}/{directory}"}})
         break
     return tuple(result)
 

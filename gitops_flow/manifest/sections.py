@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gitops_flow.pin import inputs_of
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
@@ -68,17 +70,6 @@ def step_position(
     path = place(config, section, number)
     full = path[1:] if path[0] == "" else ("deployments", config.index, *path)
     return manifest.position(*full)
-
-
-def name_of(step: Step) -> str:
-    """The dotted name of a step's function, "" for an empty step."""
-    return str(next(iter(step), ""))
-
-
-def inputs_of(step: Step) -> dict[str, Json]:
-    """A step's inputs, empty when there are none."""
-    inputs = next(iter(step.values()), None)
-    return inputs if isinstance(inputs, dict) else {}
 
 
 def inputs_to_fill(step: Step) -> dict[str, Json]:

@@ -9,6 +9,7 @@ from gitops_flow.manifest import sections
 from gitops_flow.manifest.filling import USE_A_BLOCK, Filling, is_secret, named
 from gitops_flow.manifest.template import KEEP, MISSING, fill, lookup, names, placeholders
 from gitops_flow.manifest.wording import did_you_mean
+from gitops_flow.pin import inputs_of, name_of
 from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def fill_step(
     if filling.failed:
         count = len(filling.problems)
         raise ManifestError(
-            f"{sections.name_of(step)} cannot be run: {count} placeholder{'s' * (count != 1)} "
+            f"{name_of(step)} cannot be run: {count} placeholder{'s' * (count != 1)} "
             "cannot be filled in",
             tuple(str(problem) for problem in named(manifest, [filling])),
         )
@@ -70,7 +71,7 @@ def build_step(
     filling: Filling, step: Step, path: Path, outputs: Mapping[str, Json] | None
 ) -> Step:
     """A build or push step filled in; ``outputs`` None when the steps before have not run."""
-    inputs, name = sections.inputs_of(step), sections.name_of(step)
+    inputs, name = inputs_of(step), name_of(step)
 
     def answer(mark: Placeholder) -> Json | Keep | Remove:
         if mark.kind not in ("output", "context"):
@@ -151,4 +152,4 @@ def check_pull(
                 hint = did_you_mean(first, ids) or "give an earlier step this id"
                 where = (*path, numbers[id(step)], *mark.path)
                 filling.warning(where, f"nothing will fill in {mark.text} on the worker", hint)
-        before.append(sections.inputs_of(step).get("id"))
+        before.append(inputs_of(step).get("id"))

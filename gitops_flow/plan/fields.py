@@ -6,12 +6,14 @@ import re
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow.model import PULL_STEP, Deployment, Json
+from gitops_flow import pin
 from gitops_flow.plan.hydrate import same_parameters
 from gitops_flow.plan.values import same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from gitops_flow.model import Deployment, Json
 
 _PLAIN = ("entrypoint", "path", "description")
 # What a deployment gets that names a queue and no pool.
@@ -63,7 +65,7 @@ def differences(
         names.append("paused")
     names += _place(desired, live)
     names += _concurrency(desired, live)
-    if not _same_steps(desired.pull_steps, live.pull_steps):
+    if not same(pin.comparable(desired.pull_steps), pin.comparable(live.pull_steps)):
         names.append("pull_steps")
     if _other_version(desired, live, names):
         names.append("version")
@@ -116,28 +118,6 @@ def _concurrency(desired: Deployment, live: Deployment) -> list[str]:
 def _given(options: dict[str, Json] | None) -> dict[str, Json]:
     # The server fills in null for what was not given.
     return {key: value for key, value in (options or {}).items() if value is not None}
-
-
-def _same_steps(
-    desired: Sequence[dict[str, Json]] | None, live: Sequence[dict[str, Json]] | None
-) -> bool:
-    # No steps and an empty list mean the same to a worker, and the server mixes them.
-    return same([_code(step) for step in desired or ()], [_code(step) for step in live or ()])
-
-
-def _code(step: dict[str, Json]) -> dict[str, Json]:
-    """``step`` without the provenance, which says where the code came from and not what it is.
-
-    Of a signature it counts that there is one: each one is different, and the
-    commit that it is for is compared.
-    """
-    inputs = step.get(PULL_STEP)
-    if not isinstance(inputs, dict):
-        return step
-    known = {key: inputs[key] for key in inputs if key != "source"}
-    if known.get("release"):
-        known["release"] = True
-    return {**step, PULL_STEP: known}
 
 
 def is_our_version(text: str | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow.model import PULL_STEP
+from gitops_flow import pin
 from gitops_flow.plan import secrets
 from gitops_flow.plan.actions import Create, Delete, Update
 from gitops_flow.plan.secrets import LABELS, Line
@@ -178,9 +178,9 @@ def _inputs(
     path: str, before: dict[str, Json], after: dict[str, Json], name: str
 ) -> Iterator[Line]:
     one, other = before[name], after[name]
-    if name == PULL_STEP and isinstance(one, dict) and isinstance(other, dict):
+    if name == pin.PULL_CODE:
         # Where the code came from is told by the commit.
-        one, other = ({k: v for k, v in each.items() if k != "source"} for each in (one, other))
+        one, other = (pin.without_origin(step)[name] for step in (before, after))
     yield from _tree(path, one, other, secret=False)
 
 

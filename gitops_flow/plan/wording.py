@@ -7,12 +7,10 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from gitops_flow.model import PULL_STEP
+from gitops_flow import pin
 from gitops_flow.redact import MASK, is_secret_key, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gitops_flow.model import Automation, Json, Schedule
 
 _LONGEST = 200
@@ -105,11 +103,11 @@ def automation_text(automation: Automation) -> str:
     return f"{text} (off)" if automation.enabled is False else text
 
 
-def step_text(step: Mapping[str, Json]) -> str:
+def step_text(step: dict[str, Json]) -> str:
     """A pull step in short: its function, and the commit if it is ours or the inputs if not."""
     name, inputs = next(iter(step.items()), ("nothing", None))
-    if name == PULL_STEP and isinstance(inputs, dict):
-        return f"{name} commit {str(inputs.get('commit'))[:12]}"
+    if name == pin.PULL_CODE and (commit := pin.commit_of(step)):
+        return f"{name} commit {commit[:12]}"
     return f"{name} {whole_text(masked_value(inputs))}" if inputs else str(name)
 
 

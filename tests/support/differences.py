@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_flow.model import MARK_PREFIX, PULL_STEP
+from gitops_flow.model import MARK_PREFIX
+from gitops_flow.pin import PULL_CODE
 from tests.support.differential import Difference, State, differences
 
 _CODE = ("git_clone", "git_clone_project", "set_working_directory")
@@ -44,7 +45,7 @@ def _pin(found: Difference, _theirs: Any, _ours: Any) -> bool:
     """Our step is in the place of one that brings the code; the other steps are the same."""
     if found.path != "pull_steps" or not found.ours:
         return False
-    ours = [{"CODE": None} if PULL_STEP in step else step for step in found.ours]
+    ours = [{"CODE": None} if PULL_CODE in step else step for step in found.ours]
     theirs = found.theirs or []
     if {"CODE": None} not in ours:
         return False

@@ -1,0 +1,227 @@
+"""The pull step: how the commit that a worker checks out is written on the server, and read again.
+
+There are two forms, our own ``pull_code`` and Prefect's ``git_clone``. Nothing
+else knows which inputs they have. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitops_flow.git import url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gitops_flow.model import Json
+
+    # One pull step: the function's dotted name with its inputs.
+    Step = dict[str, Json]
+
+PULL_CODE = "gitops_flow.steps.pull_code"
+GIT_CLONE = "prefect.deployments.steps.git_clone"
+SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+
+# Signing may ask for a passphrase or a touch, so a plan is made without the signature.
+_SIGNED_LATER = "signed when it is released"
+_COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+# What a commit takes along when a deployment is pinned to another one.
+_MOVES = ("commit", "source", "release")
+_BELOW = re.compile(r"\{\{\s*(?:([\w-]+)\.)?directory\s*\}\}/?(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One checkout, as a pull step asks a worker for it.
+
+    ``addresses`` are tried in order. ``credentials`` and the other texts are as
+    the server keeps them, so they may hold placeholders. ``directory`` is what
+    the entrypoint is relative to, "" for the root; ``directories`` are the only
+    ones that are written, if any. ``others`` names the pull steps beside it.
+    ``signature`` is the text of a signed tag, which one of ``signers``, if any,
+    must have signed; ``signed`` says that there is, or will be, one. ``origin``
+    says where the code came from, so it is no part of what the pin is.
+    ``stock``: Prefect's own step, for workers without this package.
+    """
+
+    addresses: tuple[str, ...]
+    commit: str
+    credentials: Json = None
+    directory: str = ""
+    directories: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    signature: str | None = None
+    signers: tuple[str, ...] = ()
+    stock: bool = False
+    signed: bool = False
+    origin: Json = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, steps: Sequence[Step] | None) -> Pin | None:
+        """The pin in a deployment's pull steps; None without one."""
+        every = list(steps or ())
+        for at, step in enumerate(every):
+            commit, inputs = commit_of(step), inputs_of(step)
+            if commit is None:
+                continue
+            stock = name_of(step) != PULL_CODE
+            below, later = _below(inputs.get("id"), every[at + 1 :])
+            own = None if stock else inputs.get("directory")
+            release = inputs.get("release")
+            return cls(
+                addresses=_texts(inputs.get("repository")),
+                commit=commit,
+                credentials=inputs.get("credentials") or inputs.get("access_token"),
+                directory=str(own or below or ""),
+                directories=_texts(inputs.get("directories")),
+                others=tuple(
+                    name_of(other)
+                    for number, other in enumerate(every)
+                    if number not in (at, at + (later or 0))
+                ),
+                signature=release,
+                signers=_texts(inputs.get("verify_signers")),
+                stock=stock,
+                signed=bool(release),
+                origin=inputs.get("source"),
+            )
+        return None
+
+    def step(self) -> Step:
+        """The pull step for the whole checkout, without ``directory`` and ``directories``."""
+        return {GIT_CLONE: self._stock()} if self.stock else {PULL_CODE: self._ours()}
+
+    def _ours(self) -> dict[str, Json]:
+        one = len(self.addresses) == 1
+        inputs: dict[str, Json] = {
+            "requires": "gitops-flow",
+            "repository": self.addresses[0] if one else list(self.addresses),
+            "commit": self.commit,
+        }
+        if self.credentials is not None:
+            inputs["credentials"] = self.credentials
+        inputs["source"] = self.origin
+        if self.signed:
+            inputs["release"] = self.signature or _SIGNED_LATER
+        return inputs
+
+    def _stock(self) -> dict[str, Json]:
+        """Prefect's step takes any directory that is there, so its name has to carry the commit."""
+        address = self.addresses[0]
+        inputs: dict[str, Json] = {
+            "repository": address,
+            "commit_sha": self.commit,
+            "clone_directory_name": f"{url.name_of(address)}-{self.commit[:12]}",
+        }
+        if isinstance(self.credentials, dict):
+            inputs |= self.credentials
+        elif self.credentials is not None:
+            # A secret block or a variable is a token; any other block is credentials.
+            text = str(self.credentials)
+            whole = "prefect.blocks." in text and "prefect.blocks.secret." not in text
+            inputs["credentials" if whole else "access_token"] = self.credentials
+        return inputs
+
+
+def name_of(step: Step) -> str:
+    """The dotted name of a step's function, "" for an empty step."""
+    return str(next(iter(step), ""))
+
+
+def inputs_of(step: Step) -> dict[str, Json]:
+    """A step's inputs, empty when there are none."""
+    inputs = next(iter(step.values()), None)
+    return inputs if isinstance(inputs, dict) else {}
+
+
+def commit_of(step: Step) -> str | None:
+    """The commit that a step pins, in either form; None where it pins none."""
+    name, inputs = name_of(step), inputs_of(step)
+    if name == PULL_CODE:
+        commit = inputs.get("commit")
+    else:
+        commit = inputs.get("commit_sha") if name.endswith(".git_clone") else None
+    return str(commit) if commit else None
+
+
+def _below(identity: Json, later: Sequence[Step]) -> tuple[str | None, int | None]:
+    """Where a later step goes on from the checkout, and how many steps later; None when none does."""
+    for number, step in enumerate(later, 1):
+        text = inputs_of(step).get("directory")
+        match = _BELOW.fullmatch(text) if isinstance(text, str) else None
+        goes_on = match and match[1] in (None, identity)
+        if match and goes_on and name_of(step).endswith(".set_working_directory"):
+            return match[2], number
+    return None, None
+
+
+def repin(steps: Sequence[Step] | None, new: Pin) -> tuple[Step, ...]:
+    """``steps`` with the commit of ``new`` and what goes with it; other inputs stay as they are."""
+    return tuple(_repinned(step, new) for step in steps or ())
+
+
+def _repinned(step: Step, new: Pin) -> Step:
+    old = commit_of(step)
+    if old is None:
+        return step
+    name, inputs = name_of(step), inputs_of(step)
+    if name == PULL_CODE:
+        kept = {key: value for key, value in inputs.items() if key != "release"}
+        moved = inputs_of(new.step()) if not new.stock else {"commit": new.commit}
+        return {name: {**kept, **{key: moved[key] for key in _MOVES if key in moved}}}
+    moved = {**inputs, "commit_sha": new.commit}
+    if isinstance(directory := inputs.get("clone_directory_name"), str):
+        moved["clone_directory_name"] = directory.replace(old[:12], new.commit[:12])
+    return {name: moved}
+
+
+def sign(steps: Sequence[Step] | None, signature: str) -> tuple[Step, ...] | None:
+    """``steps`` with the signature in the pin that was made without it."""
+    return None if steps is None else tuple(_signed(step, signature) for step in steps)
+
+
+def _signed(step: Step, signature: str) -> Step:
+    inputs = inputs_of(step)
+    if name_of(step) != PULL_CODE or inputs.get("release") != _SIGNED_LATER:
+        return step
+    return {PULL_CODE: {**inputs, "release": signature}}
+
+
+def without_origin(step: Step) -> Step:
+    """``step`` without the input that says where the code came from."""
+    inputs = step.get(PULL_CODE)
+    if not isinstance(inputs, dict):
+        return step
+    return {PULL_CODE: {key: value for key, value in inputs.items() if key != "source"}}
+
+
+def comparable(steps: Sequence[Step] | None) -> list[Step]:
+    """``steps`` without what makes no difference to a run.
+
+    No steps and an empty list mean the same to a worker. The origin says where
+    the code came from and not what it is. Of a signature it counts that there is
+    one: each is different, and the commit that it is for is compared.
+    """
+    return [_comparable(step) for step in steps or ()]
+
+
+def _comparable(step: Step) -> Step:
+    known = without_origin(step)
+    if name_of(step) == PULL_CODE and inputs_of(known).get("release"):
+        return {PULL_CODE: {**inputs_of(known), "release": True}}
+    return known
+
+
+def commits(*places: Json) -> set[str]:
+    """Every commit that is named somewhere in ``places``, such as an image's tag."""
+    return set(_COMMIT.findall(json.dumps(places, default=str)))
+
+
+def _texts(value: Json) -> tuple[str, ...]:
+    """One text or several, as a tuple."""
+    if value is None:
+        return ()
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
