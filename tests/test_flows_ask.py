@@ -164,3 +164,41 @@ def test_python_without_prefect_is_said_to_have_none(tmp_path: Path) -> None:
     error = found["a.py:f"]
     assert isinstance(error, FlowError)
     assert error.message == f"{bare} has no prefect"
+
+
+@pytest.mark.real
+def test_a_flow_loads_where_a_run_would_find_one(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {
+            "jobs.py": """
+                import functools
+                from prefect import flow
+                def plain(function):
+                    @functools.wraps(function)
+                    def called(*args): return function(*args)
+                    return called
+                @plain
+                @flow
+                def behind(a: int): ...
+                def function(): ...
+                constant = 1
+                """
+        },
+    )
+    entrypoints = ("jobs.py:behind", "jobs.py:function", "jobs:function")
+    loads = (*entrypoints, "jobs.function", "jobs.py:constant", "jobs.py:gone")
+    errors = flows.load(
+        sys.executable, root, loads, environ=dict(os.environ), timeout=120, instead="wait"
+    )
+    assert [errors[each] for each in entrypoints] == [None, None, None]
+    assert {name: "" if each is None else each.message[27:] for name, each in errors.items()} == {
+        **dict.fromkeys(entrypoints, ""),
+        # A run takes a module's function only when it is a flow.
+        "jobs.function": "MissingFlowError: Function with name 'function' is not a flow. "
+        "Make sure that it is decorated with '@flow'.",
+        "jobs.py:constant": "TypeError: 'fn' must be callable",
+        "jobs.py:gone": "RuntimeError: Function with name 'gone' not found in 'jobs.py'.",
+    }
+    # A deploy asks for what the flow is called, and such a function has no name of its own.
+    assert isinstance(ask(root, "jobs.py:behind")["jobs.py:behind"], FlowError)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from gitops_flow.model import Deployment, FlowInfo
+    from gitops_flow.model import Deployment
     from gitops_flow.pin import Pin
 
     # Makes the files of a pin in a new directory below the given one; where they are.
@@ -114,24 +114,24 @@ def _directory(
             f"the pinned commit has no directory {directory!r}", hint="deploy again"
         )
         return errors | {name: gone for names in wanted.values() for name in names}
-    for entrypoint, told in _loaded(place, list(wanted), python).items():
-        if isinstance(told, FlowError):
-            errors |= dict.fromkeys(wanted[entrypoint], _placed(told, directory, entrypoint))
+    for entrypoint, error in _loaded(place, list(wanted), python).items():
+        if error is not None:
+            errors |= dict.fromkeys(wanted[entrypoint], _placed(error, directory, entrypoint))
     return errors
 
 
-def _loaded(place: Path, entrypoints: list[str], python: Python) -> dict[str, FlowInfo | FlowError]:
-    """What each entrypoint gave; one that ends its process does not take the next ones with it."""
-    found: dict[str, FlowInfo | FlowError] = {}
-    while left := [each for each in entrypoints if each not in found]:
-        told = flows.ask(
+def _loaded(place: Path, entrypoints: list[str], python: Python) -> dict[str, FlowError | None]:
+    """Why entrypoints do not load; one that ends its process does not take the next ones with it."""
+    results: dict[str, FlowError | None] = {}
+    while left := [each for each in entrypoints if each not in results]:
+        told = flows.load(
             python.path, place, left, environ=python.environ, timeout=_TIMEOUT, instead=_INSTEAD
         )
-        for entrypoint, answer in told.items():
-            if isinstance(answer, flows.NotReachedError):
+        for entrypoint, error in told.items():
+            if isinstance(error, flows.NotReachedError):
                 break
-            found[entrypoint] = answer
-    return found
+            results[entrypoint] = error
+    return results
 
 
 def _placed(error: FlowError, directory: str, entrypoint: str) -> FlowError:

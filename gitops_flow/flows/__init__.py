@@ -1,6 +1,6 @@
 """What a flow says about itself: name, description, version and parameters.
 
-The code is parsed, never imported or run; only :func:`ask` has it imported, by
+The code is parsed, never imported or run; only :func:`ask` and :func:`load` have it imported, by
 the user's own Python. Loading this module loads neither Pydantic nor a parser.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitops_flow.flows.cache import Cache
     from gitops_flow.model import FlowInfo
 
-__all__ = ["Cache", "NotReachedError", "ask", "read", "read_cached"]
+__all__ = ["Cache", "NotReachedError", "ask", "load", "read", "read_cached"]
 
 
 def __getattr__(name: str) -> object:
@@ -86,9 +86,8 @@ def ask(
     *,
     environ: Mapping[str, str],
     timeout: float,
-    instead: str | None = None,
 ) -> dict[str, FlowInfo | FlowError]:
-    """Have flows imported, and say what Prefect makes of each.
+    """Have flows imported, and say what Prefect makes of each when it deploys them.
 
     One process runs ``python`` in ``root``; it is killed with all that it
     started when it is done or the time is over.
@@ -99,7 +98,6 @@ def ask(
         entrypoints: in the forms that Prefect takes.
         environ: the process's whole environment.
         timeout: for all of them together, in seconds.
-        instead: what else to do about a package that ``python`` does not have.
 
     Returns:
         for each entrypoint what the flow says, or why it could not be imported;
@@ -107,11 +105,33 @@ def ask(
     """
     from gitops_flow.flows import asking
 
-    return asking.ask(
-        python,
-        root,
-        entrypoints,
-        environ=environ,
-        timeout=timeout,
-        instead=instead or asking.WITHOUT,
-    )
+    return asking.ask(python, root, entrypoints, environ=environ, timeout=timeout)
+
+
+def load(
+    python: str,
+    root: Path,
+    entrypoints: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout: float,
+    instead: str,
+) -> dict[str, FlowError | None]:
+    """Have flows loaded as a run of theirs loads them; otherwise as :func:`ask`.
+
+    A run is content with a function that is no flow, which a deploy is not.
+
+    Args:
+        python: as for :func:`ask`.
+        root: the same.
+        entrypoints: the same.
+        environ: the same.
+        timeout: the same.
+        instead: what else to do about a package that ``python`` does not have.
+
+    Returns:
+        for each entrypoint why it does not load, None where it does.
+    """
+    from gitops_flow.flows import asking
+
+    return asking.load(python, root, entrypoints, environ=environ, timeout=timeout, instead=instead)

@@ -25,7 +25,7 @@ class NotReachedError(FlowError):
 
 _SCRIPT = Path(__file__).with_name("importer.py")
 _LONGEST_MESSAGE = 500
-WITHOUT = "deploy without --import-flows"
+_WITHOUT = "deploy without --import-flows"
 
 
 def ask(
@@ -35,40 +35,34 @@ def ask(
     *,
     environ: Mapping[str, str],
     timeout: float,
-    instead: str = WITHOUT,
 ) -> dict[str, FlowInfo | FlowError]:
-    """Have flows imported, and say what Prefect makes of each.
+    """As :func:`gitops_flow.flows.ask`."""
+    answers = _Process(python, root, environ).answers(entrypoints, timeout)
+    return {
+        entrypoint: answer
+        if isinstance(answer, FlowError)
+        else _error(python, entrypoint, answer, _WITHOUT) or _described(answer)
+        for entrypoint, answer in answers.items()
+    }
 
-    Args:
-        python: the Python that has Prefect and what the flows need.
-        root: the directory that entrypoints are relative to; the process runs there.
-        entrypoints: in the forms that Prefect takes.
-        environ: the process's whole environment.
-        timeout: for all of them together, in seconds.
-        instead: what else to do about a package that ``python`` does not have.
 
-    Returns:
-        for each entrypoint what the flow says, or why it could not be imported;
-        a :class:`NotReachedError` for those after one that ended the process.
-    """
-    process = _Process(python, root, environ)
-    answers: dict[str, FlowInfo | FlowError] = {}
-    for line in process.run(list(dict.fromkeys(entrypoints)), timeout):
-        # Python's own start may have printed something there.
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-            entrypoint, answer = json.loads(line)
-            answers[entrypoint] = _result(python, entrypoint, answer, instead)
-    reason, kind = process.reason, FlowError
-    for entrypoint in entrypoints:
-        if entrypoint not in answers:
-            answers[entrypoint] = kind(
-                reason, where=entrypoint, hint=process.hint or None, retry=process.late
-            )
-            if process.started:
-                # Only the first one can be where it ended.
-                reason = f"not imported: another flow came first, and {process.reason}"
-                kind = NotReachedError
-    return {each: answers[each] for each in entrypoints}
+def load(
+    python: str,
+    root: Path,
+    entrypoints: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout: float,
+    instead: str,
+) -> dict[str, FlowError | None]:
+    """As :func:`gitops_flow.flows.load`."""
+    answers = _Process(python, root, environ).answers(entrypoints, timeout, as_worker=True)
+    return {
+        entrypoint: answer
+        if isinstance(answer, FlowError)
+        else _error(python, entrypoint, answer, instead)
+        for entrypoint, answer in answers.items()
+    }
 
 
 class _Process:
@@ -83,7 +77,31 @@ class _Process:
         self.reason = "the process that imports it ended without an answer"
         self.hint = ""
 
-    def run(self, entrypoints: list[str], timeout: float) -> list[bytes]:
+    def answers(
+        self, entrypoints: Sequence[str], timeout: float, *, as_worker: bool = False
+    ) -> dict[str, dict[str, Any] | FlowError]:
+        """What it answered for each entrypoint, or why it did not."""
+        question = {"entrypoints": list(dict.fromkeys(entrypoints)), "as_worker": as_worker}
+        answers: dict[str, dict[str, Any] | FlowError] = {}
+        for line in self._run(json.dumps(question).encode(), timeout):
+            # Python's own start may have printed something there.
+            with contextlib.suppress(ValueError, TypeError):
+                entrypoint, answer = json.loads(line)
+                if isinstance(answer, dict):
+                    answers[entrypoint] = answer
+        reason, kind = self.reason, FlowError
+        for entrypoint in entrypoints:
+            if entrypoint not in answers:
+                answers[entrypoint] = kind(
+                    reason, where=entrypoint, hint=self.hint or None, retry=self.late
+                )
+                if self.started:
+                    # Only the first one can be where it ended.
+                    reason = f"not imported: another flow came first, and {self.reason}"
+                    kind = NotReachedError
+        return {each: answers[each] for each in entrypoints}
+
+    def _run(self, question: bytes, timeout: float) -> list[bytes]:
         """The lines that it answered with."""
         try:
             process = subprocess.Popen(
@@ -101,7 +119,7 @@ class _Process:
             self.hint = "name the Python that your flows run with"
             return []
         try:
-            out, _ = process.communicate(json.dumps(entrypoints).encode(), timeout)
+            out, _ = process.communicate(question, timeout)
         except subprocess.TimeoutExpired as error:
             self.late = True
             self.reason = f"importing it did not end within {timeout:g} seconds"
@@ -125,18 +143,24 @@ class _Process:
         self.hint = "import the file with that Python to see what it does"
 
 
-def _result(
-    python: str, entrypoint: str, answer: dict[str, Any], instead: str
-) -> FlowInfo | FlowError:
+def _described(answer: dict[str, Any]) -> FlowInfo:
+    return FlowInfo(
+        name=answer["name"],
+        description=answer["description"],
+        version=answer["version"],
+        file_digest=answer["file_digest"],
+        parameter_schema=_without_infinity(answer["parameter_schema"]),
+        takes_more=answer["takes_more"],
+    )
+
+
+def _error(python: str, entrypoint: str, answer: dict[str, Any], instead: str) -> FlowError | None:
+    """Why the flow could not be imported; None when it could.
+
+    ``instead`` is what else to do about a package that ``python`` does not have.
+    """
     if "error" not in answer:
-        return FlowInfo(
-            name=answer["name"],
-            description=answer["description"],
-            version=answer["version"],
-            file_digest=answer["file_digest"],
-            parameter_schema=_without_infinity(answer["parameter_schema"]),
-            takes_more=answer["takes_more"],
-        )
+        return None
     if answer["no_prefect"]:
         hint = "name the Python that your flows run with"
         return FlowError(f"{python} has no prefect", where=entrypoint, hint=hint)

@@ -1,8 +1,10 @@
 """Imports flows and says what Prefect makes of them. A script, run by the user's Python.
 
 Nothing of gitops-flow may be imported here: that Python need not have it.
-Standard input holds a JSON list of entrypoints; a line of JSON for each goes to
-what was standard output at the start, which the user's code does not get to see.
+Standard input holds a JSON object: ``entrypoints``, and ``as_worker`` when all
+that matters is whether a run would find its flow. A line of JSON for each
+entrypoint goes to what was standard output at the start, which the user's code
+does not get to see.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ import json
 import os
 import sys
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def main() -> None:
     """Answer for every entrypoint, in order."""
-    entrypoints = json.load(sys.stdin)
+    question = json.load(sys.stdin)
     answers = os.dup(1)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
@@ -30,33 +35,48 @@ def main() -> None:
     sys.argv = [""]
     with os.fdopen(answers, "w", encoding="utf-8") as out:
         out.write("\n")
-        for entrypoint in entrypoints:
-            answer = _answer(entrypoint)
+        for entrypoint in question["entrypoints"]:
+            answer = _answer(entrypoint, _loaded if question["as_worker"] else _described)
             out.write(json.dumps([entrypoint, answer]) + "\n")
             out.flush()
     # Threads of the user's would keep the process.
     os._exit(0)
 
 
-def _answer(entrypoint: str) -> dict[str, Any]:
+def _answer(entrypoint: str, look: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     before = set(sys.modules)
     try:
-        return _described(entrypoint)
+        return look(entrypoint)
     except BaseException as error:  # noqa: BLE001 - sys.exit() at import is the user's mistake too
         return _failure(error)
     finally:
         _forget(before)
 
 
-def _described(entrypoint: str) -> dict[str, Any]:
+def _load(entrypoint: str) -> Any:
     # By name, so that nothing that reads imports takes this for one of gitops-flow's own.
-    flows = importlib.import_module("prefect.flows")
-    callables = importlib.import_module("prefect.utilities.callables")
-    load = flows.load_flow_from_entrypoint
+    load = importlib.import_module("prefect.flows").load_flow_from_entrypoint
     options = {}
     if "use_placeholder_flow" in inspect.signature(load).parameters:
         options["use_placeholder_flow"] = False
-    flow = load(entrypoint, **options)
+    return load(entrypoint, **options)
+
+
+def _loaded(entrypoint: str) -> dict[str, Any]:
+    """Load the flow as a run does, which makes a flow of a function in a file that is none yet."""
+    flows = importlib.import_module("prefect.flows")
+    try:
+        _load(entrypoint)
+    except importlib.import_module("prefect.exceptions").MissingFlowError:
+        if ":" not in entrypoint:
+            raise
+        flows.load_function_and_convert_to_flow(entrypoint)
+    return {}
+
+
+def _described(entrypoint: str) -> dict[str, Any]:
+    flow = _load(entrypoint)
+    callables = importlib.import_module("prefect.utilities.callables")
     schema = callables.parameter_schema(flow).model_dump(exclude_unset=True)
     parameters = inspect.signature(flow.fn).parameters.values()
     version, digest = flow.version, _digest(flow)
