@@ -333,6 +333,50 @@ def test_a_flow_that_takes_any_parameter_has_none_that_are_wrong() -> None:
     assert problems_of("parameters: {zzz: 1}", flows=_taking("a", takes_more=True)) == []
 
 
+def _needing(*names: str) -> dict[str, FlowInfo]:
+    schema = {**SCHEMA, "properties": {name: {} for name in names}, "required": list(names)}
+    return {"f.py:g": FlowInfo("etl", None, None, schema)}
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("schedules: [{cron: 0 0 * * *}]", "4:15"),
+        ("schedule: {interval: 60}", "4:13"),
+        ("schedules: [{cron: 0 0 * * *, parameters: {a: 1}}, {interval: 60}]", "4:54"),
+        ("triggers: [{expect: [x]}]", "4:14"),
+    ],
+)
+@pytest.mark.parametrize(("strict", "severity"), [(False, "warning"), (True, "error")])
+def test_a_start_without_a_parameter_that_the_flow_needs_is_told(
+    line: str, where: str, strict: bool, severity: str
+) -> None:
+    (told,) = problems_of(line, flows=_needing("a"), strict=strict)
+    assert told.startswith(f"{severity}: p.yaml:{where}: deployments[0] 'daily': ")
+    assert "no value for the flow's parameter 'a': every run that it starts would fail" in told
+
+
+def test_a_schedule_without_several_parameters_names_them_all() -> None:
+    (told,) = problems_of("schedules: [{cron: 0 0 * * *}]", flows=_needing("a", "b"))
+    assert "no value for the flow's parameters 'a', 'b'" in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "parameters: {a: 1}\n  schedules: [{cron: 0 0 * * *}]",
+        "schedules: [{cron: 0 0 * * *, parameters: {a: 1}}]",
+        "schedules: [{cron: 0 0 * * *, active: false}]",
+        "schedules: [{cron: 0 0 * * *, active: 'no'}]",
+        "triggers: [{enabled: false, expect: [x]}]",
+        "schedules: []",
+        "paused: true",
+    ],
+)
+def test_a_flow_that_is_given_what_it_needs_or_is_never_started_is_not_told(line: str) -> None:
+    assert problems_of(line, flows=_needing("a")) == []
+
+
 def test_only_chosen_deployments_are_resolved() -> None:
     read = manifest.parse((BASE + "- name: other\n  entrypoint: gone.py:g\n").encode(), "p.yaml")
     deployments, problems = manifest.resolve(

@@ -58,6 +58,7 @@ class Desired:
         flow = self._flow()
         if flow:
             self._check_parameters(flow)
+            self._check_required(flow)
         pool = spec.work_pool
         if "{{" in config.name and (bad := checks.bad_name(name)):
             fill_in.error(("name",), bad)
@@ -130,8 +131,7 @@ class Desired:
             return
         given: list[tuple[Path, Mapping[str, Json]]] = [(("parameters",), spec.parameters)]
         given += [
-            (("schedules", number, "parameters"), each.parameters)
-            for number, each in enumerate(spec.schedules or [])
+            ((*path, "parameters"), each.parameters) for path, each in self._schedule_sections()
         ]
         tell = self.filling.error if self.strict else self.filling.warning
         for path, values in given:
@@ -140,6 +140,34 @@ class Desired:
                     message = f"the flow has no parameter {quoted(name)}: every run would fail"
                     hint = did_you_mean(name, known) or f"it has {_listed(known)}"
                     tell((*path, name), message, hint)
+
+    def _check_required(self, flow: FlowInfo) -> None:
+        """Tell of schedules and triggers that start runs without what the flow cannot do without."""
+        spec, required = self.filling.config.spec, flow.parameter_schema.get("required")
+        if not isinstance(required, list):
+            return
+        starts: list[tuple[Path, Mapping[str, Json]]] = [
+            (path, each.parameters)
+            for path, each in self._schedule_sections()
+            if schedules.flag(each.active) is not False
+        ]
+        starts += [
+            (("triggers", number), each.get("parameters") or {})
+            for number, each in enumerate(spec.triggers or [])
+            if each.get("enabled") is not False
+        ]
+        tell = self.filling.error if self.strict else self.filling.warning
+        for path, own in starts:
+            values = {**spec.parameters, **own} if isinstance(own, dict) else {}
+            missing = [name for name in required if name not in values]
+            if missing and not any(map(placeholders, values)):
+                noun = "parameter" if len(missing) == 1 else "parameters"
+                tell(
+                    path,
+                    f"no value for the flow's {noun} {_listed(missing)}: "
+                    "every run that it starts would fail",
+                    "give one here or in the deployment's parameters, or a default in the code",
+                )
 
     def _default_version(self, flow: FlowInfo | None) -> str | None:
         """The source's version, unless the flow has one and nothing is to be asked of git."""
@@ -168,14 +196,15 @@ class Desired:
                 self.filling.error(("tags", number), message)
         return (*own, self.mark)
 
-    def _schedules(self) -> tuple[Schedule, ...]:
+    def _schedule_sections(self) -> list[tuple[Path, ScheduleSection]]:
         spec = self.filling.config.spec
         if spec.schedule is not None:
-            entries: list[tuple[Path, ScheduleSection]] = [(("schedule",), spec.schedule)]
-        else:
-            entries = [(("schedules", n), each) for n, each in enumerate(spec.schedules or [])]
+            return [(("schedule",), spec.schedule)]
+        return [(("schedules", number), each) for number, each in enumerate(spec.schedules or [])]
+
+    def _schedules(self) -> tuple[Schedule, ...]:
         found = []
-        for path, section in entries:
+        for path, section in self._schedule_sections():
             filled = self._schedule(section, path)
             if filled is not None:
                 found.append(schedules.to_model(filled))
