@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +88,59 @@ def test_a_plan_writes_nothing_anywhere(
     assert set(actions(document).values()) == {"update"}
     assert fingerprint(project.repo.path) == before
     assert Repo(tmp_path / "origin.git", bare=True).git("for-each-ref") == refs
+
+
+def follow(project: Project, *args: str) -> str:
+    """Run a command, then the one that it prints as the next, as it is printed; its name."""
+    lines = project.gitflow(*args).stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("next: ")]
+    program, *words = shlex.split(line.removeprefix("next: "))
+    if program == "gitflow":
+        project.gitflow(*words)
+    else:
+        environment = {**os.environ, "PREFECT_API_URL": project.api_url}
+        command = [sys.executable, "-m", program, *words]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return " ".join((program, words[0]))
+
+
+def test_every_next_step_works_as_it_is_printed(
+    project: Project, namespace: str, pool: str
+) -> None:
+    assert follow(project, "plan") == "gitflow deploy"
+    # One to update, one to create, one that is not in the manifest any more.
+    project.repo.write("prefect.yaml", manifest(namespace, "two", "four", "three", pool=pool))
+    project.repo.write("flow.py", FLOW.format(name=namespace) + "\nx = 1\n")
+    assert follow(project, "plan", "two", "four") == "gitflow deploy"
+    assert follow(project, "deploy", "--all") == "prefect deployment"
+    project.gitflow("hold", "two")
+    assert follow(project, "unhold", "--all") == "gitflow plan"
+    assert follow(project, "rollback", "--all", "--dry-run") == "gitflow rollback"
+
+
+def test_no_next_step_deletes_anything(project: Project, namespace: str, pool: str) -> None:
+    project.deploy()
+    project.repo.write("prefect.yaml", manifest(namespace, "one", "two", "new", pool=pool))
+    shown = project.gitflow("plan").stdout
+    assert f"not in the manifest any more: {namespace}/three\n" in shown
+    assert "next: gitflow deploy --all\n" in shown
+    shown = project.gitflow("plan", "--all", "--prune").stdout
+    assert f"- delete {namespace}/three" in shown
+    assert "next:" not in shown
+
+
+def test_a_deploy_says_what_is_not_in_the_manifest_any_more(
+    project: Project, namespace: str, pool: str
+) -> None:
+    project.deploy()
+    project.repo.write("prefect.yaml", manifest(namespace, "one", "two", pool=pool))
+    assert (
+        f"not in the manifest any more: {namespace}/three"
+        in project.gitflow("deploy", "--all").stdout
+    )
+    assert project.deploy()["orphans"] == [f"{namespace}/three"]
+    assert project.deploy("one")["orphans"] == []
 
 
 def test_a_plan_says_that_the_code_store_cannot_be_used(project: Project, tmp_path: Path) -> None:
@@ -258,29 +311,10 @@ def test_a_stranger_of_the_same_flow_is_never_pruned_or_destroyed(
 def test_destroy_asks_and_takes_only_the_name_for_a_yes(project: Project, namespace: str) -> None:
     project.deploy()
     assert "add --yes" in project.gitflow("destroy", code=2).stderr
-    assert answered(project, "yes\n") == 1
+    assert project.answered("yes\n", "destroy") == 1
     assert len(everything(project, namespace)) == 3
-    assert answered(project, f"{namespace}\n") == 0
+    assert project.answered(f"{namespace}\n", "destroy") == 0
     assert everything(project, namespace) == []
-
-
-def answered(project: Project, answer: str) -> int:
-    """The exit code of ``gitflow destroy`` on a terminal where ``answer`` is typed."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gitops_flow", "destroy"],
-        cwd=project.repo.path,
-        env={**os.environ, "PREFECT_API_URL": project.api_url},
-        stdin=slave,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    os.write(master, answer.encode())
-    process.communicate(timeout=60)
-    os.close(master)
-    os.close(slave)
-    return process.returncode
 
 
 def test_diff_shows_what_was_switched_in_the_ui_and_a_deploy_leaves_it(

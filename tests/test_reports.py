@@ -3,37 +3,91 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gitops_flow import manifest
 from gitops_flow.apply import Result
-from gitops_flow.cli import deploy, parts
+from gitops_flow.cli import deploy, options, parts
 from gitops_flow.deploy import Report
 from gitops_flow.deploy.request import Published
-from gitops_flow.model import Position, Problem, Provenance, Snapshot, Source
+from gitops_flow.model import Deployment, Position, Problem, Provenance, Snapshot, Source
+from gitops_flow.plan import Create, Plan
 from tests.support.manifests import FLOW, MARK, OURS
 
 SNAPSHOT = Snapshot("1" * 40, "2" * 40, Provenance("shop", None, False, "Ann <ann@x>"))
 
 
-def _report(*results: Result) -> Report:
+AGAIN = options.Again(
+    options.Selection(everything=True), options.Working(file=Path("a b.yaml")), options.Extent()
+)
+
+
+def _report(*results: Result, orphans: tuple[Deployment, ...] = (), **desired: Any) -> Report:
     source = Source("shop", "host/shop", "prefect.yaml")
-    return Report(
-        source, SNAPSHOT, Published("/store", "code-store", "3" * 40, True, False), results
-    )
+    actions = [
+        Create(Deployment(*result.full_name.split("/"), "f.py:g", **desired)) for result in results
+    ]
+    published = Published("/store", "code-store", "3" * 40, True, False)
+    return Report(source, SNAPSHOT, published, Plan(tuple(actions), orphans), results)
+
+
+def _next(report: Report, profile: str | None = None) -> list[str]:
+    lines = deploy.text(report, 1.0, again=AGAIN, profile=profile)
+    return [line.removeprefix("next: ") for line in lines if line.startswith("next:")]
 
 
 @pytest.mark.parametrize(
     ("results", "told"),
     [
         ([Result("held", "f/a"), Result("deleted", "f/b")], []),
-        ([Result("held", "f/a"), Result("updated", "f/b")], ["'f/b'"]),
+        ([Result("held", "f/a"), Result("updated", "f/b")], ["prefect deployment run f/b"]),
     ],
 )
 def test_what_was_not_deployed_is_no_next_step(results: list[Result], told: list[str]) -> None:
-    lines = deploy.text(_report(*results), 1.0)
-    assert [line.rpartition(" ")[2] for line in lines if line.startswith("next:")] == told
+    assert _next(_report(*results)) == told
+
+
+def test_a_run_that_needs_a_value_is_no_next_step() -> None:
+    schema = {"properties": {"day": {}}, "required": ["day"]}
+    result = Result("created", "f/a")
+    assert _next(_report(result, parameter_schema=schema)) == []
+    assert _next(_report(result, parameter_schema=schema, parameters={"day": 1})) != []
+
+
+def test_the_next_step_talks_to_the_server_that_was_deployed_to() -> None:
+    report = _report(Result("created", "my flow/a"))
+    assert _next(report, "at work") == ["prefect --profile 'at work' deployment run 'my flow/a'"]
+
+
+def test_what_cannot_be_printed_as_it_is_typed_is_no_next_step() -> None:
+    assert _next(_report(Result("created", "f/a\x1b[1m"))) == []
+
+
+def test_a_deploy_tells_of_what_it_left_alone_and_how_to_look_at_it() -> None:
+    report = _report(Result("created", "f/a"), orphans=(Deployment("f", "old", None),))
+    assert deploy.document(report, 1.0)["orphans"] == ["f/old"]
+    lines = deploy.text(report, 1.0, again=AGAIN)
+    at = lines.index("not in the manifest any more: f/old")
+    assert lines[at + 1].rpartition(": ")[2] == "gitflow plan --all --file 'a b.yaml' --prune"
+
+
+def test_next_steps_are_made_in_one_place() -> None:
+    modules = Path(parts.__file__).parent.glob("*.py")
+    assert [each.name for each in modules if "next: " in each.read_text()] == ["parts.py"]
+
+
+def test_a_command_is_repeated_with_the_options_that_it_had() -> None:
+    again = options.Again(
+        options.Selection(names=["a b", "-c"], tag=["x", "y"]),
+        options.Working(lfs=False, submodules=True, file=Path("p.yaml")),
+        options.Extent(prune=True, adopt=True),
+    )
+    assert again("deploy", prune=False) == (
+        "gitflow deploy --tag x --tag y --file p.yaml --submodules --no-lfs --adopt -- 'a b' -c"
+    )
 
 
 def test_what_is_said_of_many_places_is_printed_once_with_the_first() -> None:
@@ -50,7 +104,7 @@ def test_what_is_said_of_many_places_is_printed_once_with_the_first() -> None:
         "warning: prefect.yaml:12:5: deployments[12]: $ZONE is not set (set it)",
     ]
     report = replace(_report(), warnings=(unset(3), unset(9)))
-    assert deploy.text(report, 1.0)[0].endswith("(set it) (the first of 2 places)")
+    assert deploy.text(report, 1.0, again=AGAIN)[0].endswith("(set it) (the first of 2 places)")
     assert len(deploy.document(report, 1.0)["warnings"]) == 2
 
 

@@ -107,15 +107,41 @@ def test_a_rollback_brings_back_code_and_configuration_as_a_release_and_leads_fu
     shown = shop.gitflow("rollback", "--dry-run").stdout
     assert "who3 -> who2" in shown.replace('"', "")
     assert (shop.pinned(), len(shop.history())) == (pin, 3)
-    report = shop.report("rollback")
+    report = shop.report("rollback", "--yes")
     assert [each["status"] for each in report["deployments"]] == ["updated"]
     newest, _, second, oldest = shop.history()
     assert (newest["rollback"], newest["snapshot"]) == (second["id"], second["snapshot"])
     assert newest["deployments"] == [f"{shop.name}/main"]
-    shop.gitflow("rollback")
+    shop.gitflow("rollback", "--yes")
     assert (shop.pinned(), oldest["snapshot"]) == (first, first)
     assert "version 1 for who1" in shop.run(shop.name, "main")
     assert "there is no release before" in shop.gitflow("rollback", code=2).stderr
+
+
+def test_a_rollback_of_several_deployments_wants_names_or_all(shop: Shop) -> None:
+    for number in (1, 2):
+        shop.version(number, second=True)
+    for how in ([], ["--code-only"]):
+        told = shop.gitflow("rollback", "--yes", *how, code=2).stderr
+        assert "which deployment?" in told
+        assert "--all" in told
+    pin = shop.pinned()
+    shop.gitflow("rollback", "other", "--yes")
+    assert (shop.pinned(), shop.pinned("other") == pin) == (pin, False)
+
+
+def test_a_rollback_asks_before_it_writes(shop: Shop) -> None:
+    shop.version(1)
+    first = shop.pinned()
+    shop.version(2)
+    second = shop.pinned()
+    told = shop.gitflow("rollback", code=2).stderr
+    assert "this would take 1 deployment back to release" in told
+    assert "--yes" in told
+    assert shop.answered("\n", "rollback") == 1
+    assert shop.pinned() == second
+    assert shop.answered("y\n", "rollback") == 0
+    assert shop.pinned() == first
 
 
 def test_an_edit_that_was_undone_is_a_release_and_what_it_replaced_is_gone_back_to(
@@ -140,7 +166,7 @@ def test_a_broken_manifest_is_no_obstacle_on_the_way_back(shop: Shop, how: str) 
     shop.repo.write("prefect.yaml", text.replace("cron:", "corn:").replace("entrypoint", "entry"))
     assert "prefect.yaml:4:5: " in shop.gitflow("deploy", "--all", code=1).stderr
     shop.gitflow("hold", "main")
-    shop.gitflow("rollback", *filter(None, [how]))
+    shop.gitflow("rollback", "--yes", *filter(None, [how]))
     assert shop.pinned() == first
     assert shop.parameters() == {"who": "who2" if how else "who1"}
 
@@ -156,7 +182,7 @@ def test_code_only_leaves_the_configuration_as_it_is_even_where_steps_make_it(sh
     before = shop.live(shop.name, "main")
     told = shop.gitflow("rollback", code=2).stderr
     assert "needs the outputs of build steps" in told
-    report = shop.report("rollback", "--code-only")
+    report = shop.report("rollback", "--code-only", "--yes")
     after = shop.live(shop.name, "main")
     assert set(report["deployments"][0]["fields"]) == {"pull_steps", "version"}
     changing = {"pull_steps", "version", "updated", "last_polled", "status"}
@@ -186,7 +212,7 @@ def test_a_held_deployment_is_neither_updated_nor_pruned_until_it_is_released(sh
     }
     assert (shop.pinned(), shop.pinned("other")) == (first, first)
     assert "2 held" in shop.gitflow("plan", "--prune").stdout
-    shop.gitflow("release-hold", "other")
+    shop.gitflow("unhold", "other")
     report = shop.version(2, "--prune", "--force-prune")
     assert [each["status"] for each in report["deployments"]] == ["held", "deleted"]
 
@@ -217,7 +243,7 @@ def test_steps_run_for_no_deployment_that_is_held(shop: Shop, tmp_path: Path) ->
     assert shop.report("plan", "--all")["deployments_with_steps"] == 1
     shop.gitflow("hold", "third")
     assert ran() == ([], {"main": "held", "other": "held", "third": "held"})
-    shop.gitflow("release-hold", "other")
+    shop.gitflow("unhold", "other")
     shop.repo.write("flow.py", FLOW.format(name=shop.name, version=2))
     assert ran() == (["shared"], {"main": "held", "other": "updated", "third": "held"})
     assert shop.live(shop.name, "other")["description"] == "shared"
@@ -228,14 +254,14 @@ def test_the_next_deploy_does_not_undo_a_rollback_that_holds(shop: Shop) -> None
     first = shop.pinned()
     shop.version(2, second=True)
     second = shop.pinned()
-    shop.gitflow("rollback", "main", "--hold")
+    shop.gitflow("rollback", "main", "--hold", "--yes")
     shop.version(3, second=True)
     assert shop.pinned() == first
     assert shop.pinned("other") not in (first, second)
-    shop.gitflow("rollback", "main", "--to", second[:12])
+    shop.gitflow("rollback", "main", "--to", second[:12], "--yes")
     assert shop.pinned() == second
     assert "gitflow-hold" in shop.tags()
-    shop.gitflow("release-hold", "main")
+    shop.gitflow("unhold", "main")
     shop.version(3, second=True)
     assert shop.pinned() == shop.pinned("other")
     assert "gitflow-hold" not in shop.tags()
@@ -255,7 +281,9 @@ def test_every_command_of_the_releases_page_works_in_its_order(shop: Shop, tmp_p
     user = Project(shop.repo.path, shop.server)
     for program, *args in commands:
         assert program == "gitflow"
-        user.gitflow(*args)
+        # There is nobody to ask here.
+        yes = ["--yes"] if args[0] == "rollback" else []
+        user.gitflow(*args, *yes)
     assert "version 2" in (tmp_path / "shop-before/flow.py").read_text()
     (step,) = shop.live(shop.name, "main")["pull_steps"]
     assert "SSH SIGNATURE" in step["gitops_flow.steps.pull_code"]["release"]

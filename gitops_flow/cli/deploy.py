@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +16,29 @@ from gitops_flow.cli.parts import (
     change_lines,
     count,
     left_out_lines,
+    next_lines,
+    orphan_lines,
     problem_lines,
     restored_lines,
     snapshot_document,
     snapshot_text,
     source_document,
 )
+from gitops_flow.errors import GitflowError, UsageError
+from gitops_flow.plan import Create, Unchanged, Update
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_flow.apply import Result
+    from gitops_flow.cli.options import Again
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy import DeployRequest, Report
     from gitops_flow.model import CodeStoreSettings
+    from gitops_flow.plan import Action, Plan
+
+_DEPLOYED = ("created", "updated", "unchanged")
 
 
 def run(
@@ -36,19 +47,49 @@ def run(
     *,
     profile: str | None,
     code_store: CodeStoreSettings,
+    again: Again,
+    yes: bool,
     as_json: bool,
 ) -> int:
     """Deploy and report; the exit code is 1 when a deployment could not be written."""
     started = time.monotonic()
     found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
-        report = deploy.run(request, found, environ, tell=talk.say, out=talk.line)
+
+        def confirm(planned: Plan, release: Entry) -> None:
+            if not yes:
+                talk.clear()
+                _ask(planned, release, as_json)
+
+        report = deploy.run(request, found, environ, tell=talk.say, out=talk.line, confirm=confirm)
     seconds = time.monotonic() - started
     if as_json:
         streams.out(json.dumps(document(report, seconds)) + "\n")
     else:
-        streams.out("\n".join(text(report, seconds)) + "\n")
+        streams.out("\n".join(text(report, seconds, again=again, profile=profile)) + "\n")
     return 0 if report.ok else 1
+
+
+def _ask(planned: Plan, release: Entry, as_json: bool) -> None:
+    """Have a person say yes to going back.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+        GitflowError: the answer is another one.
+    """
+    what = count(len(planned.writes), "deployment")
+    whither = f"release {release.id[:12]} of {release.origin.author}"
+    if as_json or not sys.stdin.isatty():
+        raise UsageError(
+            f"this would take {what} back to {whither}",
+            hint="there is nobody to ask here: add --yes (--dry-run shows what would change)",
+        )
+    lines = [f"~ {action.full_name}" for action in planned.writes]
+    sys.stderr.write("\n".join(map(printable, lines)) + "\n")
+    sys.stderr.write(printable(f"Take {what} back to {whither}? [y/N] "))
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise GitflowError("nothing was changed: the answer was not yes")
 
 
 def document(report: Report, seconds: float) -> dict[str, Any]:
@@ -69,6 +110,7 @@ def document(report: Report, seconds: float) -> dict[str, Any]:
         "restored": report.restored.id if report.restored else None,
         "work_pools_created": list(report.pools_created),
         "deployments": [result_document(result) for result in report.results],
+        "orphans": [item.full_name for item in report.plan.orphans],
         "warnings": [redact(str(problem)) for problem in report.warnings],
     }
 
@@ -87,7 +129,7 @@ def result_document(result: Result) -> dict[str, Any]:
     }
 
 
-def text(report: Report, seconds: float) -> list[str]:
+def text(report: Report, seconds: float, *, again: Again, profile: str | None = None) -> list[str]:
     """The report for people: what is shipped, what happened to each, what to type next."""
     snap = report.snapshot
     lines = problem_lines(report.warnings)
@@ -104,8 +146,9 @@ def text(report: Report, seconds: float) -> list[str]:
     width = max((len(result.full_name) for result in report.results), default=0)
     for result in report.results:
         lines += result_lines(result, min(width, 60))
+    lines += orphan_lines(report.plan.orphans, again)
     lines.append(_summary(report, seconds))
-    lines += _next(report)
+    lines += _next(report, profile)
     return [printable(line) for line in lines]
 
 
@@ -122,7 +165,7 @@ def result_lines(result: Result, width: int) -> list[str]:
     if result.runs_cancelled:
         detail += f", {count(result.runs_cancelled, 'waiting run')} cancelled"
     if result.status == "held":
-        detail = " (left as it is; gitflow release-hold lets it go)"
+        detail = " (left as it is; gitflow unhold lets deploys change it)"
     lines = [f"{result.full_name:<{width}}  {result.status}{detail}"]
     if result.error is not None:
         lines += [f"    {line}" for line in redact(str(result.error)).splitlines()]
@@ -138,9 +181,20 @@ def _summary(report: Report, seconds: float) -> str:
     return f"{told} in {seconds:.1f} s"
 
 
-def _next(report: Report) -> list[str]:
+def _next(report: Report, profile: str | None) -> list[str]:
     if not report.ok:
-        return ["next: mend what failed and run the same command again; it converges"]
-    passed_by = ("deleted", "held")
-    there = [each.full_name for each in report.results if each.status not in passed_by]
-    return [f"next: prefect deployment run '{there[0]}'"] if there else []
+        return ["mend what failed and run the same command again: it goes on from there"]
+    there = {each.full_name for each in report.results if each.status in _DEPLOYED}
+    for action in report.plan.actions:
+        if action.full_name in there and _runs_as_it_is(action):
+            run = ["prefect", *(["--profile", profile] if profile else []), "deployment", "run"]
+            return next_lines(shlex.join([*run, action.full_name]))
+    return []
+
+
+def _runs_as_it_is(action: Action) -> bool:
+    """Whether its flow has a value for every parameter."""
+    if not isinstance(action, Create | Update | Unchanged) or action.full_name.startswith("-"):
+        return False
+    schema = action.desired.parameter_schema or {}
+    return set(schema.get("required") or ()) <= action.desired.parameters.keys()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,8 +27,7 @@ def deploy(
     reading: options.Reading,
     store: options.Store,
     output: options.Output,
-    fail_fast: options.FailFast = False,
-    verify: options.Verify = False,
+    care: options.Care,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, as gitflow plan.")
     ] = False,
@@ -36,24 +35,35 @@ def deploy(
     """Ship the code on disk and make the server's deployments equal to the manifest."""
     # What differs is a choice, too.
     chosen = _all_unless_chosen(selection) if extent.changed else selection
-    request = options.request(chosen, extent, working, reading, fail_fast=fail_fast, verify=verify)
-    return deploy_or_show(request, store, output, only_show=dry_run)
+    groups = (chosen, extent, working, reading, care)
+    again = options.Again(*groups, store, output)
+    return deploy_or_show(options.request(*groups), store, output, again=again, only_show=dry_run)
 
 
 def deploy_or_show(
-    request: DeployRequest, store: options.Store, output: options.Output, *, only_show: bool
+    request: DeployRequest,
+    store: options.Store,
+    output: options.Output,
+    *,
+    again: options.Again,
+    only_show: bool,
+    yes: bool = False,
 ) -> int:
-    """Carry the request out, or only show what that would do."""
+    """Carry the request out, or only show what that would do.
+
+    ``again`` is the command line; ``yes`` says that nobody is to be asked.
+    """
     from gitops_flow.cli import deploy, plan
 
-    run = plan.run if only_show else deploy.run
-    return run(
-        request,
-        os.environ,
-        profile=output.profile,
-        code_store=options.store(store),
-        as_json=output.as_json,
-    )
+    given: dict[str, Any] = {
+        "profile": output.profile,
+        "code_store": options.store(store),
+        "again": again,
+        "as_json": output.as_json,
+    }
+    if only_show:
+        return plan.run(request, os.environ, **given)
+    return deploy.run(request, os.environ, yes=yes, **given)
 
 
 def plan(
@@ -71,11 +81,13 @@ def plan(
 
     if output.as_json and markdown:
         raise UsageError("--json and --markdown exclude each other")
+    groups = (_all_unless_chosen(selection), extent, working, reading)
     return verb.run(
-        options.request(_all_unless_chosen(selection), extent, working, reading),
+        options.request(*groups),
         os.environ,
         profile=output.profile,
         code_store=options.store(store),
+        again=options.Again(*groups, store, output),
         as_json=output.as_json,
         markdown=markdown,
         exit_code=exit_code,
@@ -119,7 +131,9 @@ def verify(
     from gitops_flow.cli import verify as verb
 
     return verb.run(
-        options.request(file=file, names=None if everything else names, python=python),
+        options.request(
+            file=file, names=None if everything else names, everything=not names, python=python
+        ),
         os.environ,
         profile=profile,
         code_store=options.store(options.Store(remote=remote, pull_url=pull_url)),
@@ -129,7 +143,7 @@ def verify(
 
 def destroy(
     file: options.File = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: options.Yes = False,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:

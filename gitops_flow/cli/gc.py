@@ -85,7 +85,7 @@ def _text(done: Collected, really: bool) -> list[str]:
     word = "dropped" if really else "to drop"
     lines.append(f"{count(len(gone), 'release')} {word}; {_kept(done)}")
     if not really:
-        lines.append("nothing was changed; next: the same with --yes")
+        lines.append("nothing was changed; --yes drops them")
     return lines
 
 

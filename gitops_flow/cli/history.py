@@ -59,7 +59,7 @@ def listing(
     more = len(chosen) - len(shown)
     lines += [f"and {more} older (--limit N)"] if more else []
     lines += problem_lines(warnings) if chosen else []
-    _print(lines or ["there is no release yet; gitflow deploy makes one"])
+    _print(lines or ["there is no release yet; gitflow deploy --all makes one"])
     return 0
 
 

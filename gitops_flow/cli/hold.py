@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from gitops_flow import deploy, settings
 from gitops_flow.cli import streams
 from gitops_flow.cli.boundary import error_document, printable
+from gitops_flow.cli.parts import next_lines
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_flow.apply import Result
+    from gitops_flow.cli.options import Again
     from gitops_flow.deploy import DeployRequest, Switched
 
 
@@ -23,9 +25,10 @@ def run(
     *,
     profile: str | None,
     hold: bool,
+    again: Again,
     as_json: bool,
 ) -> int:
-    """Set or release the hold; the exit code is 1 when one could not be written."""
+    """Set the hold or take it away; the exit code is 1 when one could not be written."""
     found = settings.load(environ, request.directory, profile=profile)
     done = deploy.switch(request, found, environ, hold=hold)
     written = {result.full_name: result for result in done.results}
@@ -43,7 +46,7 @@ def run(
         streams.out(json.dumps({"ok": done.ok, "deployments": told}) + "\n")
     else:
         lines = [_line(name, written.get(name), hold) for name in done.chosen]
-        lines += _next(done, hold)
+        lines += _next(done, hold, again)
         streams.out("\n".join(map(printable, lines)) + "\n")
     return 0 if done.ok else 1
 
@@ -54,11 +57,12 @@ def _line(name: str, result: Result | None, hold: bool) -> str:
         return f"{name}  {word} already"
     if result.error is not None:
         return f"{name}  failed: {redact(result.error.message)}"
-    return f"{name}  {word if hold else 'released'}"
+    return f"{name}  {word if hold else 'not held any more'}"
 
 
-def _next(done: Switched, hold: bool) -> list[str]:
+def _next(done: Switched, hold: bool, again: Again) -> list[str]:
     if not done.chosen:
         return [f"the server has nothing of {done.source.name}"]
-    told = "deploys pass it by until gitflow release-hold" if hold else "gitflow deploy"
-    return [f"next: {told}"]
+    if hold:
+        return ["deploys leave what is held as it is, until gitflow unhold"]
+    return next_lines(again("plan"))

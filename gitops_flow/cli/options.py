@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
 
@@ -128,6 +129,17 @@ Markdown = Annotated[
 ExitCode = Annotated[
     bool, typer.Option("--exit-code", help="End with 4 when there is something to do.")
 ]
+To = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="RELEASE", help="Default: the one before what is pinned now."),
+]
+CodeOnly = Annotated[
+    bool, typer.Option("--code-only", help="Leave the configuration as it is on the server.")
+]
+HoldThere = Annotated[
+    bool, typer.Option("--hold", help="Hold the deployments there, as gitflow hold.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class Group:
@@ -157,10 +169,15 @@ class Selection(Named):
     tag: Tags = None
 
 
-class Working(Group):
-    """The manifest and the working tree, and what may be in it."""
+class Located(Group):
+    """Which manifest."""
 
     file: File = None
+
+
+class Working(Located):
+    """The manifest and the working tree, and what may be in it."""
+
     clean: Clean = False
     submodules: Submodules = None
     lfs: Lfs = None
@@ -176,6 +193,24 @@ class Reading(Group):
     allow_missing: AllowMissing = False
     import_flows: ImportFlows = False
     python: Python = None
+
+
+class Care(Group):
+    """What a deploy does about failures, before and after they happen."""
+
+    fail_fast: FailFast = False
+    verify: Verify = False
+
+
+class Return(Located):
+    """To what a rollback goes back, and with how much."""
+
+    to: To = None
+    code_only: CodeOnly = False
+    hold: HoldThere = False
+    create_pools: CreatePools = False
+    allow_missing: AllowMissing = False
+    yes: Yes = False
 
 
 class Extent(Group):
@@ -221,6 +256,46 @@ def _parameters(group: type[Group]) -> dict[str, inspect.Parameter]:
         for base in reversed(group.__mro__)
         for name, annotation in vars(base).get("__annotations__", {}).items()
     }
+
+
+class Again:
+    """The command line of ``groups`` once more, for another command that takes them."""
+
+    def __init__(self, *groups: Group) -> None:
+        self._groups = groups
+
+    def __call__(self, verb: str, **changed: Any) -> str:
+        """``gitflow VERB`` with the options that are not as by default, as a shell takes it.
+
+        ``changed`` gives options another value; of those that no group has nothing is said.
+        """
+        words, names = ["gitflow", verb], list[str]()
+        for group in self._groups:
+            for name, parameter in _parameters(type(group)).items():
+                value = changed.get(name, getattr(group, name))
+                (declared,) = parameter.annotation.__metadata__
+                if isinstance(declared, typer.models.ArgumentInfo):
+                    names += value or ()
+                elif value != parameter.default:
+                    words += _option(_flags(name, declared), value)
+        words += ["--", *names] if any(name.startswith("-") for name in names) else names
+        return shlex.join(words)
+
+
+def _flags(name: str, declared: typer.models.OptionInfo) -> str:
+    """The long flag of an option, or ``--on/--off``."""
+    # In an annotation, what typer calls the default is the first flag.
+    first = declared.default
+    flags = [*([first] if isinstance(first, str) else ()), *(declared.param_decls or ())]
+    return next((flag for flag in flags if flag.startswith("--")), f"--{name.replace('_', '-')}")
+
+
+def _option(flags: str, value: Any) -> list[str]:
+    flag, _, off = flags.partition("/")
+    if isinstance(value, bool):
+        return [flag if value else off]
+    values = value if isinstance(value, list) else (value,)
+    return [word for each in values for word in (flag, str(each))]
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:

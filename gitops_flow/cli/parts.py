@@ -11,8 +11,9 @@ from gitops_flow.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gitops_flow.cli.options import Again
     from gitops_flow.codestore.history import Entry
-    from gitops_flow.model import FileChange, LeftOut, Problem, Snapshot, Source
+    from gitops_flow.model import Deployment, FileChange, LeftOut, Problem, Snapshot, Source
 
 _SHOWN = 8
 
@@ -32,6 +33,10 @@ class Talk:
     def say(self, what: str) -> None:
         """Show ``what`` is being done."""
         self._write(f"{what} ...")
+
+    def clear(self) -> None:
+        """Make room for something else on the terminal."""
+        self._write("")
 
     def line(self, text: str) -> None:
         """Pass on a line that a step printed; always on standard error."""
@@ -113,6 +118,24 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
         f"{severity}: {redact(str(found[0]))}"
         + (f" (the first of {len(found)} places)" if len(found) > 1 else "")
         for (severity, _, _), found in alike.items()
+    ]
+
+
+def next_lines(command: str | None) -> list[str]:
+    """``next: COMMAND``; nothing for one that would not work as it can be printed."""
+    if command is None or printable(redact(command)) != command:
+        return []
+    return [f"next: {command}"]
+
+
+def orphan_lines(orphans: Sequence[Deployment], again: Again) -> list[str]:
+    """What the source owns and its manifest has no more: a fact, and how to look at it."""
+    if not orphans:
+        return []
+    look = again("plan", prune=True, fail_fast=False, verify=False)
+    return [
+        *(f"not in the manifest any more: {item.full_name}" for item in orphans),
+        f"  left alone; to see what deleting would mean: {redact(look)}",
     ]
 
 

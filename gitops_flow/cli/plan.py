@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy, plan, settings
@@ -13,6 +14,8 @@ from gitops_flow.cli.parts import (
     change_lines,
     count,
     left_out_lines,
+    next_lines,
+    orphan_lines,
     problem_lines,
     restored_lines,
     safe,
@@ -25,6 +28,7 @@ from gitops_flow.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from gitops_flow.cli.options import Again
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.deploy import DeployRequest, Preview
     from gitops_flow.model import CodeStoreSettings
@@ -39,6 +43,7 @@ def run(
     *,
     profile: str | None,
     code_store: CodeStoreSettings,
+    again: Again,
     as_json: bool = False,
     markdown: bool = False,
     exit_code: bool = False,
@@ -54,7 +59,7 @@ def run(
     if as_json:
         streams.out(json.dumps(document(preview)) + "\n")
     else:
-        shown = markdown_text(preview) if markdown else text(preview)
+        shown = markdown_text(preview) if markdown else text(preview, again)
         streams.out("\n".join(shown) + "\n")
     if preview.blocked:
         return 1
@@ -131,8 +136,8 @@ def _action_document(action: plan.Action) -> dict[str, Any]:
     }
 
 
-def text(preview: Preview) -> list[str]:
-    """The plan for people."""
+def text(preview: Preview, again: Again) -> list[str]:
+    """The plan for people; ``again`` is the command line that asked for it."""
     snap = preview.snapshot
     lines = problem_lines([*preview.warnings, *preview.notes])
     lines += restored_lines(preview.restored)
@@ -150,13 +155,13 @@ def text(preview: Preview) -> list[str]:
     for action in preview.plan.actions:
         lines += action_lines(action)
     lines += left_alone_lines(preview)
-    lines += [f"not in the manifest any more: {o.full_name}" for o in preview.plan.orphans]
+    lines += orphan_lines(preview.plan.orphans, again)
     for refusal in preview.blocked:
         lines.append(f"refused: {redact(refusal.message)}")
         lines += [f"    {redact(detail)}" for detail in refusal.details]
         lines += [f"    hint: {redact(refusal.hint)}"] if refusal.hint else []
     lines.append(summary(preview))
-    lines.append(_next(preview))
+    lines += _next(preview, again)
     return [printable(line) for line in lines if line]
 
 
@@ -182,7 +187,7 @@ def action_lines(action: plan.Action) -> list[str]:
     if isinstance(action, plan.Conflict):
         return [*lines, f"    {action.reason}"]
     if isinstance(action, plan.Held):
-        return [f"{_SIGNS[told]} {told} {action.full_name} (gitflow release-hold lets it go)"]
+        return [f"{_SIGNS[told]} {told} {action.full_name} (gitflow unhold lets deploys change it)"]
     return lines + [f"    {line}" for line in value_lines(action)]
 
 
@@ -222,14 +227,15 @@ def summary(preview: Preview) -> str:
     return f"{', '.join(words) or 'nothing to do'}; nothing was changed"
 
 
-def _next(preview: Preview) -> str:
-    if preview.blocked:
-        return "next: mend what is refused"
-    if preview.plan.orphans:
-        return "next: gitflow deploy --all --prune deletes what is not in the manifest any more"
-    if preview.restored is not None and preview.pending:
-        return "next: the same without --dry-run does it"
-    return "next: gitflow deploy does it" if preview.pending else ""
+def _next(preview: Preview, again: Again) -> list[str]:
+    if preview.blocked or not preview.pending:
+        return []
+    if preview.plan.deletes:
+        return ["gitflow deploy with the same options does this, deletions included"]
+    verb = "deploy" if preview.restored is None else "rollback"
+    # Where nobody can be asked, only this works.
+    yes = not sys.stdin.isatty()
+    return next_lines(again(verb, prune=False, force_prune=False, yes=yes))
 
 
 def markdown_text(preview: Preview) -> list[str]:

@@ -21,9 +21,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; else only say wha
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    for command in (history, show, checkout, rollback, hold, gc):
+    for command in (history, show, checkout, rollback, hold, unhold, gc):
         app.command()(options.spread(command))
-    app.command("release-hold")(options.spread(release_hold))
+    # Its name until 0.1.
+    app.command("release-hold", hidden=True)(options.spread(unhold))
 
 
 def history(
@@ -80,52 +81,53 @@ def checkout(
 def rollback(
     store: options.Store,
     output: options.Output,
-    names: options.Names = None,
-    to: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="RELEASE", help="Default: the one before what is pinned now."),
-    ] = None,
-    code_only: Annotated[
-        bool, typer.Option("--code-only", help="Leave the configuration as it is on the server.")
-    ] = False,
-    hold_: Annotated[
-        bool, typer.Option("--hold", help="Hold the deployments there, as gitflow hold.")
-    ] = False,
+    named: options.Named,
+    back: options.Return,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done.")
     ] = False,
-    file: options.File = None,
-    create_pools: options.CreatePools = False,
-    allow_missing: options.AllowMissing = False,
 ) -> int:
     """Go back to an earlier release: its code, and its manifest's configuration."""
     from gitops_flow.deploy import Rollback
 
     request = options.request(
-        file=file,
-        names=names,
-        create_pools=create_pools,
-        allow_missing=allow_missing,
-        rollback=Rollback(to, code_only, hold_),
+        named,
+        file=back.file,
+        create_pools=back.create_pools,
+        allow_missing=back.allow_missing,
+        rollback=Rollback(back.to, back.code_only, back.hold),
     )
-    return deploycommands.deploy_or_show(request, store, output, only_show=dry_run)
+    again = options.Again(named, back, store, output)
+    return deploycommands.deploy_or_show(
+        request, store, output, again=again, only_show=dry_run, yes=back.yes
+    )
 
 
-def hold(named: options.Named, output: options.Output, file: options.File = None) -> int:
+def hold(named: options.Named, output: options.Output, located: options.Located) -> int:
     """Hold deployments as they are: deploys pass them by."""
-    return _hold(named, output, file, hold=True)
+    return _hold(named, output, located, hold=True)
 
 
-def release_hold(named: options.Named, output: options.Output, file: options.File = None) -> int:
+def unhold(named: options.Named, output: options.Output, located: options.Located) -> int:
     """Let deploys change held deployments again."""
-    return _hold(named, output, file, hold=False)
+    return _hold(named, output, located, hold=False)
 
 
-def _hold(named: options.Named, output: options.Output, file: Path | None, *, hold: bool) -> int:
+def _hold(
+    named: options.Named, output: options.Output, located: options.Located, *, hold: bool
+) -> int:
     from gitops_flow.cli import hold as verb
 
-    request = options.request(named, file=file)
-    return verb.run(request, os.environ, profile=output.profile, hold=hold, as_json=output.as_json)
+    request = options.request(named, located)
+    again = options.Again(located, output)
+    return verb.run(
+        request,
+        os.environ,
+        profile=output.profile,
+        hold=hold,
+        again=again,
+        as_json=output.as_json,
+    )
 
 
 def gc(

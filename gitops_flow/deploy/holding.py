@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.deploy.session import opened
-from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,14 +47,7 @@ def switch(
         from gitops_flow.deploy import rollback
         from gitops_flow.plan import hold as holding
 
-        live = session.live(())
-        chosen = rollback.choose(live, request.names)
-        if len(chosen) > 1 and not request.names and not request.everything:
-            some = ", ".join(item.full_name for item in chosen[:10])
-            raise UsageError(
-                f"which deployment? There are {len(chosen)}: {some}",
-                hint="name some, or take all with --all",
-            )
+        chosen = rollback.choose(session.live(()), request)
         done = apply.execute(session.client, holding.switch(chosen, hold=hold))
         names = tuple(item.full_name for item in chosen)
         return Switched(session.prepared.source, names, tuple(done))

@@ -109,11 +109,16 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a deploy did. ``restored`` is the release that it went back to, if it did."""
+    """What a deploy did.
+
+    ``plan`` is what it carried out, with the orphans that it left alone.
+    ``restored`` is the release that it went back to, if it did.
+    """
 
     source: Source
     snapshot: Snapshot
     published: Published
+    plan: Plan
     results: tuple[Result, ...]
     warnings: tuple[Problem, ...] = ()
     pools_created: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.prepare import Prepared
-    from gitops_flow.deploy.request import Rollback
+    from gitops_flow.deploy.request import DeployRequest, Rollback
     from gitops_flow.deploy.session import Session
     from gitops_flow.model import Deployment
 
@@ -62,11 +62,8 @@ def rewound(session: Session) -> Prepared:
         strict=prepared.request.strict,
         directory=prepared.manifest.directory,
     )
-    # A release is one thing: without names, all of it is meant.
-    request = prepared.request
-    request = replace(request, everything=request.everything or not request.names)
-    chosen = tuple(locate.choose(document, request))
-    return replace(prepared, manifest=document, chosen=chosen, restored=entry, request=request)
+    chosen = tuple(locate.choose(document, prepared.request))
+    return replace(prepared, manifest=document, chosen=chosen, restored=entry)
 
 
 def _release(session: Session, wanted: Rollback) -> Entry:
@@ -75,7 +72,7 @@ def _release(session: Session, wanted: Rollback) -> Entry:
     entries = [entry for entry in chain.entries if entry.of_source(prepared.source)]
     if wanted.to is not None:
         return history.find(entries, wanted.to)
-    live = choose(session.live(()), prepared.request.names)
+    live = choose(session.live(()), prepared.request)
     there = {pinned.commit for item in live if (pinned := Pin.of(item.pull_steps))}
     newest = next((entry for entry in entries if entry.snapshot in there), None)
     found = history.before(entries, newest.snapshot) if newest else None
@@ -101,13 +98,20 @@ def _names(item: Deployment) -> tuple[str, str]:
     return item.name, item.full_name
 
 
-def choose(live: Iterable[Deployment], names: Sequence[str]) -> list[Deployment]:
-    """The live deployments that any of ``names`` (a name, ``flow/name``, a glob) matches.
+def choose(live: Iterable[Deployment], request: DeployRequest) -> list[Deployment]:
+    """The live deployments that any name of ``request`` (``flow/name``, a glob) matches.
 
     Raises:
-        UsageError: a name matches none of them.
+        UsageError: a name matches none of them, or there is no choice among several.
     """
-    known = list(live)
+    known, names = list(live), request.names
+    if len(known) > 1 and not names and not request.everything:
+        some = ", ".join(item.full_name for item in known[:10])
+        raise UsageError(
+            f"which deployment? There are {len(known)}: {some}"
+            + (", ..." if len(known) > 10 else ""),
+            hint="name some, or take all with --all",
+        )
     for name in names:
         if not _named(known, [name]):
             some = ", ".join(item.full_name for item in known[:10]) or "none"
@@ -128,7 +132,7 @@ def repinned(session: Session, code: Code) -> list[Deployment]:
         UsageError: a name that matches none, or nothing that is pinned.
     """
     prepared = session.prepared
-    chosen = choose(session.live(()), prepared.request.names)
+    chosen = choose(session.live(()), prepared.request)
     found = [item for item in chosen if Pin.of(item.pull_steps)]
     if not found:
         raise UsageError("no deployment of this source is pinned to a snapshot")

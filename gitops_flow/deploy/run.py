@@ -12,10 +12,12 @@ from gitops_flow.deploy.session import Session, opened, rewind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.compare import Compared
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.model import Problem
+    from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
 
 
@@ -26,6 +28,7 @@ def run(
     *,
     tell: Callable[[str], None] = lambda _: None,
     out: Callable[[str], None] = lambda _: None,
+    confirm: Callable[[Plan, Entry], None] = lambda *_: None,
 ) -> Report:
     """Deploy.
 
@@ -35,6 +38,8 @@ def run(
         environ: for ``{{ $NAME }}`` in the manifest, and for its steps.
         tell: is told what is being done, in a few words each time.
         out: is given what build and push steps print, line by line.
+        confirm: is shown what a rollback would do, and the release it goes back to, before
+            anything is written; it raises to forbid it.
 
     Raises:
         GitflowError: something is wrong that was found before the first
@@ -53,6 +58,9 @@ def run(
             unverified = verify.before_publishing(
                 session.prepared, found, compared.desired, environ
             )
+        restored = session.prepared.restored
+        if restored is not None and compared.plan.writes:
+            confirm(compared.plan, restored)
         planned, signature = code.sign(session.prepared, found, compared.plan)
         tell("publishing the snapshot")
         published = code.release(
@@ -70,10 +78,11 @@ def run(
         source=session.prepared.source,
         snapshot=found.snapshot,
         published=published,
+        plan=planned,
         results=tuple(results),
         warnings=(*compared.warnings, *unverified),
         pools_created=compared.missing_pools,
-        restored=session.prepared.restored,
+        restored=restored,
     )
 
 

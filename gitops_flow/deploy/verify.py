@@ -68,7 +68,7 @@ def run(
     whole = replace(request, everything=True, names=(), tags=())
     with opened(whole, settings, environ) as session:
         prepared, target = session.prepared, session.prepared.target
-        chosen = rollback.choose(session.live(()), request.names)
+        chosen = rollback.choose(session.live(()), request)
         chosen.sort(key=lambda item: item.full_name)
         found = [(item, Pin.of(item.pull_steps)) for item in chosen]
         tell("asking for what is pinned")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -60,6 +61,23 @@ class Project:
         process = self.start(*args, cwd=cwd, env=env)
         out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+    def answered(self, answer: str, *args: str) -> int:
+        """The exit code of ``gitflow ARGS`` on a terminal where ``answer`` is typed."""
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gitops_flow", *args],
+            cwd=self.repo.path,
+            env={**os.environ, "PREFECT_API_URL": self.api_url},
+            stdin=slave,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        os.write(master, answer.encode())
+        process.communicate(timeout=60)
+        os.close(master)
+        os.close(slave)
+        return process.returncode
 
     def deploy(self, *args: str, **options: Any) -> dict[str, Any]:
         """``gitflow deploy ARGS --json``, as a mapping."""
