@@ -147,6 +147,18 @@ def commit_of(step: Step) -> str | None:
     return str(commit) if commit else None
 
 
+def addresses_of(step: Step) -> tuple[str, ...]:
+    """Where a step fetches from; our own takes several addresses."""
+    return _texts(inputs_of(step).get("repository"))
+
+
+def refs_of(step: Step) -> dict[str, Json]:
+    """The inputs that say which code of its repository a step fetches, without empty ones."""
+    keys = ("commit",) if name_of(step) == PULL_CODE else ("branch", "tag", "commit_sha")
+    inputs = inputs_of(step)
+    return {key: inputs[key] for key in keys if inputs.get(key) not in (None, "")}
+
+
 def _below(identity: Json, later: Sequence[Step]) -> tuple[str | None, int | None]:
     """Where a later step goes on from the checkout, and how many steps later; None when none does."""
     for number, step in enumerate(later, 1):

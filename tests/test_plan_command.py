@@ -552,3 +552,23 @@ def test_a_working_directory_elsewhere_is_kept_and_warned_of(
     shown = project.gitflow("deploy", "--all").stdout
     assert "it decides which code runs, so the code is not pinned" in shown
     assert project.live(namespace, "one")["pull_steps"] == [step]
+
+
+def test_another_branch_than_the_one_on_disk_is_planned_and_not_deployed(
+    project: Project, namespace: str, pool: str, tmp_path: Path
+) -> None:
+    origin = tmp_path / "origin.git"
+    clone = (
+        f"pull: [{{prefect.deployments.steps.git_clone: {{repository: {origin}, branch: main}}}}]\n"
+    )
+    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool, head=clone))
+    project.repo.git("checkout", "-q", "-b", "develop")
+    document = planned(project, code=1)
+    assert actions(document) == {"one": "create"}
+    [refusal] = document["blocked"]
+    assert refusal["details"][0].startswith("prefect.yaml:2:")
+    told = project.gitflow("deploy", "--all", code=1).stderr
+    assert "pull steps name other code than what is deployed; nothing was changed" in told
+    assert Repo(origin, bare=True).git("for-each-ref") == ""
+    project.repo.git("checkout", "-q", "main")
+    assert project.deploy()["deployments"][0]["status"] == "created"

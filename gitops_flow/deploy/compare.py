@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import plan
-from gitops_flow.deploy import rollback
+from gitops_flow.deploy import refs, rollback
 from gitops_flow.deploy.desire import desire
 from gitops_flow.deploy.request import Refusal
 from gitops_flow.errors import ManifestError
@@ -92,6 +92,7 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         planned = replace(planned, actions=tuple(kept))
     # Where nothing differs the pool is there.
     pools = {pool for each in planned.writes if (pool := _pool(each))}
+    other = refs.problems(prepared, code.snapshot, answers)
     templates = session.templates(pools)
     missing = tuple(sorted(pools - templates.keys()))
     checked = [
@@ -104,10 +105,18 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         desired=tuple(desired),
         plan=planned,
         missing_pools=missing,
-        refusals=tuple(_refusals(request, planned, missing, desired, errors)),
+        refusals=(
+            *_other_code(other),
+            *_refusals(request, planned, missing, desired, errors),
+        ),
         warnings=tuple(problem for problem in said if problem.severity == "warning"),
         notes=tuple(problem for problem in said if problem.severity == "note"),
     )
+
+
+def _other_code(problems: Sequence[Problem]) -> tuple[Refusal, ...]:
+    message = "pull steps name other code than what is deployed"
+    return (Refusal(message, tuple(map(str, problems))),) if problems else ()
 
 
 def _placed(prepared: Prepared, problem: Problem) -> Problem:

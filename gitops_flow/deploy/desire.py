@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import manifest
 from gitops_flow.codestore import address
+from gitops_flow.deploy import refs
 from gitops_flow.errors import ManifestError
-from gitops_flow.git import url
 from gitops_flow.model import Problem
 from gitops_flow.pin import Pin
 from gitops_flow.redact import redact
@@ -40,7 +40,7 @@ def desire(
         answers=answers,
         default_work_pool=prepared.settings.default_work_pool,
         chosen=prepared.chosen,
-        is_own_repository=_is_own(prepared),
+        is_own_repository=refs.is_own(prepared.repository),
         is_own_directory=_is_inside(prepared),
         allow_missing=prepared.request.allow_missing,
         notes=True,
@@ -86,12 +86,6 @@ def _of_mirrors(prepared: Prepared) -> list[Problem]:
 def _place(problem: Problem) -> tuple[str, int, int]:
     at = problem.where
     return (at.file, at.line, at.column) if at else ("", 0, 0)
-
-
-def _is_own(prepared: Prepared) -> Callable[[str], bool]:
-    repo = prepared.repository
-    own = {url.normalise(found) for name in repo.remotes() if (found := repo.remote_url(name))}
-    return lambda address_: url.normalise(address_) in own
 
 
 def _is_inside(prepared: Prepared) -> Callable[[str], bool]:

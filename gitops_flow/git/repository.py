@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError
-from gitops_flow.git import command
+from gitops_flow.git import command, url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # Repository settings that decide how a server is reached; a private store has to
 # know them too (a CI checkout keeps its token in one).
@@ -83,6 +83,24 @@ class Repository:
     def _is_promisor(self, key: str) -> bool:
         name = key.rsplit(".", 1)[0]
         return self.setting(f"{name}.promisor") == "true"
+
+    def commits_of(self, name: str, remotes: Iterable[str] = ()) -> dict[str, str]:
+        """The commits that ``name`` stands for, by the full name of the branch or tag.
+
+        Branches and tags of this repository, and what is known here of the branches of
+        ``remotes``. Empty for a name that git does not take.
+        """
+        try:
+            url.check_branch(name)
+        except GitError:
+            return {}
+        names = [f"refs/heads/{name}", f"refs/tags/{name}"]
+        names += [f"refs/remotes/{remote}/{name}" for remote in remotes]
+        form = "--format=%(refname) %(objectname) %(*objectname)"
+        told = command.run(["for-each-ref", form, *names], cwd=self.root, timeout=60).stdout
+        lines = [line.split() for line in os.fsdecode(told).splitlines()]
+        # A pattern also finds what is below it; of an annotated tag its commit comes last.
+        return {line[0]: line[-1] for line in lines if line[0] in names}
 
     def identity(self, environ: Mapping[str, str]) -> str:
         """Who deploys: ``Name <mail>`` as git knows them, else the login name."""

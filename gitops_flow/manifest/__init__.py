@@ -6,7 +6,7 @@ from gitops_flow.manifest.answers import Answers, Lookups, lookups
 from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest
 from gitops_flow.manifest.filling import secret_fields
 from gitops_flow.manifest.load import load, parse
-from gitops_flow.manifest.pull import in_directory, wants_submodules
+from gitops_flow.manifest.pull import in_directory, other_code, wants_submodules
 from gitops_flow.manifest.resolve import entrypoints, resolve
 from gitops_flow.manifest.sections import StepSections, step_position, steps
 from gitops_flow.manifest.stepfilling import fill_step
@@ -23,6 +23,7 @@ __all__ = [
     "in_directory",
     "load",
     "lookups",
+    "other_code",
     "parse",
     "resolve",
     "secret_fields",

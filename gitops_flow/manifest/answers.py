@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.manifest import sections
 from gitops_flow.manifest.template import lookup, placeholders
+from gitops_flow.pin import refs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,8 @@ class Lookups:
 def lookups(manifest: Manifest, chosen: Sequence[DeploymentConfig] | None = None) -> Lookups:
     """What :func:`resolve` and :func:`fill_step` need of the server for these deployments.
 
-    Without what workers fill in themselves: in job variables and pull steps.
+    Without what workers fill in themselves: in job variables, and in pull steps all
+    but the branch, tag or commit.
     """
     blocks: dict[tuple[str, str], None] = {}
     variables: dict[str, None] = {}
@@ -77,6 +79,9 @@ def _values(manifest: Manifest, config: DeploymentConfig) -> Iterator[Json]:
         yield {key: value for key, value in trigger.items() if key != "job_variables"}
     for step in sections.steps(manifest, config).all:
         yield sections.inputs_to_fill(step)
+    for step in sections.pull_section(manifest, config)[0] or ():
+        # Which code is meant has to be known now; the rest is left for workers.
+        yield refs_of(step)
 
 
 def variable_name(mark: Placeholder) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from gitops_flow.errors import FlowError
-from gitops_flow.manifest import checks, image, pull, schedules, stepfilling, triggers
+from gitops_flow.manifest import checks, image, pull, schedules, sections, stepfilling, triggers
 from gitops_flow.manifest.filling import Filling
 from gitops_flow.manifest.template import placeholders
 from gitops_flow.manifest.wording import did_you_mean, explain, quoted
@@ -272,7 +272,7 @@ class Desired:
         is_own_directory: Callable[[str], bool],
     ) -> tuple[Step, ...]:
         fill_in = self.filling
-        section, own = pull.section_of(fill_in.manifest, fill_in.config)
+        section, own = sections.pull_section(fill_in.manifest, fill_in.config)
         if section is None:
             baked = image.pull_steps(fill_in.manifest, fill_in.config)
             if baked is not None:

@@ -5,16 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gitops_flow.git import url
+from gitops_flow.manifest import stepfilling
+from gitops_flow.manifest.answers import variable_name
 from gitops_flow.manifest.carry import Remark, in_place_of, named_by
-from gitops_flow.manifest.template import placeholders
-from gitops_flow.pin import PULL_CODE, SET_DIRECTORY, commit_of, inputs_of, name_of
+from gitops_flow.manifest.filling import Filling, named
+from gitops_flow.manifest.sections import pull_section
+from gitops_flow.manifest.template import KEEP, fill, placeholders
+from gitops_flow.pin import (
+    PULL_CODE,
+    SET_DIRECTORY,
+    addresses_of,
+    commit_of,
+    inputs_of,
+    name_of,
+    refs_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
+    from gitops_flow.manifest.answers import Answers
     from gitops_flow.manifest.config import DeploymentConfig, Manifest
-    from gitops_flow.model import Json
+    from gitops_flow.manifest.template import Keep, Placeholder
+    from gitops_flow.model import Json, Problem
 
+    Path = tuple[Hashable, ...]
     Step = dict[str, Json]
     Role = Literal["own", "other", "here", "away", "plain"]
 
@@ -56,7 +72,8 @@ def pin(
     if not steps:
         message = "no pull steps: the code is not pinned"
         return Pinned((), (Remark(None, message, "warning"),))
-    roles = [role(step, is_own_repository, is_own_directory) for step in steps]
+    store = [each for step in ours for each in addresses_of(step)]
+    roles = [role(step, is_own_repository, is_own_directory, store) for step in steps]
     if "own" not in roles and "here" in roles and "other" not in roles:
         roles[roles.index("here")] = "own"
     leads = [at for at, what in enumerate(roles) if what in ("other", "away")]
@@ -97,12 +114,21 @@ def role(
     step: Step,
     is_own_repository: Callable[[str], bool],
     is_own_directory: Callable[[str], bool] = lambda _: True,
+    store: Sequence[str] = (),
 ) -> Role:
-    """What a step is to the code: ours to replace, another source of code, a place, or neither."""
+    """What a step is to the code: ours to replace, another source of code, a place, or neither.
+
+    ``store`` holds the addresses of the code store, which our own step pulls from.
+    """
     name, inputs = name_of(step), inputs_of(step)
     last = name.rpartition(".")[2]
     if name == PULL_CODE:
-        return "own"
+        # What push_code gives is what a deploy publishes, whatever the workers' address.
+        if placeholders([inputs.get("commit"), *addresses_of(step)]):
+            return "own"
+        known = set(map(url.normalise, store))
+        ours = [url.normalise(at) in known or is_own_repository(at) for at in addresses_of(step)]
+        return "own" if all(ours) else "other"
     if last in _CLONE:
         return "own" if is_own_repository(str(inputs.get("repository", ""))) else "other"
     if last in _FETCH or last.startswith(("pull_from_", "pull_project_from_")):
@@ -150,22 +176,67 @@ def _uses(identity: Json, step: Step) -> bool:
     return any(mark.name in known for mark in placeholders(inputs_of(step)))
 
 
-def section_of(
-    manifest: Manifest, config: DeploymentConfig
-) -> tuple[tuple[Step, ...] | None, bool]:
-    """A deployment's pull steps as written, and whether they are its own."""
-    spec = config.spec
-    if spec.pull is not None:
-        return tuple(spec.pull), True
-    if "pull" in spec.model_fields_set and manifest.pull == ():
-        return None, False  # an explicit null undoes the manifest's []
-    return manifest.pull, False
-
-
 def wants_submodules(manifest: Manifest, chosen: Sequence[DeploymentConfig] | None = None) -> bool:
     """Whether any of these deployments clones with ``include_submodules``."""
     return any(
         inputs_of(step).get("include_submodules") is True
         for config in (manifest.deployments if chosen is None else chosen)
-        for step in section_of(manifest, config)[0] or ()
+        for step in pull_section(manifest, config)[0] or ()
     )
+
+
+def other_code(
+    manifest: Manifest,
+    chosen: Sequence[DeploymentConfig],
+    answers: Answers,
+    is_own_repository: Callable[[str], bool],
+    store: Sequence[str],
+    differs: Callable[[str, str, str], tuple[str, str] | None],
+) -> list[Problem]:
+    """An error for each pull step that names other code of this repository than what is deployed.
+
+    A pull of the pinned code takes the place of such a step, so it has to mean that.
+
+    Args:
+        manifest: from :func:`gitops_flow.manifest.load`.
+        chosen: the deployments to look at.
+        answers: what placeholders are filled in from. Where they wait for the outputs
+            of build and push steps, nothing is said yet.
+        is_own_repository: whether an address is this repository's.
+        store: the addresses of the code store.
+        differs: is given the address, the name of the input and its value; says what
+            is wrong and what to do, or None when that is what is deployed.
+    """
+    fillings = []
+    for config in chosen:
+        filling = Filling(manifest, config, answers)
+        section, own = pull_section(manifest, config)
+        path: Path = ("pull",) if own else ("", "pull")
+        # What this says of the steps is told when they are resolved.
+        probe = Filling(manifest, config, answers)
+        for number, step in enumerate(stepfilling.pull_steps(probe, section or (), path)):
+            if role(step, is_own_repository, store=store) != "own":
+                continue
+            for key, value in refs_of(step).items():
+                where = (*path, number, name_of(step), key)
+                text = str(_with_variables(value, answers))
+                left = placeholders(text)
+                waits = filling.outputs is None and any(mark.kind == "output" for mark in left)
+                if left and not waits:
+                    message = f"{left[0].text} is not known here, so what it names cannot be pinned"
+                    filling.error(where, message, "set it here as well, or take the line out")
+                elif not left and (told := differs(" ".join(addresses_of(step)), key, text)):
+                    filling.error(where, *told)
+        fillings.append(filling)
+    return named(manifest, fillings)
+
+
+def _with_variables(value: Json, answers: Answers) -> Json:
+    """``value`` with Prefect variables as they are now."""
+
+    def answer(mark: Placeholder) -> Json | Keep:
+        if mark.kind != "variable":
+            return KEEP
+        return answers.variables.get(variable_name(mark), KEEP)
+
+    return fill(value, answer)

@@ -56,6 +56,18 @@ def steps(manifest: Manifest, config: DeploymentConfig) -> StepSections:
     return StepSections(tuple(build or ()), tuple(spec.push or manifest.push or ()))
 
 
+def pull_section(
+    manifest: Manifest, config: DeploymentConfig
+) -> tuple[tuple[Step, ...] | None, bool]:
+    """A deployment's pull steps as written, and whether they are its own."""
+    spec = config.spec
+    if spec.pull is not None:
+        return tuple(spec.pull), True
+    if "pull" in spec.model_fields_set and manifest.pull == ():
+        return None, False  # an explicit null undoes the manifest's []
+    return manifest.pull, False
+
+
 def place(config: DeploymentConfig, section: Section, number: int) -> tuple[Hashable, ...]:
     """Where a step is written: below the deployment, or after "" below the file."""
     spec = config.spec

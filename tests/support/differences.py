@@ -168,6 +168,7 @@ ONLY_WE_REFUSE = (
     Refusal("step-shape", r"a step is one key"),
     Refusal("reserved-tag", r"is a mark of ownership|reserved"),
     Refusal("never-runs", r"never comes|is not between|is not 1 or more"),
+    Refusal("other-code", r"pull steps name other code than what is deployed"),
     Refusal("secret-files", r"look like secrets|looks like"),
 )
 

@@ -44,6 +44,9 @@ class Project:
     def __init__(self, base: Path, text: bytes, needs: Survey) -> None:
         self._base = base
         self.repo = Repo(base / "project")
+        # The one that the manifest clones, since only that can be deployed as it says.
+        if needs.branch:
+            self.repo.git("checkout", "-q", "-b", needs.branch)
         up = max((_ups(flow.location) for flow in needs.flows.values()), default=0)
         self.directory = self.repo.path.joinpath(*["sub"] * up)
         self.directory.mkdir(parents=True, exist_ok=True)

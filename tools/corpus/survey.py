@@ -40,6 +40,7 @@ class Survey:
     variables: set[str] = field(default_factory=set)
     blocks: set[tuple[str, str, str]] = field(default_factory=set)
     repository: str | None = None
+    branch: str | None = None
 
 
 def survey(text: str) -> Survey:
@@ -109,6 +110,13 @@ def _note_step(found: Survey, kind: str, name: str, inputs: Mapping[str, Any]) -
     elif name.rpartition(".")[2] in _CLONES and not found.repository:
         address = inputs.get("repository")
         found.repository = _filled(found, address) if isinstance(address, str) else None
+        branch = inputs.get("branch")
+        if (
+            found.repository
+            and isinstance(branch, str)
+            and not _MARK.search(_filled(found, branch))
+        ):
+            found.branch = _filled(found, branch)
 
 
 def _note_flow(found: Survey, item: Mapping[str, Any]) -> None:
