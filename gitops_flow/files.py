@@ -1,4 +1,4 @@
-"""Locks, temporary directories, directories that are built aside, and copies by the cp program."""
+"""Locks, temporary directories, directories that are built aside, deletion, and copies by cp."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import errno
 import fcntl
 import os
 import re
-import shutil
+import secrets
+import stat
 import subprocess
 import tempfile
 import threading
@@ -18,6 +19,16 @@ from gitops_flow.errors import GitError, GitflowError, RemoteError, SnapshotErro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# As many directories may lie in each other in a snapshot. Python and most programs that walk
+# a tree fail at some depth, at 1,000 for many; real projects stay below 60.
+MAX_DEPTH = 256
+
+# What a process that was killed leaves is known by its name and by this file in it, whose lock
+# the kernel frees when its holder dies.
+LOCK = ".gitflow-lock"
+_ASIDE = re.compile(r"(?:\..*\.partial|gitflow-[a-z]+)-[a-z0-9_]{8}", re.DOTALL)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _READ_ONLY = re.compile(r"Read-only file system")
@@ -37,6 +48,29 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def aside(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
+    """Yield a new directory in ``parent`` and the descriptor of its lock; it is removed in the end.
+
+    Those that earlier calls left there because they were killed are removed first: ours, with a
+    lock that nobody holds. As long as the open file is open somewhere, also in a process that
+    was handed the descriptor, nobody removes the directory.
+
+    Args:
+        parent: an existing directory.
+        prefix: ``.<name>.partial-``, or ``gitflow-<word>-``: by that leftovers are known.
+    """
+    _sweep(parent)
+    path, lock = _locked_directory(parent, prefix)
+    try:
+        yield path, lock
+    finally:
+        try:
+            _remove_aside(path)
+        finally:
+            os.close(lock)
+
+
+@contextlib.contextmanager
 def built_aside(target: Path) -> Iterator[Path]:
     """Yield an empty directory beside ``target`` and rename it there on success.
 
@@ -44,35 +78,144 @@ def built_aside(target: Path) -> Iterator[Path]:
     visible. ``target`` must not exist.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    try:
-        yield aside
-        aside.rename(target)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    with aside(target.parent, f".{target.name}.partial-") as (place, _):
+        tree = place / "tree"
+        tree.mkdir(0o700)
+        yield tree
+        tree.rename(target)
 
 
 @contextlib.contextmanager
 def temporary(prefix: str) -> Iterator[Path]:
-    """Yield a new directory among the temporary ones; it is removed in the end.
+    """Yield a new directory among the temporary ones; see :func:`aside`.
 
     Raises:
         GitflowError: there is no place for one, or the block found it full.
     """
-    try:
-        made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
-    except OSError as error:
-        message = f"no temporary directory can be made: {error.strerror}"
-        raise _no_room(message, Path(error.filename).parent if error.filename else None) from error
-    with made as name:
-        path = Path(name)
+    with contextlib.ExitStack() as stack:
+        try:
+            path, _ = stack.enter_context(aside(Path(tempfile.gettempdir()), prefix))
+        except OSError as error:
+            message = f"no temporary directory can be made: {error.strerror}"
+            raise _no_room(
+                message, Path(error.filename).parent if error.filename else None
+            ) from error
         try:
             yield path
         except (OSError, GitflowError) as error:
             if (reason := unwritten(path, error)) is None:
                 raise
             raise no_room(path, reason) from error
+
+
+def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        # Until its lock is held it looks like a leftover, and may be taken away.
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_nlink:
+                    return path, lock
+            os.close(lock)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed processes of this user left in ``parent``."""
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        names = [entry.name for entry in entries if _ASIDE.fullmatch(entry.name)]
+        for name in names:
+            with contextlib.suppress(OSError):
+                _sweep_one(parent / name)
+
+
+def _sweep_one(path: Path) -> None:
+    about = path.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+        return
+    try:
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        path.rmdir()  # killed before there was a lock, or after; what is not empty is not ours
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_aside(path)
+    finally:
+        os.close(lock)
+
+
+def _remove_aside(path: Path) -> None:
+    """Delete the directory, its lock last: by that, what is left of it is known."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path):  # noqa: PTH208
+            if name != LOCK:
+                remove(path / name)
+    remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a directory with all that is in it, however deep and read-only it is.
+
+    A link is not followed. What cannot be deleted stays.
+    """
+    try:
+        top = _opened(os.fspath(path))
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return
+    try:
+        token = secrets.token_hex(8)
+        number = 0
+        left = _emptied(top)
+        while left:
+            name = left.pop()
+            with contextlib.suppress(OSError):
+                fd = _opened(name, top)
+                try:
+                    # Each goes up to the top before it is entered: nothing here depends on depth.
+                    for inner in _emptied(fd):
+                        number += 1
+                        os.close(_opened(inner, fd))
+                        os.rename(
+                            inner, moved := f"{token}-{number}", src_dir_fd=fd, dst_dir_fd=top
+                        )
+                        left.append(moved)
+                finally:
+                    os.close(fd)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def _opened(name: str, parent: int | None = None) -> int:
+    """Open a directory that can be emptied then."""
+    try:
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent)
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    with contextlib.suppress(OSError):
+        os.fchmod(fd, 0o700)
+    return fd
+
+
+def _emptied(fd: int) -> list[str]:
+    """Delete the files in a directory; the names of the directories in it."""
+    directories = []
+    with os.scandir(fd) as entries:
+        listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in listed:
+        if is_directory:
+            directories.append(name)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=fd)
+    return directories
 
 
 def no_room(path: Path, reason: str) -> GitflowError:

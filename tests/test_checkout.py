@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout
+from gitops_flow import files as leftovers
 from gitops_flow.checkout import objects, tree, workspace
 from gitops_flow.checkout.objects import DamagedError, opened
 from gitops_flow.checkout.store import Store
@@ -584,7 +585,6 @@ def test_a_killed_pull_leaves_no_final_name_and_the_next_sweeps_up(
     victim.wait()
     left = [path.name for path in here.iterdir()]
     assert [name for name in left if ".partial-" in name] == left != []
-    monkeypatch.setattr(workspace, "_SETTLED", 0.0)
     made = make(str(repo.path), commit, here)
     assert list(here.iterdir()) == [made.directory]
 
@@ -597,11 +597,10 @@ def test_what_is_left_of_clearing_away_still_has_its_lock(
 
     commit = repo.write("x").commit()
     with monkeypatch.context() as patch:
-        patch.setattr(workspace.shutil, "rmtree", killed)
+        patch.setattr(leftovers, "remove", killed)
         with pytest.raises(SystemExit):
             make(str(repo.path), commit, here)
-    assert [path.name for path in here.glob(".*.partial-*/*")].count("lock") == 1
-    monkeypatch.setattr(workspace, "_SETTLED", 0.0)
+    assert [path.name for path in here.glob(".*.partial-*/*")].count(leftovers.LOCK) == 1
     make(str(repo.path), commit, here)
     assert list(here.glob(".*")) == []
 
@@ -626,7 +625,6 @@ def test_a_directory_of_somebody_else_with_such_a_name_stays(repo: Repo, here: P
 def test_a_pull_under_way_is_not_swept_up(
     repo: Repo, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace, "_SETTLED", 0.0)
     commit = repo.write("x").commit()
     with workspace.made_aside(here, "other") as work:
         make(str(repo.path), commit, here)

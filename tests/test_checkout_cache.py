@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout
-from gitops_flow.checkout import cache, shared, sweep, workspace
+from gitops_flow.checkout import cache, shared, sweep
 from gitops_flow.errors import CheckoutError, RemoteError
 from gitops_flow.git import diagnosis, remote
 from tests.support import gitservers
@@ -784,7 +784,6 @@ def test_fifty_runs_at_once_over_ten_snapshots_while_others_are_killed(
         for path in here.iterdir():
             if not path.name.startswith("."):
                 assert files(path) in expected.values()
-        monkeypatch.setattr(workspace, "_SETTLED", 0.0)
         last = next(iter(expected))
         made = checkout.make(arguments[0], last, here, cache=root)
         assert files(made.directory) == expected[last]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout
-from gitops_flow.checkout import copying, shared, sweep, workspace, write
+from gitops_flow.checkout import copying, shared, sweep, write
 from gitops_flow.errors import CheckoutError
 from tests.support.checkouts import content, only_shelf, parentless, pull
 from tests.support.repo import Repo
@@ -377,7 +377,6 @@ def test_a_killed_copy_has_no_final_name_and_is_swept_up_when_cp_has_ended(
     commit = kept(repo.write("x", "1"), here, root)
     for made in here.iterdir():
         shutil.rmtree(made)
-    monkeypatch.setattr(workspace, "_SETTLED", 0.0)
     cp = shutil.which("cp")
     pid, go = tmp_path / "pid", tmp_path / "go"
     with monkeypatch.context() as patch:

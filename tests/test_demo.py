@@ -154,7 +154,7 @@ class TestWorkspace:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device", f"{temporary}/gitflow-demo-x")
 
-        monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **_: full())
+        monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: full())
         with pytest.raises(GitflowError, match="can be made: No space left") as told, workspace():
             raise AssertionError("it cannot begin")
         assert (told.value.where, told.value.retry) == (str(temporary), True)

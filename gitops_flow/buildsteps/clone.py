@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gitops_flow import files
 from gitops_flow.buildsteps.step import Failed, text
 from gitops_flow.errors import RemoteError
 from gitops_flow.git import command, diagnosis
@@ -181,7 +181,7 @@ def _create(clone: _Clone) -> None:
         clone.git("remote", "set-url", "origin", clone.url)
         _checkout(clone)
     except BaseException:
-        shutil.rmtree(clone.path, ignore_errors=True)
+        files.remove(clone.path)
         raise
 
 

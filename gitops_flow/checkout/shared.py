@@ -10,11 +10,11 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitops_flow import files
 from gitops_flow.checkout.cache import UnusableError, acquired, by_use, choice, touch
 
 if TYPE_CHECKING:
@@ -168,10 +168,7 @@ def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tr
 
 def remove(tree: Path) -> None:
     """Delete a read-only tree with its lock, and a seal that was never finished."""
-    for directory, _, _ in os.walk(tree):
-        with contextlib.suppress(OSError):
-            os.chmod(directory, 0o700)  # noqa: PTH101
-    shutil.rmtree(tree, ignore_errors=True)
+    files.remove(tree)
     _unfinished(tree).unlink(missing_ok=True)
     lock_of(tree).unlink(missing_ok=True)
 
@@ -220,8 +217,8 @@ def _name(entry: os.DirEntry[bytes]) -> bytes:
 
 def _read_only(root: Path) -> None:
     base = os.fsencode(root)
-    for directory, _, files in os.walk(base, topdown=False):
-        for name in files:
+    for directory, _, names in os.walk(base, topdown=False):
+        for name in names:
             path = os.path.join(directory, name)  # noqa: PTH118
             if not os.path.islink(path):  # noqa: PTH114
                 os.chmod(path, os.stat(path).st_mode & 0o555)  # noqa: PTH101, PTH116

@@ -69,17 +69,21 @@ def register(directory: Path) -> None:
 
 
 def finished_runs(parent: Path, age: float) -> int:
-    """Delete the directories of runs below ``parent`` that ended and began ``age`` s ago."""
+    """Delete the directories of runs below ``parent`` that ended and began ``age`` s ago.
+
+    One that cannot be deleted is left to a later call.
+    """
     count = 0
-    for note in parent.glob(".*.run"):
-        named = _NOTE.fullmatch(note.name)
-        if named is None:
-            continue
-        with _unused(note, age) as free:
-            if free:
-                remove(parent / named[1])
-                note.unlink(missing_ok=True)
-                count += 1
+    with contextlib.suppress(OSError):
+        for note in parent.glob(".*.run"):
+            named = _NOTE.fullmatch(note.name)
+            if named is None:
+                continue
+            with contextlib.suppress(OSError), _unused(note, age) as free:
+                if free:
+                    remove(parent / named[1])
+                    note.unlink(missing_ok=True)
+                    count += 1
     return count
 
 
@@ -201,9 +205,13 @@ def _is_directory(path: Path) -> bool:
 
 
 def _size(root: Path) -> int:
-    total = 0
-    for directory, _, files in os.walk(root):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(directory, name)).st_size  # noqa: PTH118
+    total, below = 0, [os.fspath(root)]
+    while below:
+        with contextlib.suppress(OSError), os.scandir(below.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                else:
+                    with contextlib.suppress(OSError):
+                        total += entry.stat(follow_symlinks=False).st_size
     return total

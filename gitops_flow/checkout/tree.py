@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gitops_flow.errors import CheckoutError
+from gitops_flow.files import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 # A few small trees that contain each other many times would expand without end.
 MAX_ENTRIES = 2_000_000
 _TREE_LIMIT = 256 << 20
+# Characters of a path that a message shows.
+_SHOWN = 200
 # Code points that HFS+ leaves out when it compares names.
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 # An entry of a tree object: mode, name, and the 20 bytes of an id.
-_ENTRY = re.compile(rb"([0-9]+) ([^\0]*)\0(.{20})", re.DOTALL)
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
 # Between zeros, a name that has to be looked at: it is empty, has a slash, or begins with ".",
 # "g" or a code point that is left out, as a disguise of ".git" does.
 _DOUBTFUL = re.compile(rb"\0[\0.gG\xe2\xef]|/")
@@ -101,6 +104,7 @@ def compare(
     enters = _entering(named)
     gone, made = Listing(), Listing()
     level: list[_Pair] = [(b"", _root(source, old) if old else None, _root(source, new))]
+    depth = 0
     while level:
         oids = dict.fromkeys(oid for _, *pair in level if pair[0] != pair[1] for oid in pair if oid)
         trees = dict(zip(oids, source.whole(list(oids), "tree", _TREE_LIMIT), strict=True))
@@ -116,6 +120,12 @@ def compare(
             if len(made) > MAX_ENTRIES:
                 raise CheckoutError(f"the commit expands to more than {MAX_ENTRIES:,} files")
         level = following
+        depth += 1
+        if level and depth > MAX_DEPTH:
+            raise _refused(
+                level[0][0][:-1],
+                f"lies more than {MAX_DEPTH} directories deep, too deep to be used",
+            )
     made.files.sort()
     # What the older commit had and did not lose is there as well.
     lost = named.intersection(gone.directories) if old else named
@@ -233,6 +243,9 @@ def _refused(path: bytes, reason: str) -> CheckoutError:
     )
 
 
-def shown(path: bytes) -> str:
-    """A path or a link's target as messages show it."""
-    return ascii(path.decode("utf-8", "surrogateescape"))
+def shown(path: bytes | str) -> str:
+    """A path or a link's target as messages show it, a long one without its middle."""
+    text = path if isinstance(path, str) else path.decode("utf-8", "surrogateescape")
+    if len(text) > _SHOWN:
+        text = f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"
+    return ascii(text)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
-import shutil
-import tempfile
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_flow import files
+from gitops_flow.checkout.tree import shown
 from gitops_flow.errors import CheckoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# A directory without a held lock and younger than this may be about to be locked.
-_SETTLED = 60.0
 
 
 class NoWayError(Exception):
@@ -52,7 +48,7 @@ class Workspace:
 
     def clear(self) -> None:
         """Make ``tree`` empty again."""
-        shutil.rmtree(self.tree)
+        files.remove(self.tree)
         self.tree.mkdir()
 
     def publish(self) -> Path:
@@ -69,37 +65,10 @@ def made_aside(parent: Path, name: str) -> Iterator[Workspace]:
 
     What earlier calls left because they were killed is removed first.
     """
-    _sweep(parent)
-    aside = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=parent))
-    try:
-        with (aside / "lock").open("wb") as lock:
-            # The kernel frees it when its holder dies: a free lock means a leftover.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            workspace = Workspace(parent, name, aside, lock.fileno())
-            workspace.tree.mkdir()
-            yield workspace
-    finally:
-        _remove(aside)
-
-
-def _remove(aside: Path) -> None:
-    """Delete a workspace, its lock last: by that, what is left of it is known."""
-    for part in ("tree", "git"):
-        shutil.rmtree(aside / part, ignore_errors=True)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sweep(parent: Path) -> None:
-    for leftover in parent.glob(".*.partial-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.lstat().st_mtime < _SETTLED:
-                continue
-            try:
-                with (leftover / "lock").open("rb") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove(leftover)
-            except FileNotFoundError:
-                leftover.rmdir()  # killed before there was a lock, or after
+    with files.aside(parent, f".{name}.partial-") as (path, lock):
+        workspace = Workspace(parent, name, path, lock)
+        workspace.tree.mkdir()
+        yield workspace
 
 
 @contextlib.contextmanager
@@ -111,10 +80,15 @@ def disk_errors(parent: Path) -> Iterator[None]:
         full = error.errno in _FULL
         said = error.strerror or str(error)
         # The directory's own name says nothing: it is gone by now.
-        name = os.path.basename(os.fsdecode(error.filename)) if error.filename else ""  # noqa: PTH119
+        name = os.path.basename(os.fsencode(error.filename)) if error.filename else b""  # noqa: PTH119
+        hint = "check the directory's permissions"
+        if full:
+            hint = f"free some space ({said})"
+        elif error.errno == errno.ENAMETOOLONG:
+            hint = "shorten that path in the code, or let the worker run in a directory nearer to /"
         raise CheckoutError(
-            "the disk is full" if full else f"cannot write {name!a}: {said}",
+            "the disk is full" if full else f"cannot write {shown(name)}: {said}",
             where=str(parent),
-            hint=f"free some space ({said})" if full else "check the directory's permissions",
+            hint=hint,
             retry=full,
         ) from error

@@ -6,10 +6,10 @@ Attributes, encodings and filters (LFS, git-crypt) apply as in `git add`.
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_flow import files
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import command
 from gitops_flow.git.objects import Entry, read_index
@@ -40,8 +40,8 @@ def hashed(repo: Repository, store: PrivateStore, state: Scan) -> dict[bytes, En
     if not paths:
         return {}
     known = {item.path: item for item in state.tracked}
-    with tempfile.TemporaryDirectory(prefix="index-", dir=store.path) as directory:
-        index = Path(directory) / "index"
+    with files.aside(store.path, "gitflow-index-") as (directory, _):
+        index = directory / "index"
         env = store.worktree_env(repo, index)
         seeds = [known[p] for p in paths if p in known and known[p].index_mode]
         if len(seeds) > _SEEDS_AT_ONCE:

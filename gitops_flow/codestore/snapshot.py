@@ -16,6 +16,7 @@ from gitops_flow.codestore import guard, hashing, lfs
 from gitops_flow.codestore.links import leaves_tree
 from gitops_flow.codestore.worktree import Scan, scan
 from gitops_flow.errors import SnapshotError
+from gitops_flow.files import MAX_DEPTH
 from gitops_flow.git import repository
 from gitops_flow.git.lfs import pointer
 from gitops_flow.git.objects import (
@@ -95,7 +96,8 @@ def take(
 
 
 def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: str) -> _Taken:
-    state = scan(repo, store)
+    state = scan(repo, store, prefix.count("/"))
+    _check_depth(state, options, prefix)
     if options.clean:
         return _take_head(repo, store, options, state, prefix)
     if state.conflicts:
@@ -156,6 +158,20 @@ def _take_head(
         for path, why in sorted(uncommitted)
     ]
     return _Taken(tree, state, (), (*left_out, *_left_out(state, prefix)))
+
+
+def _check_depth(state: Scan, options: Options, prefix: str) -> None:
+    """Refuse what no worker would take."""
+    if options.clean:
+        absent = {*state.untracked, *(each.path for each in state.tracked if not each.in_head)}
+    else:
+        absent = {each.path for each in state.tracked if each.content == "deleted"}
+    if deep := [path for path in state.deep if path not in absent]:
+        raise SnapshotError(
+            f"a file lies more than {MAX_DEPTH} directories deep",
+            paths=tuple(f"{(prefix + os.fsdecode(path))[:80]}..." for path in deep[:10]),
+            hint="move it up; one that git does not track can be listed in .gitflowignore",
+        )
 
 
 def _check_names_and_sizes(

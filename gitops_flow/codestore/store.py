@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,7 +121,7 @@ class PrivateStore:
                 if not self._is_damage(error):
                     raise
                 # A power cut can leave empty objects behind; all of it can be made again.
-                shutil.rmtree(self.path, ignore_errors=True)
+                files.remove(self.path)
                 raise CodeStoreError(
                     f"the cache was damaged and has been removed: {error.message}",
                     where=str(self.path),
@@ -131,7 +130,7 @@ class PrivateStore:
                 ) from error
             finally:
                 # What was read of large files is of no use any more.
-                shutil.rmtree(self.path / "lfs", ignore_errors=True)
+                files.remove(self.path / "lfs")
 
     def _is_damage(self, error: GitflowError) -> bool:
         if isinstance(error, SnapshotError):  # mostly about the user's own repository
@@ -208,7 +207,7 @@ def _make(path: Path) -> None:
             return  # another deployer's, as good as ours
         # What is left of a store that was removed in part is of no use.
         if path.is_dir():
-            shutil.rmtree(path)
+            files.remove(path)
         path.unlink(missing_ok=True)
         with files.built_aside(path) as aside:
             for name in ("objects/info", "objects/pack", "refs/heads", "refs/gitflow", "info"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import SnapshotError
+from gitops_flow.files import MAX_DEPTH
 from gitops_flow.git import command
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ class Scan:
     submodules: list[bytes] = field(default_factory=list)
     links: list[tuple[bytes, str]] = field(default_factory=list)
     assumed: list[bytes] = field(default_factory=list)
+    deep: list[bytes] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
 
 
-def scan(repository: Repository, store: PrivateStore) -> Scan:
-    """Ask git for the state of ``repository``'s working tree.
+def scan(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
+    """Ask git for the state of ``repository``'s working tree, which lies ``depth`` directories deep.
 
     Raises:
         SnapshotError: git cannot read the working tree or the index.
@@ -94,7 +96,9 @@ def scan(repository: Repository, store: PrivateStore) -> Scan:
     with ThreadPoolExecutor(2) as pool:
         listing = pool.submit(ask, index_args)
         result = _parse_status(ask(status_args))
-        _read_index(listing.result(), result)
+        listed = listing.result()
+        _read_index(listed, result)
+    _find_deep(listed, MAX_DEPTH - depth, result)
     _drop_own(repository, (*repository.own, *store.own), result)
     _drop_extra_ignored(repository, store, result)
     return result
@@ -162,6 +166,15 @@ def _read_index(data: bytes, result: Scan) -> None:
             result.links.append((path, object_id.decode("ascii")))
 
 
+def _find_deep(listing: bytes, limit: int, result: Scan) -> None:
+    """Find the paths with more than ``limit`` directories above them."""
+    # A directory takes two bytes at least; few records are that long.
+    records = (record for record in listing.split(b"\0") if len(record) > 2 * limit)
+    paths = {record.partition(b"\t")[2] for record in records}
+    paths.update(result.untracked, (each.path for each in result.tracked))
+    result.deep = sorted(path for path in paths if path.count(b"/") > limit)
+
+
 def _drop_own(repository: Repository, places: tuple[Path, ...], result: Scan) -> None:
     """Take gitflow's own directories out: with them in, no deploy would find what it left.
 
@@ -193,7 +206,7 @@ def _drop_extra_ignored(repository: Repository, store: PrivateStore, result: Sca
         if not result.untracked or not _has_file(repository.root, result.untracked, name):
             continue
         excludes = b"".join(b"/" + _glob_quoted(path) + b"\n" for path in result.ignored)
-        excludes_file = store.path / f"excludes-{os.getpid()}"
+        excludes_file = store.path / "excludes"  # the store is locked
         excludes_file.write_bytes(excludes)
         try:
             answer = command.run(

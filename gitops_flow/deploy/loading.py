@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -63,7 +62,7 @@ def look(
             parent = top / str(number)
             parent.mkdir()
             errors |= _group(group, make, parent, python)
-            shutil.rmtree(parent, ignore_errors=True)
+            files.remove(parent)
     return tuple(_finding(item, pin, errors.get(item.full_name)) for item, pin in pinned)
 
 

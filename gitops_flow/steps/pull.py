@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import posixpath
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import checkout, log
+from gitops_flow import checkout, files, log
 from gitops_flow.checkout import cache, signers, sweep
+from gitops_flow.checkout.tree import shown
 from gitops_flow.errors import CheckoutError, GitflowError
 from gitops_flow.git import credentials as given
 from gitops_flow.git.url import check_address, name_of
@@ -93,11 +94,15 @@ def pull_code(
         request, finish = attempt.resolve(logger, asked, source)
         signers.check(request.signers, request.release, request.commit)
         made = _made(logger, request)
-        for warning in made.warnings:
-            logger.warning("%s", warning)
-        found = _below(made.directory, directory or "")
-        logger.info("%s", _report(request, source, made))
-        finish()
+        try:
+            for warning in made.warnings:
+                logger.warning("%s", warning)
+            found = _below(made.directory, directory or "")
+            logger.info("%s", _report(request, source, made))
+            finish()
+        except BaseException:
+            _discard(made.directory)
+            raise
         return {"directory": str(found)}
     except GitflowError as error:
         # Where in our code it was noticed is no help to the reader of a run's log.
@@ -219,15 +224,21 @@ def _here() -> Path:
 def _below(root: Path, directory: str) -> Path:
     """The subdirectory ``directory`` of the checkout at ``root``."""
     found = root / posixpath.normpath(directory or ".")
-    if not found.is_dir() or not found.resolve().is_relative_to(root.resolve()):
-        if root.parent == _here():
-            root.with_name(f".{root.name}.run").unlink(missing_ok=True)
-            shutil.rmtree(root, ignore_errors=True)
-        raise CheckoutError(
-            f"the pinned commit has no directory {directory!r}",
-            hint="deploy again; the manifest's directory may have been moved",
-        )
-    return found
+    # No name that is too long or leads in a circle is one.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        if found.is_dir() and found.resolve().is_relative_to(root.resolve()):
+            return found
+    raise CheckoutError(
+        f"the pinned commit has no directory {shown(directory)}",
+        hint="deploy again; the manifest's directory may have been moved",
+    )
+
+
+def _discard(directory: Path) -> None:
+    """Delete a checkout of this run's own; one that is shared stays for the others."""
+    if directory.parent == _here():
+        directory.with_name(f".{directory.name}.run").unlink(missing_ok=True)
+        files.remove(directory)
 
 
 def _report(request: Request, source: Json, made: checkout.Checkout) -> str:
