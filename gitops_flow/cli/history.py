@@ -219,6 +219,8 @@ def _signed(signer: Signer) -> str:
 
 
 def _time(entry: Entry) -> str:
+    if not entry.when:
+        return "unknown"
     try:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.when))
     except (OverflowError, ValueError, OSError):

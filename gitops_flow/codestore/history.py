@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +45,7 @@ class Entry:
     """One release as its ledger entry tells it.
 
     ``id``, ``snapshot``, ``tree`` and ``rollback`` (the entry that was gone
-    back to) are 40 hex digits; ``when`` is in seconds since 1970. ``origin``
+    back to) are 40 hex digits; ``when`` is in seconds since 1970, 0 if it does not tell. ``origin``
     says where the code is from; its author is who made this release.
     ``changes`` are the first files that differed from the source commit,
     ``more`` counts the others. ``signature`` is a signed tag's text.
@@ -108,7 +107,7 @@ def read(cache_dir: Path, repository: Repository, target: CodeStore) -> Chain:
             # git looks for what it misses at the remote that has no address.
             if not isinstance(error, DamagedError) and f"'{_PROMISOR}'" not in error.message:
                 raise
-            shutil.rmtree(_copy(cache_dir, target), ignore_errors=True)
+            files.remove(_copy(cache_dir, target))
             return _read(_copy(cache_dir, target), repository, target)
 
 
@@ -216,7 +215,7 @@ def parse(entry_id: str, data: bytes) -> tuple[Entry, str] | None:
         id=entry_id,
         snapshot=parents[1],
         tree=first["tree"],
-        when=ledger.made_at(first["committer"]),
+        when=ledger.made_at(first.get("committer", "")),
         origin=Provenance(
             source=said.get("Gitflow-Source", ""),
             commit=_or_none(said.get("Gitflow-Source-Commit")),
@@ -245,7 +244,7 @@ def _changes(text: str) -> tuple[tuple[FileChange, ...], int]:
         kind = _KINDS.get(line[:2].strip())
         if kind and line[1:2] == " ":
             found.append(FileChange(line[2:], kind))  # type: ignore[arg-type]
-        elif counted := re.fullmatch(r"and (\d+) more", line):
+        elif counted := re.fullmatch(r"and ([0-9]{1,9}) more", line):
             more = int(counted[1])
     return tuple(found), more
 

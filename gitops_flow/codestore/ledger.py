@@ -30,6 +30,8 @@ ROOT_MESSAGE = (
 )
 _TRAILER = "Gitflow-Snapshot"
 _FILES_SHOWN = 200
+# A date of twelve digits would be after the year 5000.
+_DATED = re.compile(r"[^<>\0\n]* <[^<>\0\n]*> ([0-9]{1,11}) [+-][0-9]{4}")
 _LOOKED_AT = 100
 
 
@@ -166,8 +168,14 @@ def holds(
 
 
 def made_at(ident: str) -> int:
-    """The seconds since 1970 in ``Name <mail> seconds +0000``."""
-    return int(ident.rsplit(" ", 2)[-2])
+    """The seconds since 1970 in ``Name <mail> seconds +0000``; 0 if there is no such date."""
+    found = _DATED.fullmatch(ident)
+    return int(found[1]) if found else 0
+
+
+def dated(ident: str) -> str:
+    """``ident``, a committer as it was read, in a form that servers accept."""
+    return ident if _DATED.fullmatch(ident) else f"{_ident('')} 0 +0000"
 
 
 def _ident(author: str) -> str:

@@ -109,7 +109,7 @@ def rewrite(
 
 
 def _ident(objects: Objects, entry: str) -> str:
-    return objects.commit(entry).committer
+    return ledger.dated(objects.commit(entry).committer)
 
 
 def _renamed(message: str, renamed: dict[str, str]) -> str:

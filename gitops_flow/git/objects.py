@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,10 @@ EXECUTABLE = 0o100755
 SYMLINK = 0o120000
 GITLINK = 0o160000
 
+_ID = re.compile(r"[0-9a-f]{40}")
+# A mode, a name, and the 20 bytes of an id.
+_ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0]*)\0(.{20})", re.DOTALL)
+
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
@@ -44,7 +49,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit's parts; ``parents`` are ids, ``message`` is decoded text."""
+    """A commit's parts; ``parents`` are ids, ``message`` is decoded text.
+
+    ``committer`` is what was written there, "" if nothing was.
+    """
 
     tree: str
     parents: tuple[str, ...]
@@ -85,21 +93,20 @@ class Objects:
         return self._write(ObjectType.BLOB, data)
 
     def tree(self, tree_id: str) -> dict[bytes, Entry]:
-        """The entries of one tree by name, in the tree's order."""
+        """The entries of one tree by name, in the tree's order.
+
+        Raises:
+            DamagedError: it is not here, or it cannot be read.
+        """
         if tree_id == EMPTY_TREE:
             return {}
         kind, data = self._read(tree_id)
         if kind != ObjectType.TREE:
             raise GitError(f"object {tree_id} is not a tree")
-        entries = {}
-        at = 0
-        while at < len(data):
-            space = data.index(b" ", at)
-            end = data.index(b"\0", space)
-            object_id = data[end + 1 : end + 21].hex()
-            entries[data[space + 1 : end]] = Entry(int(data[at:space], 8), object_id)
-            at = end + 21
-        return entries
+        found = _ENTRY.findall(data)
+        if sum(len(mode) + len(name) + 22 for mode, name, _ in found) != len(data):
+            raise DamagedError(f"the tree {tree_id} is malformed")
+        return {name: Entry(int(mode, 8), binary.hex()) for mode, name, binary in found}
 
     def write_tree(self, entries: Mapping[bytes, Entry]) -> str:
         """Store a tree and return its id."""
@@ -152,21 +159,27 @@ class Objects:
         return entry
 
     def commit(self, commit_id: str) -> Commit:
-        """The parts of a commit."""
+        """The parts of a commit.
+
+        Raises:
+            DamagedError: it is not here, or it names no tree.
+        """
         kind, data = self._read(commit_id)
         if kind != ObjectType.COMMIT:
             raise GitError(f"object {commit_id} is not a commit")
-        header, _, message = data.partition(b"\n\n")
-        tree, committer, parents = "", "", []
-        for line in header.split(b"\n"):
-            key, _, value = line.partition(b" ")
-            if key == b"tree":
-                tree = value.decode("ascii")
-            elif key == b"parent":
-                parents.append(value.decode("ascii"))
-            elif key == b"committer":
-                committer = value.decode("utf-8", "replace")
-        return Commit(tree, tuple(parents), message.decode("utf-8", "replace"), committer)
+        header, _, message = data.decode("utf-8", "replace").partition("\n\n")
+        trees, committers, parents = [], [], []
+        for line in header.split("\n"):
+            key, _, value = line.partition(" ")
+            if key == "tree":
+                trees.append(value)
+            elif key == "parent":
+                parents.append(value)
+            elif key == "committer":
+                committers.append(value)
+        if len(trees) != 1 or not all(map(_ID.fullmatch, (*trees, *parents))):
+            raise DamagedError(f"the commit {commit_id} is malformed")
+        return Commit(trees[0], tuple(parents), message, committers[0] if committers else "")
 
     def write_commit(
         self,
