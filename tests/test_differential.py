@@ -556,6 +556,11 @@ REFUSED = {
     work_pool: {name: NAMESPACE-pool}
     schedules: [{cron: "0 0 30 2 *", active: false}, {rrule: "FREQ=DAILY;BYMONTH=13", active: false}]
 """,
+    "stored-secret": """\
+  - name: stored
+    entrypoint: flows.py:plain
+    work_pool: {name: NAMESPACE-pool, job_variables: {env: {A: "{{ $DIFFERENTIAL_TOKEN }}"}}}
+""",
 }
 
 
@@ -657,6 +662,7 @@ def make_sides(
             environ = {
                 "DIFFERENTIAL_NAME": "from-env",
                 "DIFFERENTIAL_FILE": "flows.py",
+                "DIFFERENTIAL_TOKEN": "from-env-too",
                 "DIFFERENTIAL_POOL": f"{namespace}-pool",
                 "XDG_CACHE_HOME": str(base / "cache"),
                 "PYTHONPATH": os.pathsep.join(
@@ -801,7 +807,7 @@ def test_prefect_deploys_what_only_we_refuse(make_sides: Any) -> None:
     assert side.deploy() == 0, side.told[-1]
 
 
-@pytest.mark.parametrize("ids", [("repeated-key",), ("unnamed", "twice", "step-shape", "reserved-tag", "never-runs"), ("placeholder",)], ids="+".join)  # fmt: skip
+@pytest.mark.parametrize("ids", [("repeated-key",), ("unnamed", "twice", "step-shape", "reserved-tag", "never-runs"), ("placeholder", "stored-secret")], ids="+".join)  # fmt: skip
 def test_what_only_we_refuse_is_refused_for_the_documented_reason(
     ids: tuple[str, ...], make_sides: Any
 ) -> None:

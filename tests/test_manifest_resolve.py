@@ -248,15 +248,54 @@ def test_run_context_is_left_alone_everywhere() -> None:
     }
 
 
-def test_secret_from_the_environment_in_job_variables_is_warned_of_and_not_shown() -> None:
+def test_secret_from_the_environment_in_job_variables_is_refused_and_not_shown() -> None:
     lines = ("work_pool: {job_variables: {env: {API_TOKEN: '{{ $TOKEN }}'}}}",)
     assert problems_of(*lines, env={"TOKEN": "hunter2"}) == [
         (
-            "warning: p.yaml:4:48: deployments[0] 'daily': work_pool.job_variables.env.API_TOKEN: "
-            "the value of $TOKEN will be stored on the server in clear "
-            "(use '{{ prefect.blocks.secret.NAME }}')"
+            "error: p.yaml:4:48: deployments[0] 'daily': work_pool.job_variables.env.API_TOKEN: "
+            "the value of $TOKEN would be stored on the server in clear "
+            "(use '{{ prefect.blocks.secret.NAME }}', which stays a placeholder until a worker "
+            "needs it; or allow it with gitflow: {allow_stored_secrets: [TOKEN]})"
         )
     ]
+
+
+STORED = {
+    "a key that is named so": "work_pool: {job_variables: {env: {API_TOKEN: '{{ $V }}'}}}",
+    "a variable that is named so": "work_pool: {job_variables: {env: {A: '{{ $DB_PASSWORD }}'}}}",
+    "without the dollar": "work_pool: {job_variables: {env: {A: '{{ DB_PASSWORD }}'}}}",
+    "a parameter": "parameters: {url: 'db://u:{{ $DB_PASSWORD }}@h'}",
+    "a description": "description: '{{ $DB_PASSWORD }}'",
+    "a tag": "tags: ['{{ $DB_PASSWORD }}']",
+    "a schedule's parameter": "schedules: [{cron: '0 1 * * *', parameters: {a: '{{ $DB_PASSWORD }}'}}]",
+    "a trigger's parameter": "triggers: [{type: event, match: {a: b}, parameters: {a: '{{ DB_PASSWORD }}'}}]",
+    "a pull step": "pull: [{a.run: {script: 'echo {{ $DB_PASSWORD }}'}}]",
+}
+
+
+@pytest.mark.parametrize("case", STORED)
+def test_secret_from_the_environment_is_stored_nowhere_unless_it_is_allowed(case: str) -> None:
+    env = {"V": "hunter2", "DB_PASSWORD": "hunter2"}
+    found, told = resolve(BASE + f"  {STORED[case]}\n", env=env)
+    assert found == []
+    assert any("would be stored on the server in clear" in each for each in told)
+    allowed = "gitflow: {allow_stored_secrets: [V, 'DB_*']}\n"
+    found, told = resolve(allowed + BASE + f"  {STORED[case]}\n", env=env)
+    assert len(found) == 1
+    assert not any("in clear" in each for each in told)
+
+
+@pytest.mark.parametrize("value", ["4096", "0.5", "true", ""])
+def test_number_or_switch_under_a_secret_name_is_only_warned_of(value: str) -> None:
+    told = problems_of("parameters: {max_tokens: '{{ $MAX_TOKENS }}'}", env={"MAX_TOKENS": value})
+    assert [each.partition(":")[0] for each in told] == ["warning"]
+
+
+def test_secret_that_a_release_was_deployed_with_does_not_keep_anybody_from_going_back() -> None:
+    line = "  parameters: {password: '{{ $V }}'}\n"
+    found, told = resolve(BASE + line, env={"V": "hunter2"}, refuse_secrets=False)
+    assert found[0].parameters == {"password": "hunter2"}
+    assert [each.partition(":")[0] for each in told] == ["warning"]
 
 
 def test_value_from_the_environment_is_not_read_as_a_placeholder_again() -> None:

@@ -24,6 +24,7 @@ from gitops_flow.plan.wording import value_text
 from tests.support.manifests import resolve
 
 BASE = "deployments:\n- name: a\n  entrypoint: f.py:g\n  work_pool: {name: p%s}\n"
+ALLOW = "gitflow: {allow_stored_secrets: ['*']}\n"
 TOKEN = {"secret/tok": {"value": "new-secret"}}
 BLOCK = "'{{ prefect.blocks.secret.tok }}'"
 
@@ -74,7 +75,7 @@ def test_parameters_of_a_schedule_from_a_block_are_masked() -> None:
 
 def test_a_value_under_a_secret_key_is_masked_under_any_other_key() -> None:
     jobs = ", job_variables: {env: {DB_PASSWORD: '{{ $V }}', PLAIN: 'x={{ $V }}'}}"
-    item = desired(BASE % jobs, env={"V": "new-secret"})
+    item = desired(ALLOW + BASE % jobs, env={"V": "new-secret"})
     before = {"env": {"DB_PASSWORD": "old-secret", "PLAIN": "x=old-secret"}}
     assert shown(item, job_variables=before) == {
         "job_variables.env.DB_PASSWORD": ("****", "****"),
@@ -83,7 +84,7 @@ def test_a_value_under_a_secret_key_is_masked_under_any_other_key() -> None:
 
 
 def test_a_variable_named_like_a_secret_is_masked_in_a_pull_step() -> None:
-    text = "pull:\n- a.run: {script: 'echo {{ $PGPASS }}'}\n" + BASE % ""
+    text = ALLOW + "pull:\n- a.run: {script: 'echo {{ $PGPASS }}'}\n" + BASE % ""
     item = desired(text, env={"PGPASS": "new-secret"})
     made = plan.make([item], [], source_mark="gitflow:s-00000000", adopt=False)
     assert "new-secret" not in str(plan.lines(made.actions[0]))

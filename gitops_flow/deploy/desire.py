@@ -46,6 +46,8 @@ def desire(
         notes=True,
         cloud=prepared.settings.require_prefect().is_cloud,
         strict=prepared.request.strict,
+        # What a release was deployed with is on the server, or was; to go back must not fail.
+        refuse_secrets=prepared.restored is None,
     )
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:

@@ -40,11 +40,13 @@ class DeploymentConfig:
 class GitflowConfig:
     """The ``gitflow:`` section. Sizes are in bytes, None for the default.
 
+    ``allow_stored_secrets`` are globs of environment variables that may be stored in clear.
     ``ignore`` names what is left to the server, ``paused`` or ``schedules.active``.
     """
 
     code_store: CodeStoreSettings = field(default_factory=CodeStoreSettings)
     allow_secrets: tuple[str, ...] = ()
+    allow_stored_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
     submodules: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,21 +44,28 @@ _FIELDS = {
 }
 _MOST_LABELS = 3
 USE_A_BLOCK = "use '{{ prefect.blocks.secret.NAME }}'"
+# Where placeholders of blocks are left for the worker.
+_FOR_WORKERS = ("job_variables", "pull_steps")
+# No secrets, whatever they are called: max_tokens is a number.
+_PLAIN = re.compile(r"(?i)\s*|[+-]?\d+(\.\d*)?|true|false|yes|no|on|off")
 
 
 @dataclass(slots=True)
 class Filling:
     """Fills in one deployment's placeholders and collects its problems.
 
-    ``unknown`` collects the fields of the deployment that wait for the outputs
-    of steps, ``secret_fields`` and ``secrets`` where secrets went, and which. A path is the keys and indexes below the deployment or, after "",
-    below the file.
+    ``refuse_secrets``: a secret of the environment that the server would keep in clear
+    is an error, unless the manifest allows it. ``unknown`` collects the fields of the
+    deployment that wait for the outputs of steps, ``secret_fields`` and ``secrets`` where
+    secrets went, and which. A path is the keys and indexes below the deployment or, after
+    "", below the file.
     """
 
     manifest: Manifest
     config: DeploymentConfig
     answers: Answers
     allow_missing: bool = False
+    refuse_secrets: bool = True
     problems: list[Problem] = field(default_factory=list)
     unknown: dict[str, None] = field(default_factory=dict)
     secret_fields: dict[str, None] = field(default_factory=dict)
@@ -116,12 +125,7 @@ class Filling:
         """As :meth:`value`, but blocks and variables are left for the worker."""
 
         def answer(mark: Placeholder) -> Json | Keep | Remove:
-            if mark.kind in ("block", "variable"):
-                return KEEP
-            if mark.kind == "env" and mark.name in self.answers.environ and is_secret(mark):
-                message = f"the value of ${mark.name} will be stored on the server in clear"
-                self.warning((*path, *mark.path), message, USE_A_BLOCK)
-            return self.answer(mark, path)
+            return KEEP if mark.kind in ("block", "variable") else self.answer(mark, path)
 
         return fill(value, answer)
 
@@ -129,10 +133,8 @@ class Filling:
         """As :meth:`value`, but what is left is the server's, to fill in from the event."""
 
         def answer(mark: Placeholder) -> Json | Keep | Remove:
-            if mark.kind == "output":
-                found = lookup(self.answers.environ, mark.name)
-                return KEEP if found is MISSING else found
-            return self.answer(mark, path)
+            unset = lookup(self.answers.environ, mark.name) is MISSING
+            return KEEP if mark.kind == "output" and unset else self.answer(mark, path)
 
         return fill(value, answer)
 
@@ -146,8 +148,7 @@ class Filling:
             return KEEP
         if mark.kind == "env":
             found = self._environment(mark, where)
-            if is_secret(mark) or is_secret_key(mark.name):
-                self.note_secret(mark, path, found)
+            self.note_environment(mark, path, found, stored=stored)
             return found
         if mark.kind == "variable":
             return self._variable(mark, where)
@@ -156,8 +157,7 @@ class Filling:
         # Prefect reads {{ NAME }} from the environment as well as {{ $NAME }}.
         found = lookup(self.answers.environ, mark.name)
         if found is not MISSING:
-            if is_secret(mark) or is_secret_key(mark.name):
-                self.note_secret(mark, path, found)
+            self.note_environment(mark, path, found, stored=stored)
             return found
         if self.outputs is None:
             self.unknown[_field(path)] = None
@@ -217,6 +217,30 @@ class Filling:
         """Remember that ``value``, which the value at ``path`` gets, is not to be shown."""
         self.secret_fields[_secret_field(path, mark)] = None
         self.secrets |= dict.fromkeys(_texts(value))
+
+    def note_environment(
+        self, mark: Placeholder, path: Path, value: str, *, stored: bool = True
+    ) -> None:
+        """What there is to say of a variable of the environment in the value at ``path``.
+
+        One that is named like a secret, or stands under such a key, is one.
+        """
+        if not (is_secret(mark) or is_secret_key(mark.name)):
+            return
+        self.note_secret(mark, path, value)
+        allowed = self.manifest.gitflow.allow_stored_secrets
+        if not stored or any(fnmatch.fnmatchcase(mark.name, each) for each in allowed):
+            return
+        where = (*path, *mark.path)
+        use = "load a secret block in the flow"
+        if _field(path) in _FOR_WORKERS:
+            use = f"{USE_A_BLOCK}, which stays a placeholder until a worker needs it"
+        message = f"the value of ${mark.name} {{}} be stored on the server in clear"
+        if _PLAIN.fullmatch(value) or not self.refuse_secrets:
+            self.warning(where, message.format("will"), use)
+        else:
+            allow = f"gitflow: {{allow_stored_secrets: [{mark.name}]}}"
+            self.error(where, message.format("would"), f"{use}; or allow it with {allow}")
 
     def nothing(self, mark: Placeholder, where: Path, known: Iterable[str]) -> Remove:
         """The answer where none is known: an error, or Prefect's way if that was asked for."""

@@ -166,6 +166,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         if store
         else CodeStoreSettings(),
         allow_secrets=tuple(section.allow_secrets or ()),
+        allow_stored_secrets=tuple(section.allow_stored_secrets or ()),
         max_file_size=section.max_file_size,
         max_total_size=section.max_total_size,
         submodules=section.submodules == "include",

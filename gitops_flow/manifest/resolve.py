@@ -52,6 +52,7 @@ def resolve(
     notes: bool = False,
     cloud: bool = False,
     strict: bool = False,
+    refuse_secrets: bool = True,
 ) -> tuple[list[Deployment], list[Problem]]:
     """What the server should have.
 
@@ -76,6 +77,8 @@ def resolve(
         notes: tell what became of pull steps, too.
         cloud: whether the server is Prefect Cloud, which alone takes metric triggers.
         strict: parameters that a flow has not are errors.
+        refuse_secrets: secrets of the environment that the server would keep in clear are
+            errors unless the manifest allows them; else warnings.
 
     Returns:
         The deployments in the manifest's order, without those that have an
@@ -87,7 +90,7 @@ def resolve(
     deployments: list[Deployment] = []
     seen: dict[str, DeploymentConfig] = {}
     for config in manifest.deployments if chosen is None else chosen:
-        filling = Filling(manifest, config, given, allow_missing)
+        filling = Filling(manifest, config, given, allow_missing, refuse_secrets)
         one = Desired(filling, mark, default_version, flows, cloud, strict)
         deployment = one.deployment(steps, default_work_pool, is_own_repository, is_own_directory)
         if deployment is not None:

@@ -216,6 +216,7 @@ class GitflowSection(BaseModel):
     checkout: Literal["pinned", "stock"] = "pinned"
     ignore: list[Annotated[str, AfterValidator(_leavable)]] | None = None
     allow_secrets: list[str] | None = None
+    allow_stored_secrets: list[str] | None = None
     max_file_size: Size = None
     max_total_size: Size = None
     submodules: Literal["refuse", "include"] = "refuse"

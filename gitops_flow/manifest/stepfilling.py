@@ -10,7 +10,6 @@ from gitops_flow.manifest.filling import USE_A_BLOCK, Filling, is_secret, named
 from gitops_flow.manifest.template import KEEP, MISSING, fill, lookup, names, placeholders
 from gitops_flow.manifest.wording import did_you_mean
 from gitops_flow.pin import inputs_of, name_of
-from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -120,8 +119,7 @@ def _pull_step(filling: Filling, step: Step, path: Path) -> Step:
             message = f"{mark.text} is left for the worker's environment to fill in"
             filling.warning(where, message, USE_A_BLOCK)
             return KEEP
-        if is_secret_key(mark.name):
-            filling.note_secret(mark, ("pull",), environ[mark.name])
+        filling.note_environment(mark, path, environ[mark.name])
         return environ[mark.name]
 
     filled: Step = fill(step, answer)

@@ -169,6 +169,7 @@ ONLY_WE_REFUSE = (
     Refusal("reserved-tag", r"is a mark of ownership|reserved"),
     Refusal("never-runs", r"never comes|is not between|is not 1 or more"),
     Refusal("other-code", r"pull steps name other code than what is deployed"),
+    Refusal("stored-secret", r"would be stored on the server in clear"),
     Refusal("secret-files", r"look like secrets|looks like"),
 )
 
