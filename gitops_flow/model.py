@@ -51,6 +51,7 @@ class PrefectConnection:
 
     ``api_url`` ends in ``/api`` for a self-hosted server. ``timeout`` is in
     seconds per request; ``max_retries`` counts attempts after the first.
+    ``named_by`` says which setting the address is from.
     """
 
     api_url: str
@@ -62,6 +63,7 @@ class PrefectConnection:
     timeout: float = 60.0
     max_retries: int = 5
     csrf: bool = True
+    named_by: str = field(default="", compare=False)
 
     @property
     def is_cloud(self) -> bool:

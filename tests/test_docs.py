@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 ALL = "\n".join(TEXT.values())
-COMMAND_PAGES = ("docs/deploy.md", "docs/plan.md", "docs/releases.md")
+COMMAND_PAGES = ("docs/deploy.md", "docs/plan.md", "docs/releases.md", "docs/settings.md")
 SOURCES = {
     path: path.read_text()
     for path in ROOT.glob("gitops_flow/**/*.py")

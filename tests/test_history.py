@@ -271,7 +271,7 @@ def test_history_marks_what_is_pinned_now_and_lists_deployments_once(
     mark = shop.source.mark
     pins = {f"b {mark}": first, f"a {mark}": first, f"c {mark}": second, "stranger": third}
     _server(script, monkeypatch, pins)
-    lines = gitflow("history").splitlines()
+    lines = gitflow("history").splitlines()[1:]
     assert ["pinned now" in line for line in lines] == [True, False, True, False]
     assert lines[0].endswith("pinned now: hello/a, hello/b")
     asked = [path for _, path, *_ in script.seen]

@@ -178,6 +178,9 @@ SETUPS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
 }
 
+# Where the setups mix the files of the tree with what is the user's own; Prefect lets them.
+TRUSTED = "http://t/api http://d/api http://${HOST}${A}"
+
 ORACLE = """
 import json, os, sys
 from pathlib import Path
@@ -235,7 +238,7 @@ def test_settings_are_found_where_prefect_finds_them(tmp_path: Path) -> None:
     ours, cases = {}, {}
     for number, name in enumerate(SETUPS):
         place, environ = prepared(tmp_path, number, name)
-        ours[name] = described(load(place, environ))
+        ours[name] = described(load(place, {**environ, "GITFLOW_TRUSTED_SERVERS": TRUSTED}))
         environ = {
             "HOME": str(place / "home"),
             "PREFECT_SILENCE_API_URL_MISCONFIGURATION": "1",
@@ -304,6 +307,57 @@ def test_a_file_that_cannot_be_understood_is_named_with_its_place(
     assert caught.value.where is not None
     assert caught.value.where.startswith(str(place / file))
     assert where in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("files", "beside", "expected"),
+    [
+        ({"prefect.toml": "root"}, "a/b", "root"),
+        ({"prefect.toml": "root", "a/prefect.toml": "a"}, "a/b", "a"),
+        ({"prefect.toml": "root", "a/b/prefect.toml": "b"}, "a/b", "b"),
+        ({"prefect.toml": "root", "a/b/.env": "DATABASE=1"}, "a/b", "root"),
+        ({"../prefect.toml": "outside"}, "a/b", None),
+    ],
+)
+def test_settings_are_those_of_the_nearest_directory_up_to_the_root_that_has_some(
+    place: Path, files: dict[str, str], beside: str, expected: str | None
+) -> None:
+    (place / "cwd/.git").mkdir()
+    (place / "cwd" / beside).mkdir(parents=True)
+    for name, text in files.items():
+        toml = f'[api]\nurl = "http://{text}/api"\n'
+        write(place, {f"cwd/{name}": toml if name.endswith("toml") else text})
+    found = load(place, directory=place / "cwd" / beside).prefect
+    assert (found.api_url if found else None) == (expected and f"http://{expected}/api")
+
+
+def test_of_a_nearer_directory_nothing_is_mixed_with_a_farther_one(place: Path) -> None:
+    (place / "cwd/.git").mkdir()
+    write(place, {"cwd/prefect.toml": '[api]\nurl = "http://root/api"\n'})
+    write(place, {"cwd/a/prefect.toml": "[client]\nmax_retries = 1\n"})
+    assert load(place, directory=place / "cwd/a").prefect is None
+
+
+def test_without_a_repository_only_the_manifests_directory_counts(place: Path) -> None:
+    write(place, {"cwd/prefect.toml": '[api]\nurl = "http://up/api"\n', "cwd/a/x": ""})
+    assert load(place, directory=place / "cwd/a").prefect is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "files", "expected"),
+    [
+        ({"PREFECT_API_URL": URL}, {}, "PREFECT_API_URL"),
+        ({}, {"home/.prefect/profiles.toml": profiles()}, "profile mine"),
+        ({"PREFECT_PROFILE": "local", "PREFECT_HOME": ""}, {}, "profile local"),
+        ({}, {"cwd/prefect.toml": '[api]\nurl = "http://x/api"'}, "prefect.toml: api.url"),
+        ({}, {"cwd/.env": "PREFECT_API_URL=http://x/api"}, ".env: PREFECT_API_URL"),
+    ],
+)
+def test_a_connection_knows_which_setting_names_the_server(
+    place: Path, environ: dict[str, str], files: dict[str, str], expected: str
+) -> None:
+    write(place, files)
+    assert load(place, environ).require_prefect().named_by == expected
 
 
 def test_a_file_that_is_not_text_is_named(place: Path) -> None:

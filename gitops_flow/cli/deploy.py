@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow import deploy, settings
-from gitops_flow.cli import streams
+from gitops_flow import deploy
+from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import error_document, printable
 from gitops_flow.cli.parts import (
     Talk,
@@ -20,6 +20,8 @@ from gitops_flow.cli.parts import (
     orphan_lines,
     problem_lines,
     restored_lines,
+    server,
+    server_line,
     snapshot_document,
     snapshot_text,
     source_document,
@@ -53,7 +55,7 @@ def run(
 ) -> int:
     """Deploy and report; the exit code is 1 when a deployment could not be written."""
     started = time.monotonic()
-    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    found = options.settings(request, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
 
         def confirm(planned: Plan, release: Entry) -> None:
@@ -64,9 +66,10 @@ def run(
         report = deploy.run(request, found, environ, tell=talk.say, out=talk.line, confirm=confirm)
     seconds = time.monotonic() - started
     if as_json:
-        streams.out(json.dumps(document(report, seconds)) + "\n")
+        streams.out(json.dumps({**document(report, seconds), "server": server(found)}) + "\n")
     else:
-        streams.out("\n".join(text(report, seconds, again=again, profile=profile)) + "\n")
+        told = text(report, seconds, again=again, profile=profile)
+        streams.out("\n".join([server_line(found), *told]) + "\n")
     return 0 if report.ok else 1
 
 

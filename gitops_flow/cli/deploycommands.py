@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    for command in (deploy, plan, diff, verify, destroy):
+    for command in (deploy, plan, diff, verify, destroy, trust):
         app.command()(options.spread(command))
 
 
@@ -152,6 +152,30 @@ def destroy(
 
     return verb.run(
         options.request(file=file), os.environ, profile=profile, yes=yes, as_json=as_json
+    )
+
+
+def trust(
+    address: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="[ADDRESS]", help="The server; default: the one that is named."),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Only list what is trusted.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Trust ADDRESS no more.")] = False,
+    file: options.File = None,
+    profile: options.Profile = None,
+) -> int:
+    """Let this project's own files send your Prefect credentials to a server."""
+    from gitops_flow.cli import trust as verb
+
+    if list_ and (address or remove):
+        raise UsageError("--list takes no address and no --remove")
+    return verb.run(
+        options.request(file=file),
+        os.environ,
+        address=address,
+        profile=profile,
+        how="list" if list_ else "remove" if remove else "add",
     )
 
 

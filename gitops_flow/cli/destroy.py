@@ -6,11 +6,11 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from gitops_flow import deploy, settings
-from gitops_flow.cli import streams
+from gitops_flow import deploy
+from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.deploy import result_document, result_lines
-from gitops_flow.cli.parts import count
+from gitops_flow.cli.parts import count, server, server_line
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,22 +30,24 @@ def run(
     as_json: bool,
 ) -> int:
     """Ask, delete and report; the exit code is 1 when something is left."""
-    found = settings.load(environ, request.directory, profile=profile)
+    found = options.settings(request, environ, profile=profile)
 
     def confirm(source: Source, planned: Plan) -> bool:
-        return yes or _asked(source, planned, as_json)
+        return yes or _asked(source, planned, as_json, server_line(found))
 
     done = deploy.destroy(request, found, environ, confirm=confirm)
     if as_json:
         told = {
             "ok": done.ok,
+            "server": server(found),
             "source": {"name": done.source.name, "mark": done.source.mark},
             "deployments": [result_document(result) for result in done.results],
         }
         streams.out(json.dumps(told) + "\n")
         return 0 if done.ok else 1
     width = max((len(result.full_name) for result in done.results), default=0)
-    lines = [line for result in done.results for line in result_lines(result, min(width, 60))]
+    lines = [server_line(found)]
+    lines += [line for result in done.results for line in result_lines(result, min(width, 60))]
     if not done.plan.actions:
         lines.append(f"the server has nothing of {done.source.name}")
     elif not done.results:
@@ -54,7 +56,7 @@ def run(
     return 0 if done.ok else 1
 
 
-def _asked(source: Source, planned: Plan, as_json: bool) -> bool:
+def _asked(source: Source, planned: Plan, as_json: bool, server: str) -> bool:
     names = [action.full_name for action in planned.actions]
     if as_json or not sys.stdin.isatty():
         raise UsageError(
@@ -63,7 +65,7 @@ def _asked(source: Source, planned: Plan, as_json: bool) -> bool:
         )
     lines = [f"- {name}" for name in names]
     lines.append(
-        f"Delete {count(len(names), 'deployment')} of {source.name} "
+        f"Delete {count(len(names), 'deployment')} of {source.name} from {server} "
         "with schedules, triggers and waiting runs? The code stays in the code store."
     )
     sys.stderr.write("\n".join(map(printable, lines)) + f"\nType {source.name!r} to do it: ")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow import deploy, plan, settings
-from gitops_flow.cli import history, streams
+from gitops_flow import deploy, plan
+from gitops_flow.cli import history, options, streams
 from gitops_flow.cli.boundary import printable
-from gitops_flow.cli.parts import Talk, count, problem_lines
+from gitops_flow.cli.parts import Talk, count, problem_lines, server, server_line
 from gitops_flow.cli.plan import PENDING, action_lines, document, left_alone_lines
 from gitops_flow.errors import UsageError
 
@@ -45,13 +45,13 @@ def run(
             # Deployments may be called like ids of releases, but hardly like "@1".
             if any(name.startswith("@") for name in request.names):
                 raise
-    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    found = options.settings(request, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
         preview = deploy.preview(request, found, environ, tell=talk.say)
     if as_json:
-        streams.out(json.dumps(_document(preview)) + "\n")
+        streams.out(json.dumps({**_document(preview), "server": server(found)}) + "\n")
     else:
-        streams.out("\n".join(text(preview)) + "\n")
+        streams.out("\n".join([server_line(found), *text(preview)]) + "\n")
     differs = preview.pending or preview.plan.orphans or preview.drift
     return PENDING if exit_code and differs else 0
 

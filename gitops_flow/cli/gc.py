@@ -6,8 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import settings
-from gitops_flow.cli import streams
+from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import count
 from gitops_flow.deploy.collect import collect
@@ -37,7 +36,7 @@ def run(
     as_json: bool,
 ) -> int:
     """Say what would be dropped or, with ``really``, drop it."""
-    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    found = options.settings(request, environ, profile=profile, code_store=code_store)
     more = [_connection(name, request, environ) for name in servers]
     done = collect(
         replace(request, everything=True),
@@ -60,7 +59,7 @@ def _connection(name: str, request: DeployRequest, environ: Mapping[str, str]) -
         return PrefectConnection(api_url=name.rstrip("/"))
     # What the environment says of a server is about another one.
     own = {key: value for key, value in environ.items() if not key.startswith("PREFECT_API_")}
-    return settings.load(own, request.directory, profile=name).require_prefect()
+    return options.settings(request, own, profile=name).require_prefect()
 
 
 def _document(done: Collected) -> dict[str, object]:
@@ -78,9 +77,12 @@ def _document(done: Collected) -> dict[str, object]:
 
 def _text(done: Collected, really: bool) -> list[str]:
     gone = done.sorted.dropped
+    lines = [f"server {each}" for each in done.servers]
     if not gone:
-        return [f"nothing to drop: {_kept(done)}"]
-    lines = [f"- {e.id[:12]}  snapshot {e.snapshot[:12]}  {e.origin.source}" for e in gone[:_SHOWN]]
+        return [*lines, f"nothing to drop: {_kept(done)}"]
+    lines += [
+        f"- {e.id[:12]}  snapshot {e.snapshot[:12]}  {e.origin.source}" for e in gone[:_SHOWN]
+    ]
     lines += [f"and {len(gone) - _SHOWN} more"] if len(gone) > _SHOWN else []
     word = "dropped" if really else "to drop"
     lines.append(f"{count(len(gone), 'release')} {word}; {_kept(done)}")

@@ -6,10 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow import settings
-from gitops_flow.cli import streams
+from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import printable
-from gitops_flow.cli.parts import change_lines, count, problem_lines, safe
+from gitops_flow.cli.parts import change_lines, count, problem_lines, safe, server, server_line
 from gitops_flow.cli.plan import code_document, code_text
 from gitops_flow.deploy.releases import check_out as make
 from gitops_flow.deploy.releases import releases
@@ -40,7 +39,7 @@ def listing(
     as_json: bool,
 ) -> int:
     """List the newest ``limit`` releases that pinned one of the request's deployments."""
-    said = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    said = options.settings(request, environ, profile=profile, code_store=code_store)
     found = releases(request, said, everything=everything, live=True)
     now, warnings = found.pinned_now(), _not_asked(found)
     chosen = found.of(request.names)
@@ -53,9 +52,11 @@ def listing(
         ]
         said_too = [redact(str(each)) for each in warnings]
         whole = {"ok": True, "total": len(chosen), "releases": told, "warnings": said_too}
+        whole["server"] = server(said) if said.prefect else None
         streams.out(json.dumps(whole) + "\n")
         return 0
     lines = [_row(found, entry, signer, (now or {}).get(entry.id, [])) for entry, signer in shown]
+    lines[:0] = [server_line(said)] if lines and now is not None else []
     more = len(chosen) - len(shown)
     lines += [f"and {more} older (--limit N)"] if more else []
     lines += problem_lines(warnings) if chosen else []
@@ -179,7 +180,7 @@ def _read(
     environ: Mapping[str, str],
     code_store: CodeStoreSettings,
 ) -> Releases:
-    said = settings.load(environ, request.directory, code_store=code_store)
+    said = options.settings(request, environ, code_store=code_store)
     return releases(request, said)
 
 

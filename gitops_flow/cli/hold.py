@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gitops_flow import deploy, settings
-from gitops_flow.cli import streams
+from gitops_flow import deploy
+from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import error_document, printable
-from gitops_flow.cli.parts import next_lines
+from gitops_flow.cli.parts import next_lines, server, server_line
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(
     as_json: bool,
 ) -> int:
     """Set the hold or take it away; the exit code is 1 when one could not be written."""
-    found = settings.load(environ, request.directory, profile=profile)
+    found = options.settings(request, environ, profile=profile)
     done = deploy.switch(request, found, environ, hold=hold)
     written = {result.full_name: result for result in done.results}
     if as_json:
@@ -43,9 +43,12 @@ def run(
             for name in done.chosen
             for result in [written.get(name)]
         ]
-        streams.out(json.dumps({"ok": done.ok, "deployments": told}) + "\n")
+        streams.out(
+            json.dumps({"ok": done.ok, "server": server(found), "deployments": told}) + "\n"
+        )
     else:
-        lines = [_line(name, written.get(name), hold) for name in done.chosen]
+        lines = [server_line(found)]
+        lines += [_line(name, written.get(name), hold) for name in done.chosen]
         lines += _next(done, hold, again)
         streams.out("\n".join(map(printable, lines)) + "\n")
     return 0 if done.ok else 1

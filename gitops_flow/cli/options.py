@@ -13,10 +13,11 @@ import typer
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gitops_flow.deploy import DeployRequest
     from gitops_flow.model import CodeStoreSettings
+    from gitops_flow.settings import Settings
 
 # What may be repeated, and what the request calls it.
 _LISTS = {"names": "names", "tag": "tags", "allow_secret": "allow_secrets"}
@@ -358,6 +359,27 @@ def store(place: Ledger) -> CodeStoreSettings:
         branch=whole.branch,
         pull_url=tuple(whole.pull_url or ()) or None,
         sign=whole.sign,
+    )
+
+
+def settings(
+    request: DeployRequest,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    code_store: CodeStoreSettings | None = None,
+) -> Settings:
+    """The settings for a request: those beside its manifest, wherever the command runs.
+
+    Raises:
+        UsageError: there is no manifest, or a setting cannot be understood.
+    """
+    from gitops_flow import settings
+    from gitops_flow.deploy.locate import manifest_path
+
+    beside = manifest_path(request.directory, request.manifest).parent
+    return settings.load(
+        environ, request.directory, directory=beside, profile=profile, code_store=code_store
     )
 
 

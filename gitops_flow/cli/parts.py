@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gitops_flow.cli.options import Again
     from gitops_flow.codestore.history import Entry
     from gitops_flow.model import Deployment, FileChange, LeftOut, Problem, Snapshot, Source
+    from gitops_flow.settings import Settings
 
 _SHOWN = 8
 
@@ -48,6 +49,18 @@ class Talk:
         if self._live:
             sys.stderr.write(f"\r\x1b[K{shown}")
             sys.stderr.flush()
+
+
+def server_line(settings: Settings) -> str:
+    """``server http://127.0.0.1:4200/api (prefect.toml: api.url)``: which, and who says so."""
+    connection = settings.require_prefect()
+    named_by = f" ({connection.named_by})" if connection.named_by else ""
+    return printable(redact(f"server {connection.api_url}{named_by}"))
+
+
+def server(settings: Settings) -> str:
+    """The server's address as ``--json`` prints it."""
+    return safe(redact(settings.require_prefect().api_url))
 
 
 def source_document(source: Source, snapshot: Snapshot) -> dict[str, Any]:

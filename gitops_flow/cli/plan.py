@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow import deploy, plan, settings
-from gitops_flow.cli import streams
+from gitops_flow import deploy, plan
+from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import (
     Talk,
@@ -19,6 +19,8 @@ from gitops_flow.cli.parts import (
     problem_lines,
     restored_lines,
     safe,
+    server,
+    server_line,
     snapshot_document,
     snapshot_text,
     source_document,
@@ -53,14 +55,15 @@ def run(
     The exit code is 4 when there is something to do and ``exit_code`` asks for
     it, 1 when the deploy would be refused.
     """
-    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    found = options.settings(request, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json or markdown) as talk:
         preview = deploy.preview(request, found, environ, tell=talk.say)
     if as_json:
-        streams.out(json.dumps(document(preview)) + "\n")
+        streams.out(json.dumps({**document(preview), "server": server(found)}) + "\n")
     else:
-        shown = markdown_text(preview) if markdown else text(preview, again)
-        streams.out("\n".join(shown) + "\n")
+        where = server_line(found)
+        shown = [*markdown_text(preview), "", f"`{_plain(where)}`"] if markdown else []
+        streams.out("\n".join(shown or [where, *text(preview, again)]) + "\n")
     if preview.blocked:
         return 1
     return PENDING if exit_code and preview.pending else 0

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow import settings
-from gitops_flow.cli import streams
+from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import error_document, printable
-from gitops_flow.cli.parts import Talk, count
+from gitops_flow.cli.parts import Talk, count, server, server_line
 from gitops_flow.deploy import verify
 from gitops_flow.redact import redact
 
@@ -32,13 +31,13 @@ def run(
     as_json: bool,
 ) -> int:
     """Look and report; the exit code is 1 when something is broken."""
-    found = settings.load(environ, request.directory, profile=profile, code_store=code_store)
+    found = options.settings(request, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
         report = verify.run(request, found, environ, tell=talk.say)
     if as_json:
-        streams.out(json.dumps(document(report)) + "\n")
+        streams.out(json.dumps({**document(report), "server": server(found)}) + "\n")
     else:
-        streams.out("\n".join(text(report)) + "\n")
+        streams.out("\n".join([server_line(found), *text(report)]) + "\n")
     return 0 if report.ok else 1
 
 

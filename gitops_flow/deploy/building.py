@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from gitops_flow import buildsteps, manifest
@@ -129,6 +130,12 @@ def server_environment(prepared: Prepared) -> dict[str, str]:
         found["PREFECT_API_AUTH_STRING"] = connection.auth_string
     if connection.api_key:
         found["PREFECT_API_KEY"] = connection.api_key
+    if connection.headers:
+        found["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps(dict(connection.headers))
+    if connection.ca_file:
+        found["PREFECT_API_SSL_CERT_FILE"] = connection.ca_file
+    # Always said, since a file of the working tree may say otherwise of another server.
+    found["PREFECT_API_TLS_INSECURE_SKIP_VERIFY"] = str(not connection.tls_verify).lower()
     return found
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.errors import UsageError
 from gitops_flow.model import CodeStoreSettings, PrefectConnection
+from gitops_flow.redact import redact
+from gitops_flow.settings import trust
 from gitops_flow.settings.sources import Sources, Value, user_home
 
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ _NO = frozenset({"0", "false", "f", "no", "n", "off"})
 class Settings:
     """What a command works with.
 
-    ``prefect`` is None when no API address is configured. ``cache_dir`` may be
-    deleted at any time; ``data_dir`` holds what may not.
+    ``prefect`` is None when no API address is configured, or when it is ``untrusted``:
+    then files of the working tree would send the user's credentials somewhere.
+    ``project`` is the root of the working tree, ``asked_trust`` what those files decide, whether it is trusted or not. ``cache_dir``
+    may be deleted at any time; ``data_dir`` holds what may not.
     """
 
     prefect: PrefectConnection | None
@@ -33,10 +37,15 @@ class Settings:
     code_store: CodeStoreSettings
     cache_dir: Path
     data_dir: Path
+    project: Path = Path()
     profile: str = ""
+    asked_trust: trust.Decision | None = None
+    untrusted: bool = False
 
     def require_prefect(self) -> PrefectConnection:
-        """The connection, or a :class:`UsageError` that says how to configure one."""
+        """The connection, or a :class:`UsageError` that says how to configure or trust one."""
+        if self.untrusted and self.asked_trust is not None:
+            raise self.asked_trust.refusal()
         if self.prefect is None:
             active = f" (active profile: {self.profile})" if self.profile else ""
             raise UsageError(
@@ -52,48 +61,95 @@ def load(
     environ: Mapping[str, str],
     cwd: Path,
     *,
+    directory: Path | None = None,
     profile: str | None = None,
     code_store: CodeStoreSettings | None = None,
 ) -> Settings:
     """Collect the settings, with Prefect's own precedence for Prefect's own.
 
     Flags beat the environment, which beats ``.env``, ``prefect.toml`` and
-    ``pyproject.toml`` in ``cwd``, which beat the active profile.
+    ``pyproject.toml`` beside the manifest, which beat the active profile.
 
     Args:
         environ: the environment.
         cwd: where the command runs, absolute.
+        directory: the manifest's directory, ``cwd`` when it is left out; see :class:`Sources`.
         profile: a Prefect profile to use instead of the active one.
         code_store: what was asked for on the command line.
 
     Raises:
         UsageError: a file or a value cannot be understood.
     """
-    sources = Sources(environ, cwd, profile)
+    sources = Sources(environ, cwd, directory or cwd, profile)
     pool = sources.get(
         "PREFECT_DEPLOYMENTS_DEFAULT_WORK_POOL_NAME",
         "PREFECT_DEFAULT_WORK_POOL_NAME",
         path=("deployments", "default_work_pool_name"),
     )
+    data_dir = _directory(environ, cwd, "GITFLOW_DATA_DIR", "XDG_DATA_HOME", ".local/share")
+    connection, asked = _connection(sources, environ)
+    untrusted = asked is not None and not trust.is_trusted(asked, environ, data_dir)
     return Settings(
-        prefect=_connection(sources, environ),
+        prefect=None if untrusted else connection,
         default_work_pool=_text(pool) if pool else None,
         code_store=_code_store(environ, code_store or CodeStoreSettings()),
         cache_dir=_directory(environ, cwd, "GITFLOW_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
-        data_dir=_directory(environ, cwd, "GITFLOW_DATA_DIR", "XDG_DATA_HOME", ".local/share"),
+        data_dir=data_dir,
+        project=sources.root,
         profile=sources.profile_name,
+        asked_trust=asked,
+        untrusted=untrusted,
     )
 
 
-def _connection(sources: Sources, environ: Mapping[str, str]) -> PrefectConnection | None:
-    def text(name: str) -> str | None:
-        found = sources.get(f"PREFECT_API_{name.upper()}", path=("api", name))
-        return _text(found) if found else None
+def _connection(
+    sources: Sources, environ: Mapping[str, str]
+) -> tuple[PrefectConnection | None, trust.Decision | None]:
+    """The connection, and what has to be trusted before it is used."""
 
-    url = sources.get("PREFECT_API_URL", path=("api", "url"))
-    address = (_text(url) or "").strip() or None if url else None
-    if url is None or address is None:
-        return None
+    def of_api(name: str) -> Value | None:
+        return sources.get(f"PREFECT_API_{name.upper()}", path=("api", name))
+
+    def of_client(name: str) -> Value | None:
+        return sources.get(f"PREFECT_CLIENT_{name.upper()}", path=("client", name))
+
+    url = of_api("url")
+    if url is None or not (address := (_text(url) or "").strip()):
+        return None, None
+    _check_address(address, url)
+    auth_string, key, headers = of_api("auth_string"), of_api("key"), of_client("custom_headers")
+    skip, ca_file = of_api("tls_insecure_skip_verify"), of_api("ssl_cert_file")
+    timeout, retries = of_api("request_timeout"), of_client("max_retries")
+    csrf = of_client("csrf_support_enabled")
+    connection = PrefectConnection(
+        api_url=address.rstrip("/"),
+        auth_string=_text(auth_string) if auth_string else None,
+        api_key=_text(key) if key else None,
+        headers=_headers(headers) if headers else (),
+        tls_verify=not _boolean(skip) if skip else True,
+        ca_file=_ca_file(sources, ca_file) or environ.get("SSL_CERT_FILE") or None,
+        timeout=_number(timeout, at_least=0.001) if timeout else 60.0,
+        max_retries=_whole(retries) if retries else 5,
+        csrf=_boolean(csrf) if csrf else True,
+        named_by=_named_by(sources, url),
+    )
+    secret_address = "@" in address.partition("://")[2].partition("/")[0] or len(url.origins) > 1
+    credentials = {
+        "address": url if secret_address else None,
+        "auth_string": auth_string if connection.auth_string else None,
+        "key": key if connection.api_key else None,
+        "headers": headers if connection.headers else None,
+    }
+    asked = trust.decision(
+        sources.root,
+        url,
+        _switches(connection, skip, ca_file, headers),
+        [value for value in credentials.values() if value is not None],
+    )
+    return connection, asked
+
+
+def _check_address(address: str, url: Value) -> None:
     if not address.lower().startswith(("http://", "https://")):
         raise UsageError(
             "the address of the Prefect API must begin with http:// or https://", where=url.where
@@ -104,26 +160,47 @@ def _connection(sources: Sources, environ: Mapping[str, str]) -> PrefectConnecti
             where=url.where,
             hint="a key goes to PREFECT_API_KEY, user and password to PREFECT_API_AUTH_STRING",
         )
-    skip = sources.get(
-        "PREFECT_API_TLS_INSECURE_SKIP_VERIFY", path=("api", "tls_insecure_skip_verify")
-    )
-    timeout = sources.get("PREFECT_API_REQUEST_TIMEOUT", path=("api", "request_timeout"))
-    retries = sources.get("PREFECT_CLIENT_MAX_RETRIES", path=("client", "max_retries"))
-    csrf = sources.get(
-        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", path=("client", "csrf_support_enabled")
-    )
-    headers = sources.get("PREFECT_CLIENT_CUSTOM_HEADERS", path=("client", "custom_headers"))
-    return PrefectConnection(
-        api_url=address.rstrip("/"),
-        auth_string=text("auth_string"),
-        api_key=text("key"),
-        headers=_headers(headers) if headers else (),
-        tls_verify=not _boolean(skip) if skip else True,
-        ca_file=text("ssl_cert_file") or environ.get("SSL_CERT_FILE") or None,
-        timeout=_number(timeout, at_least=0.001) if timeout else 60.0,
-        max_retries=_whole(retries) if retries else 5,
-        csrf=_boolean(csrf) if csrf else True,
-    )
+
+
+def _ca_file(sources: Sources, found: Value | None) -> str | None:
+    """The certificate file; in a file of the working tree a relative path begins beside it."""
+    path = _text(found) if found else None
+    if not path or found is None or found.origins == {None}:
+        return path
+    return str(sources.directory / path)
+
+
+def _switches(
+    connection: PrefectConnection, skip: Value | None, ca_file: Value | None, headers: Value | None
+) -> dict[str, Value]:
+    """What else than the address decides where credentials can go, by a phrase for it.
+
+    The phrases hold what was trusted: another certificate file is another phrase.
+    """
+    switches = {}
+    if connection.api_url.lower().startswith("https:"):
+        if skip and not connection.tls_verify:
+            switches["TLS verification (off)"] = skip
+        elif ca_file and connection.ca_file and _text(ca_file):
+            path = Path(connection.ca_file)
+            try:
+                content = trust.digest(path.read_bytes())
+            except OSError:
+                content = "not readable"
+            switches[f"the certificate file {path} ({content})"] = ca_file
+    if headers and connection.headers:
+        # A header can lead a request elsewhere, as "Host" does behind a shared proxy.
+        names = ", ".join(name for name, _ in connection.headers)
+        told = redact(f"the custom headers {names} ({trust.digest(connection.headers)})")
+        switches[told] = headers
+    return switches
+
+
+def _named_by(sources: Sources, url: Value) -> str:
+    """Who names the server, in a word or two: a variable, a profile, a file of the project."""
+    if url.where.startswith(f"{sources.profiles_path}: ") or url.where.startswith("None: "):
+        return f"profile {sources.profile_name}"
+    return url.where.removeprefix(f"{sources.root}/")
 
 
 def _code_store(environ: Mapping[str, str], asked: CodeStoreSettings) -> CodeStoreSettings:

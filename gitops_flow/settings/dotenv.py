@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import UsageError
@@ -24,7 +25,20 @@ _VARIABLE = re.compile(r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
-def read(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of a ``.env`` file.
+
+    ``value`` has ``${OTHER}`` filled in, ``written`` has not. ``uses_environment`` says
+    that a part of the value comes from the environment and not from the file.
+    """
+
+    value: str
+    written: str
+    uses_environment: bool
+
+
+def read(path: Path, environ: Mapping[str, str]) -> dict[str, Variable]:
     """The variables in ``path``, keys in upper case; empty if there is no such file.
 
     A line that cannot be read is skipped, as Prefect does, unless it is about
@@ -36,7 +50,7 @@ def read(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
         return {}
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    found: dict[str, str] = {}
+    found: dict[str, Variable] = {}
     at = 0
     while at < len(text):
         entry = _ENTRY.match(text, at)
@@ -44,7 +58,7 @@ def read(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
             key = entry["quoted"] or entry["plain"]
             value = _value(entry)
             if value is not None:
-                found[key] = _expanded(value, {**environ, **found})
+                found[key] = _expanded(value, environ, found)
             at = entry.end()
             continue
         line = _LINE.match(text, at)
@@ -75,5 +89,18 @@ def _value(entry: re.Match[str]) -> str | None:
     return re.sub(r"\s+#.*", "", entry["bare"]).rstrip()
 
 
-def _expanded(value: str, variables: Mapping[str, str]) -> str:
-    return _VARIABLE.sub(lambda m: variables.get(m["name"], m["default"] or ""), value)
+def _expanded(
+    written: str, environ: Mapping[str, str], earlier: Mapping[str, Variable]
+) -> Variable:
+    uses_environment = False
+
+    def filled(match: re.Match[str]) -> str:
+        nonlocal uses_environment
+        name = match["name"]
+        if name in earlier:
+            uses_environment |= earlier[name].uses_environment
+            return earlier[name].value
+        uses_environment |= name in environ
+        return environ.get(name, match["default"] or "")
+
+    return Variable(_VARIABLE.sub(filled, written), written, uses_environment)

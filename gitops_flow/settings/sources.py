@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_flow.model import Json
+    from gitops_flow.settings.dotenv import Variable
 
 # What Prefect has before the user writes any profile.
 _BUNDLED: dict[str, Json] = {
@@ -31,10 +32,18 @@ _AT_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A setting as it was found, and where."""
+    """A setting as it was found, and where.
+
+    ``origins`` are the files of the working tree that say it, and None for what the
+    user's own environment or profile says. A profiles file counts as one of the working
+    tree when such a file names it. ``written`` is the text before variables were filled
+    in, which may be shown.
+    """
 
     value: Json
     where: str
+    origins: frozenset[Path | None] = frozenset({None})
+    written: Json = None
 
 
 class Sources:
@@ -42,20 +51,21 @@ class Sources:
 
     Args:
         environ: the environment; its Prefect variables count in any case.
-        cwd: the directory whose ``.env``, ``prefect.toml`` and ``pyproject.toml`` count.
+        cwd: what relative paths in the environment are relative to.
+        directory: the manifest's directory; its ``.env``, ``prefect.toml`` and
+            ``pyproject.toml`` count or, where they say nothing of Prefect, those of the
+            nearest directory above that do, up to the repository's root.
         profile: the profile to use instead of the active one; it must exist.
     """
 
-    def __init__(self, environ: Mapping[str, str], cwd: Path, profile: str | None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], cwd: Path, directory: Path, profile: str | None
+    ) -> None:
         self._cwd = cwd
         self._environ = {key.upper(): value for key, value in environ.items()}
-        self._dotenv_path = cwd / ".env"
-        self._dotenv = dotenv.read(self._dotenv_path, environ)
-        self._toml = {
-            cwd / "prefect.toml": _toml(cwd / "prefect.toml"),
-            cwd / "pyproject.toml": _tool(_toml(cwd / "pyproject.toml")),
-        }
-        self.profiles_path = self._find_profiles()
+        self.root = project_root(directory)
+        self.directory, self._dotenv, self._toml = self._find_files(environ, directory)
+        self.profiles_path, self._profiles_origin = self._find_profiles()
         self.profile_name, self._profile = self._find_profile(profile)
 
     def get(self, *names: str, path: tuple[str, ...]) -> Value | None:
@@ -67,34 +77,61 @@ class Sources:
         """
         for name in names:
             if name in self._environ:
-                return Value(self._environ[name], name)
+                return Value(self._environ[name], name, written=self._environ[name])
+        dotenv_path = self.directory / ".env"
         for name in names:
-            if name in self._dotenv:
-                return Value(self._dotenv[name], f"{self._dotenv_path}: {name}")
+            if (variable := self._dotenv.get(name)) is not None:
+                own: set[Path | None] = {None} if variable.uses_environment else set()
+                origins = frozenset({dotenv_path, *own})
+                return Value(variable.value, f"{dotenv_path}: {name}", origins, variable.written)
         for file, data in self._toml.items():
             value: Json = data
             for key in path:
                 value = value.get(key) if isinstance(value, dict) else None
             if value is not None:
-                return Value(value, f"{file}: {'.'.join(path)}")
+                return Value(value, f"{file}: {'.'.join(path)}", frozenset({file}), value)
         for name in names:
             if (value := self._profile.get(name)) is not None:
-                return Value(value, f"{self.profiles_path}: {self.profile_name}: {name}")
+                where = f"{self.profiles_path}: {self.profile_name}: {name}"
+                return Value(value, where, frozenset({self._profiles_origin}), value)
         return None
 
-    def _find_profiles(self) -> Path | None:
-        """The profiles file; None stands for the profiles that come with Prefect."""
-        named = self._environ.get("PREFECT_PROFILES_PATH") or self._dotenv.get(
-            "PREFECT_PROFILES_PATH"
-        )
+    def _find_files(
+        self, environ: Mapping[str, str], directory: Path
+    ) -> tuple[Path, dict[str, Variable], dict[Path, dict[str, Json]]]:
+        """The directory whose files count, its ``.env`` and what its TOML files say of Prefect."""
+        places = [directory]
+        if directory.resolve().is_relative_to(self.root):
+            places += [p for p in directory.resolve().parents if p.is_relative_to(self.root)]
+        empty: dict[Path, dict[str, Json]] = {}
+        for place in places:
+            variables = dotenv.read(place / ".env", environ)
+            toml = {
+                place / "prefect.toml": _toml(place / "prefect.toml"),
+                place / "pyproject.toml": _tool(_toml(place / "pyproject.toml")),
+            }
+            if any(toml.values()) or any(name.startswith("PREFECT_") for name in variables):
+                return place, variables, toml
+        return directory, {}, empty
+
+    def _find_profiles(self) -> tuple[Path | None, Path | None]:
+        """The profiles file, and once more where a file of the working tree names it.
+
+        Without a file the profiles are those that come with Prefect.
+        """
+        if named := self._environ.get("PREFECT_PROFILES_PATH"):
+            return self._cwd / named, None
+        variable = self._dotenv.get("PREFECT_PROFILES_PATH")
+        said = variable.value if variable else ""
         for data in self._toml.values():
-            named = named or data.get("profiles_path")
-        if named:
-            return self._cwd / str(named)
+            said = said or str(data.get("profiles_path") or "")
+        if said:
+            path = self.directory / said
+            return path, path
         if home := self._environ.get("PREFECT_HOME"):
-            return self._cwd / home / "profiles.toml"
+            return self._cwd / home / "profiles.toml", None
         default = user_home(self._environ) / ".prefect" / "profiles.toml"
-        return default if default.exists() else None
+        return default if default.exists() else None, None
 
     def _find_profile(self, asked: str | None) -> tuple[str, Mapping[str, Json]]:
         data = _BUNDLED
@@ -112,6 +149,12 @@ class Sources:
         name = str(self._environ.get("PREFECT_PROFILE") or data.get("active") or "")
         chosen = profiles.get(name)
         return name, chosen if isinstance(chosen, dict) else {}
+
+
+def project_root(directory: Path) -> Path:
+    """The top of the working tree that holds ``directory``; itself where there is none."""
+    top = directory.resolve()
+    return next((p for p in (top, *top.parents) if (p / ".git").exists()), top)
 
 
 def user_home(environ: Mapping[str, str]) -> Path:
