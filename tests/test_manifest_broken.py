@@ -678,7 +678,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "submodules": (
         "gitflow: {submodules: true}\n",
         [
-            "p.yaml:1:23: gitflow.submodules: expected refuse or include, got true",
+            "p.yaml:1:23: gitflow.submodules: expected refuse or include or ignore, got true",
         ],
     ),
     "several at once": (

@@ -579,7 +579,7 @@ def test_gitflow_section_is_read() -> None:
         b"    pull_url: https://example.com/a.git\n"
         b"    credentials: {access_token: '{{ prefect.blocks.secret.x }}'}\n"
         b"  allow_secrets: ['*.pem']\n  max_file_size: 50MB\n  max_total_size: 1GiB\n"
-        b"  submodules: include\n  checkout: pinned\n",
+        b"  submodules: include\n  ignore_submodules: [docs/theme]\n  checkout: pinned\n",
         "p.yaml",
     ).gitflow
     assert found.code_store.remote == "origin"
@@ -588,7 +588,7 @@ def test_gitflow_section_is_read() -> None:
     assert found.code_store.credentials == {"access_token": "{{ prefect.blocks.secret.x }}"}
     assert found.allow_secrets == ("*.pem",)
     assert (found.max_file_size, found.max_total_size) == (50_000_000, 2**30)
-    assert found.submodules
+    assert (found.submodules, found.ignore_submodules) == ("include", ("docs/theme",))
 
 
 @pytest.mark.parametrize(

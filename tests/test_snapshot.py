@@ -7,9 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from gitops_flow import manifest
+from gitops_flow.cli import options
+from gitops_flow.deploy import code
 from gitops_flow.errors import GitError, SnapshotError
 from tests.support.gitservers import bare
 from tests.support.repo import Repo, fingerprint
@@ -478,6 +483,104 @@ def test_a_submodule_that_is_not_checked_out_is_an_error(repo: Repo, take, tmp_p
     with pytest.raises(SnapshotError, match="not checked out") as error:
         take(clone.path, submodules=True)
     assert error.value.paths == ("vendor/in",)
+
+
+CODE = [b"flow.py", b"lib/helper.py"]
+
+
+def _stray(repo: Repo) -> Repo:
+    """A repository with a submodule of which no .gitmodules tells and nothing is on disk."""
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{'a' * 40},vendor/stray")
+    repo.commit(add=False)
+    (repo.path / "vendor/stray").mkdir(parents=True)
+    return repo
+
+
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("glob", ["*", "vendor/*", "vendor/stray"])
+def test_an_ignored_submodule_that_is_not_checked_out_is_left_out_and_listed(
+    repo: Repo, take, clean: bool, glob: str
+) -> None:
+    _stray(repo)
+    before = fingerprint(repo.path)
+    taken = take(repo.path, ignore_submodules=(glob,), clean=clean)
+    assert list(taken.files()) == CODE
+    assert taken.left_out == {"vendor/stray": "a submodule that is ignored"}
+    assert taken.changes == {}
+    assert fingerprint(repo.path) == before
+
+
+@pytest.mark.parametrize("broken", ["gitdir: /nowhere\n", "not git\n"])
+def test_an_ignored_submodule_whose_repository_is_broken_is_in_nobodys_way(
+    repo: Repo, take, broken: str
+) -> None:
+    _stray(repo).write("vendor/stray/.git", broken)
+    assert list(take(repo.path, ignore_submodules=("*",)).files()) == CODE
+    with pytest.raises(SnapshotError, match="a submodule") as error:
+        take(repo.path, submodules=True)
+    assert "--ignore-submodule vendor/stray" in str(error.value.hint)
+
+
+def test_an_ignored_submodule_beside_an_included_one(repo: Repo, take, tmp_path: Path) -> None:
+    _with_submodule(repo, tmp_path)
+    _stray(repo).write("vendor/in/new.py", "new\n")
+    taken = take(repo.path, submodules=True, ignore_submodules=("vendor/stray",))
+    assert taken.content(b"vendor/in/new.py") == b"new\n"
+    assert not [path for path in taken.files() if path.startswith(b"vendor/stray")]
+
+
+def test_a_submodule_that_was_just_removed_is_still_one_of_head(repo: Repo, take) -> None:
+    _stray(repo).git("rm", "-q", "--cached", "vendor/stray")
+    assert list(take(repo.path).files()) == CODE
+    with pytest.raises(SnapshotError, match="has submodules"):
+        take(repo.path, clean=True)
+    assert list(take(repo.path, clean=True, ignore_submodules=("*",)).files()) == CODE
+
+
+def test_a_file_in_the_place_of_a_submodule_is_shipped(repo: Repo, take) -> None:
+    _stray(repo)
+    (repo.path / "vendor/stray").rmdir()
+    repo.write("vendor/stray", "now a file\n")
+    assert take(repo.path).content(b"vendor/stray") == b"now a file\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "expected"),
+    [
+        ("submodules: ignore", {}, (False, ("*",))),
+        ("submodules: ignore", {"submodules": True}, (True, ())),
+        (
+            "submodules: include, ignore_submodules: [a]",
+            {"ignore_submodule": ["b"]},
+            (True, ("a", "b")),
+        ),
+        ("submodules: include, ignore_submodules: [a]", {"submodules": False}, (False, ("a",))),
+    ],
+)
+def test_flags_and_the_manifest_say_which_submodules_are_ignored(
+    said: str, given: dict[str, Any], expected: tuple[bool, tuple[str, ...]]
+) -> None:
+    read = manifest.parse(f"gitflow: {{{said}}}\ndeployments: []\n".encode(), "p.yaml")
+    asked = options.request(options.Working(**given))
+    prepared = SimpleNamespace(request=asked, manifest=read, chosen=())
+    taken = code.options(prepared)  # type: ignore[arg-type]
+    assert (taken.submodules, taken.ignore_submodules) == expected
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_the_hint_for_a_submodule_that_is_not_checked_out_leads_somewhere(
+    repo: Repo, take, tmp_path: Path, declared: bool
+) -> None:
+    if declared:
+        _with_submodule(repo, tmp_path)
+        path = repo.clone(tmp_path / "clone").path
+    else:
+        path = _stray(repo).path
+    with pytest.raises(SnapshotError, match="not checked out") as error:
+        take(path, submodules=True)
+    told = "git submodule update --init -- vendor/in" if declared else "git rm --cached -- vendor"
+    assert told in str(error.value.hint)
+    assert "--ignore-submodule vendor/" in str(error.value.hint)
 
 
 def test_a_nested_repository_is_left_out_and_listed(repo: Repo, take) -> None:

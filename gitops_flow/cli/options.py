@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from gitops_flow.settings import Settings
 
 # What may be repeated, and what the request calls it.
-_LISTS = {"names": "names", "tag": "tags", "allow_secret": "allow_secrets"}
+_LISTS = {
+    "names": "names",
+    "tag": "tags",
+    "allow_secret": "allow_secrets",
+    "ignore_submodule": "ignore_submodules",
+}
 _UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 
 # typer reads these at run time, and knows no "X | None" in all versions that work.
@@ -83,6 +88,10 @@ Python = Annotated[
 Submodules = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option("--submodules/--no-submodules", help="Include the files of submodules."),
+]
+IgnoreSubmodule = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(metavar="GLOB", help="Leave a submodule out."),
 ]
 Lfs = Annotated[
     Optional[bool],  # noqa: UP045
@@ -181,6 +190,7 @@ class Working(Located):
 
     clean: Clean = False
     submodules: Submodules = None
+    ignore_submodule: IgnoreSubmodule = None
     lfs: Lfs = None
     allow_secret: AllowSecret = None
     max_file_size: MaxFileSize = None

@@ -7,7 +7,9 @@ itself, so that attributes, encodings and filters (LFS, git-crypt) apply as in
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,9 +17,9 @@ from typing import TYPE_CHECKING
 from gitops_flow.codestore import guard, hashing, lfs
 from gitops_flow.codestore.links import leaves_tree
 from gitops_flow.codestore.worktree import Scan, scan
-from gitops_flow.errors import SnapshotError
+from gitops_flow.errors import GitflowError, SnapshotError
 from gitops_flow.files import MAX_DEPTH
-from gitops_flow.git import repository
+from gitops_flow.git import command, repository
 from gitops_flow.git.lfs import pointer
 from gitops_flow.git.objects import (
     DIRECTORY,
@@ -43,14 +45,20 @@ class Options:
     """How to take a snapshot.
 
     ``clean`` takes HEAD instead of the working tree. ``submodules`` includes
-    their working trees as plain directories instead of refusing them, ``lfs``
-    the content of Git LFS files instead of their pointers.
+    their working trees as plain directories instead of refusing them;
+    ``ignore_submodules`` holds globs of those that are left out all the same.
+    ``lfs`` includes the content of Git LFS files instead of their pointers.
     """
 
     allow: guard.Allowance = field(default_factory=guard.Allowance)
     clean: bool = False
     submodules: bool = False
+    ignore_submodules: tuple[str, ...] = ()
     lfs: bool = False
+
+    def ignores_submodule(self, path: str) -> bool:
+        """Whether the submodule at ``path`` is left out."""
+        return any(fnmatch.fnmatchcase(path, glob) for glob in self.ignore_submodules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +126,19 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
         large = lfs.contents(repo, store, base, entries, options.allow, prefix)
     pointers = _check_content(objects, fresh, {**entries, **large}, options, prefix)
     removed, left_out = _taken_out(objects, state, entries, prefix)
+    links = [
+        path for path in state.submodules if _is_gitlink(entries.get(path, Entry(GITLINK, "")))
+    ]
+    included = _without_ignored(links, options, prefix, removed, left_out)
     left_out += [LeftOut(path, lfs.LEFT_OUT) for path in pointers]
     shipped = {p: e for p, e in entries.items() if p not in removed}
     changes = _changes(objects, base, state, shipped, prefix)
-    plain = {p: e for p, e in entries.items() if e is None or e.mode != GITLINK}
+    plain = {p: e for p, e in entries.items() if not _is_gitlink(e)}
     tree = objects.overlay(base, {**plain, **large, **removed})
-    for path in state.submodules:
-        if entries.get(path, path) is not None:
-            tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
-            changes += inner.changes
-            left_out += inner.left_out
+    for path in included:
+        tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
+        changes += inner.changes
+        left_out += inner.left_out
     return _Taken(tree, state, changes, (*left_out, *_left_out(state, prefix)))
 
 
@@ -144,8 +155,12 @@ def _take_head(
     base = objects.commit(state.commit).tree
     removed, left_out = _taken_out(objects, state, {}, prefix)
     large = lfs.contents(repo, store, base, {}, options.allow, prefix) if options.lfs else {}
+    known = {each.path: each.head_mode for each in state.tracked}
+    links = {path for path in state.submodules if known.get(path, GITLINK) == GITLINK}
+    links |= {path for path, mode in known.items() if mode == GITLINK}
+    included = _without_ignored(sorted(links), options, prefix, removed, left_out)
     tree = objects.overlay(base, {**large, **removed})
-    for path in state.submodules:
+    for path in included:
         tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
         left_out += inner.left_out
     uncommitted = [
@@ -262,31 +277,73 @@ def _taken_out(
     return removed, left_out
 
 
+def _is_gitlink(entry: Entry | None) -> bool:
+    return entry is not None and entry.mode == GITLINK
+
+
+def _without_ignored(
+    links: list[bytes],
+    options: Options,
+    prefix: str,
+    removed: dict[bytes, Entry | None],
+    left_out: list[LeftOut],
+) -> list[bytes]:
+    """The submodules that are not ignored; the others are noted in ``removed`` and ``left_out``."""
+    kept = []
+    for path in links:
+        shown = prefix + os.fsdecode(path)
+        if options.ignores_submodule(shown):
+            removed[path] = None
+            left_out.append(LeftOut(shown, "a submodule that is ignored"))
+        else:
+            kept.append(path)
+    return kept
+
+
 def _with_submodule(
     repo: Repository, store: PrivateStore, options: Options, prefix: str, tree: str, path: bytes
 ) -> tuple[str, _Taken]:
     """Put a submodule's files into ``tree`` as a plain directory."""
-    shown = prefix + os.fsdecode(path)
+    name = os.fsdecode(path)
+    shown = prefix + name
+    ignore = f"leave it out with --ignore-submodule {shlex.quote(shown)}"
     if not options.submodules:
         raise SnapshotError(
             "the repository has submodules",
             paths=(shown,),
-            hint=(
-                "include their files with --submodules (gitflow: {submodules: include} in the "
-                "manifest)"
-            ),
+            hint=f"include their files with --submodules, or {ignore} (in the manifest: gitflow: "
+            "{submodules: include}, {submodules: ignore} or {ignore_submodules: [...]})",
         )
-    top = repo.root / os.fsdecode(path)
-    inner = repository.discover(top, own=repo.own) if top.is_dir() else repo
-    if inner.git_dir is None or inner.objects is None or inner.root == repo.root:
+    top = repo.root / name
+    try:
+        inner = repository.discover(top, own=repo.own) if top.is_dir() else repo
+    except GitflowError as error:
         raise SnapshotError(
-            "a submodule is not checked out",
-            paths=(shown,),
-            hint=f"git submodule update --init -- '{shown}'",
+            f"a submodule cannot be read: {error.message}", paths=(shown,), hint=ignore
+        ) from error
+    if inner.git_dir is None or inner.objects is None or inner.root == repo.root:
+        update = f"git submodule update --init -- {shlex.quote(name)}"
+        if not _is_declared(repo, name):
+            update = (
+                "no entry of .gitmodules says where it comes from; take it out of the repository "
+                f"with: git rm --cached -- {shlex.quote(name)}"
+            )
+        raise SnapshotError(
+            "a submodule is not checked out", paths=(shown,), hint=f"{update}; or {ignore}"
         )
     store.borrow(inner.objects)
     taken = _take_tree(inner, store, options, prefix=f"{shown}/")
     return store.objects().overlay(tree, {path: Entry(DIRECTORY, taken.tree)}), taken
+
+
+def _is_declared(repo: Repository, path: str) -> bool:
+    """Whether ``.gitmodules`` has an entry for the submodule at ``path``."""
+    answer = command.run(
+        ["config", "-z", "--file", str(repo.root / ".gitmodules"), "--get-regexp", r"\.path$"],
+        check=False,
+    )
+    entries = os.fsdecode(answer.stdout).split("\0")
+    return path in (entry.partition("\n")[2] for entry in entries)
 
 
 def _changes(

@@ -36,10 +36,15 @@ class Tracked:
 
     path: bytes
     content: str
-    in_head: bool
+    head_mode: int
     index_mode: int
     index_id: str
     is_submodule: bool = False
+
+    @property
+    def in_head(self) -> bool:
+        """Whether the source commit has it."""
+        return self.head_mode != 0
 
 
 @dataclass(slots=True)
@@ -77,7 +82,9 @@ def scan(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
         "--ignored=matching",
         "--no-renames",
         "--no-ahead-behind",
-        "--ignore-submodules=none",
+        # What was edited in one is seen by a scan of its own, if it is to be included; git
+        # would fail at one whose repository is gone.
+        "--ignore-submodules=dirty",
     ]
     index_args = ["ls-files", "-z", "-s", "-v"]
 
@@ -134,7 +141,7 @@ def _untracked(result: Scan, path: bytes) -> None:
 
 
 def _changed(record: bytes) -> Tracked:
-    _, xy, sub, head_mode, index_mode, tree_mode, _, index_id, path = record.split(b" ", 8)
+    _, xy, _, head_mode, index_mode, tree_mode, _, index_id, path = record.split(b" ", 8)
     if xy[1:2] == b".":
         content = "deleted" if index_mode == b"000000" else "staged"
     else:
@@ -142,10 +149,10 @@ def _changed(record: bytes) -> Tracked:
     return Tracked(
         path=path,
         content=content,
-        in_head=head_mode != b"000000",
+        head_mode=int(head_mode, 8),
         index_mode=int(index_mode, 8),
         index_id=index_id.decode("ascii"),
-        is_submodule=sub[:1] == b"S" or tree_mode == b"160000",
+        is_submodule=tree_mode == b"160000",
     )
 
 

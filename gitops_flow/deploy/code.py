@@ -56,7 +56,7 @@ def read(prepared: Prepared, answers: Answers) -> Code:
         snap = snapshot.take(
             repo,
             store,
-            _options(prepared),
+            options(prepared),
             source=prepared.source.name,
             author=repo.identity(answers.environ),
         )
@@ -150,7 +150,8 @@ def _read(
         return error
 
 
-def _options(prepared: Prepared) -> snapshot.Options:
+def options(prepared: Prepared) -> snapshot.Options:
+    """How the snapshot is taken, by the command line and the manifest."""
     request, said = prepared.request, prepared.manifest.gitflow
     allow = guard.Allowance(
         secrets=(*said.allow_secrets, *request.allow_secrets),
@@ -158,11 +159,13 @@ def _options(prepared: Prepared) -> snapshot.Options:
         total_limit=request.max_total_size or said.max_total_size or guard.DEFAULT_TOTAL_LIMIT,
     )
     submodules = request.submodules
+    ignored = (*said.ignore_submodules, *request.ignore_submodules)
     if submodules is None:
         wanted = manifest.wants_submodules(prepared.manifest, prepared.chosen)
-        submodules = said.submodules or wanted
+        submodules = said.submodules == "include" or wanted
+        ignored += ("*",) if said.submodules == "ignore" else ()
     lfs = said.lfs if request.lfs is None else request.lfs
-    return snapshot.Options(allow=allow, clean=request.clean, submodules=submodules, lfs=lfs)
+    return snapshot.Options(allow, request.clean, submodules, ignored, lfs)
 
 
 def sign(prepared: Prepared, code: Code, planned: Plan) -> tuple[Plan, str | None]:

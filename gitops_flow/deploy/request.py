@@ -43,6 +43,7 @@ class DeployRequest:
         changed: tell only of deployments that differ.
         clean: HEAD instead of the working tree.
         submodules: include their files; None leaves it to the manifest.
+        ignore_submodules: globs of submodules that are left out.
         lfs: include the content of Git LFS files; None leaves it to the manifest.
         adopt: take over deployments that another source owns.
         prune: delete what this source owns and the manifest no longer has.
@@ -69,6 +70,7 @@ class DeployRequest:
     changed: bool = False
     clean: bool = False
     submodules: bool | None = None
+    ignore_submodules: tuple[str, ...] = ()
     lfs: bool | None = None
     adopt: bool = False
     prune: bool = False

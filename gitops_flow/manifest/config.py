@@ -49,7 +49,8 @@ class GitflowConfig:
     allow_stored_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
-    submodules: bool = False
+    submodules: Literal["refuse", "include", "ignore"] = "refuse"
+    ignore_submodules: tuple[str, ...] = ()
     lfs: bool = False
     checkout: Literal["pinned", "stock"] = "pinned"
     ignore: tuple[str, ...] = ()

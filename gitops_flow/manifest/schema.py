@@ -219,7 +219,8 @@ class GitflowSection(BaseModel):
     allow_stored_secrets: list[str] | None = None
     max_file_size: Size = None
     max_total_size: Size = None
-    submodules: Literal["refuse", "include"] = "refuse"
+    submodules: Literal["refuse", "include", "ignore"] = "refuse"
+    ignore_submodules: list[str] | None = None
     lfs: Literal["pointers", "include"] = "pointers"
 
 

@@ -24,6 +24,7 @@ def push_code(
     pull_url: str | Sequence[str] | None = None,
     clean: bool = False,
     submodules: bool = False,
+    ignore_submodules: Sequence[str] = (),
     lfs: bool = False,
     allow_secrets: Sequence[str] = (),
     max_file_size: int = guard.DEFAULT_FILE_LIMIT,
@@ -41,6 +42,7 @@ def push_code(
             several, in the order in which they are to be tried.
         clean: HEAD instead of the working tree.
         submodules: include their files.
+        ignore_submodules: globs of submodules that are left out.
         lfs: include the content of Git LFS files.
         allow_secrets: globs of files that may look like secrets.
         max_file_size: bytes, for each uncommitted file.
@@ -63,7 +65,7 @@ def push_code(
     store = open_store(found.cache_dir, repo, target.url)
     author = repo.identity(os.environ)
     allow = guard.Allowance(tuple(allow_secrets), int(max_file_size), int(max_total_size))
-    options = snapshot.Options(allow=allow, clean=clean, submodules=submodules, lfs=lfs)
+    options = snapshot.Options(allow, clean, submodules, tuple(ignore_submodules), lfs)
     snap = snapshot.take(repo, store, options, source=url.name_of(str(repo.root)), author=author)
     done = publish.publish(store, target, ledger.Release.of(snap))
     log.get("steps").info(
