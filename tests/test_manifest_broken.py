@@ -104,7 +104,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
         ],
     ),
     "number that json cannot write": (
-        "deployments:\n- name: a\n  entrypoint: f.py:g\n  parameters: {a: 0x" + "f" * 5000 + "}\n",
+        "deployments:\n- name: a\n  entrypoint: f.py:g\n  parameters: {a: 0x" + "f" * 3000 + "}\n",
         [
             "p.yaml:4:19: deployments[0] 'a': parameters.a: the number is too large to be sent (write it as text)",
         ],

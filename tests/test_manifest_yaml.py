@@ -324,7 +324,131 @@ def test_megabyte_scalar_is_not_echoed() -> None:
 
 def test_number_too_large_to_write_out_is_not_echoed() -> None:
     with pytest.raises(ManifestError) as caught:
-        manifest.parse(b"name: 0x" + b"f" * 100_000, "p.yaml")
+        manifest.parse(b"name: 0x" + b"f" * 3_000, "p.yaml")
     assert caught.value.problems == (
         "p.yaml:1:7: name: expected text, got the number too large to show (put it in quotes)",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("!!int ''", "int"),
+        ("!!int '-'", "int"),
+        ("!!int _", "int"),
+        ("!!float ''", "float"),
+        ("!!float _", "float"),
+        ("!!bool maybe", "bool"),
+        ("!!bool ''", "bool"),
+        ("!!timestamp tomorrow", "timestamp"),
+        ("!!timestamp ''", "timestamp"),
+        ("!!binary 'ä'", "binary"),
+        ("!!int " + "9" * 3501, "int"),
+        ("1:" * 2000 + "1", "int"),
+    ],
+)
+def test_a_text_that_its_tag_does_not_fit_is_told_with_its_place(value: str, kind: str) -> None:
+    _, [problem] = yamltree.read(f"a: {value}\n".encode(), "p.yaml")
+    hint = "remove the tag" if value.startswith("!!") else "quote it"
+    assert str(problem).startswith("p.yaml:1:4: ")
+    assert str(problem).endswith(f" is not a valid {kind} ({hint})")
+
+
+@given(
+    st.sampled_from(["int", "float", "bool", "timestamp", "null", "binary", "merge", "value"]),
+    st.text(max_size=12) | st.text(alphabet="0123456789:.-+_xboeTZ ", max_size=12),
+)
+def test_no_text_under_any_tag_is_a_bug(tag: str, text: str) -> None:
+    try:
+        data = f"a: !!{tag} {json.dumps(text)}\n".encode()
+    except UnicodeEncodeError:
+        return
+    try:
+        manifest.parse(data, "p.yaml")
+    except ManifestError as error:
+        assert error.problems  # noqa: PT017
+
+
+@pytest.mark.parametrize("text", ["- a\n" * 1_000_000, "{a: " + "a, " * 1_000_000])
+def test_values_are_counted_as_they_are_read_and_not_at_the_end(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(yamltree, "MAX_NODES", 1_000)
+    scalar = yamltree._Builder._scalar
+    monkeypatch.setattr(
+        yamltree._Builder, "_scalar", lambda self, event: (made.append(1), scalar(self, event))[1]
+    )
+    with pytest.raises(yamltree.Fatal, match="more than 1,000 keys and values"):
+        yamltree.read(text.encode(), "p.yaml")
+    assert len(made) < 1_001
+
+
+LONG = "n" * 10_000
+WITH_LONG = {
+    "name": f"- {{name: '{LONG}/', entrypoint: 'a.py:f'}}",
+    "longish name": f"- {{name: '{'n' * 900}/', entrypoint: 'a.py:f'}}",
+    "entrypoint": f"- {{name: d, entrypoint: '{LONG}'}}",
+    "key": f"- {{name: d, entrypoint: 'a.py:f', ? {LONG} : x, paused: maybe}}",
+    "key of a parameter": f"- {{name: d, entrypoint: 'a.py:f', parameters: {{? {LONG} : .inf}}}}",
+    "key that is no text": f"- {{name: d, entrypoint: 'a.py:f', tags: 0x{'f' * 3000}, 0x{'f' * 3000}: 1}}",
+    "number": f"- {{name: d, entrypoint: 'a.py:f', concurrency_limit: -0x{'f' * 3000}}}",
+    "tag": f"- {{name: d, entrypoint: 'a.py:f', tags: [!{LONG} x]}}",
+    "anchor": f"- {{name: &{LONG} d, entrypoint: *{LONG}x}}",
+    "repeated anchor": f"- {{name: &{LONG} d, entrypoint: &{LONG} e}}",
+    "alias in its anchor": f"- &{LONG} [*{LONG}]",
+    "repeated key": f"- {{? {LONG} : 1, ? {LONG} : 2}}",
+    "version type": f"- {{name: d, entrypoint: 'a.py:f', version_type: {LONG}}}",
+    "schedule": f"- {{name: d, entrypoint: 'a.py:f', schedule: {{cron: '{LONG}'}}}}",
+    "trigger": f"- {{name: d, entrypoint: 'a.py:f', triggers: [{{type: {LONG}}}]}}",
+    "step": f"- {{name: d, entrypoint: 'a.py:f', build: [{{{LONG[:900]}: 1}}]}}",
+}
+
+
+@pytest.mark.parametrize("where", WITH_LONG)
+def test_no_message_shows_a_long_text_in_full(where: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        manifest.parse(f"deployments:\n{WITH_LONG[where]}\n".encode(), "p.yaml")
+    assert max(map(len, caught.value.problems)) < 400, caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"description: '{{{{ ${LONG} }}}}'",
+        f"description: '{{{{ prefect.variables.{LONG} }}}}'",
+        f"description: '{{{{ prefect.blocks.{LONG} }}}}'",
+        f"description: '{{{{ prefect.blocks.secret.{LONG} }}}}'",
+        f"description: '{{{{ {LONG} }}}}'",
+        f"work_pool: {{name: '{{{{ {LONG} }}}}'}}",
+        f"parameters: {{{'p' * 900}: 1}}",
+    ],
+)
+def test_no_message_shows_a_long_placeholder_in_full(line: str) -> None:
+    text = f"deployments:\n- name: {'d' * 5000}\n  entrypoint: f.py:g\n  {line}\n"
+    document = manifest.parse(text.encode(), "p.yaml")
+    flow = FlowInfo("etl", None, None, parameter_schema={"properties": {}})
+    _, problems = manifest.resolve(
+        document,
+        mark="gitflow:x-0",
+        pull_step={},
+        default_version="1",
+        flows={"f.py:g": flow},
+        default_work_pool="p",
+    )
+    assert problems
+    assert max(len(str(each)) for each in problems) < 500, problems
+
+
+def test_reading_ends_at_more_problems_than_anybody_reads() -> None:
+    with pytest.raises(ManifestError) as caught:
+        manifest.parse(("a: [" + "!x a, " * 5_000 + "]\n").encode(), "p.yaml")
+    assert len(caught.value.problems) == yamltree.MAX_PROBLEMS + 1
+    assert caught.value.problems[-1].endswith(": more problems than can be listed")
+
+
+def test_problems_before_the_one_that_ends_the_reading_are_told() -> None:
+    with pytest.raises(ManifestError) as caught:
+        manifest.parse(b"a: !x 1\nb: *none\n", "p.yaml")
+    places = [each.partition(": ")[0] for each in caught.value.problems]
+    assert places == ["p.yaml:1:4", "p.yaml:2:4"]

@@ -10,6 +10,7 @@ from gitops_flow.deploy import refs, rollback
 from gitops_flow.deploy.desire import desire
 from gitops_flow.deploy.request import Refusal
 from gitops_flow.errors import ManifestError
+from gitops_flow.manifest.wording import quoted
 from gitops_flow.model import Problem
 from gitops_flow.plan import hold
 
@@ -151,7 +152,9 @@ def _refusals(
         )
     if pools and not request.create_pools:
         details = [
-            Problem(f"there is no work pool {item.work_pool!r} on the server", item.where)
+            Problem(
+                f"there is no work pool {quoted(item.work_pool or '')} on the server", item.where
+            )
             for item in desired
             if item.work_pool in pools
         ]

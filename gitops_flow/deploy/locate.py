@@ -7,6 +7,7 @@ import fnmatch
 from typing import TYPE_CHECKING, NoReturn
 
 from gitops_flow.errors import ManifestError, UsageError
+from gitops_flow.manifest.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,7 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
             raise ManifestError(f"{manifest.shown}: {message}", tuple(map(str, manifest.problems)))
         raise UsageError(message, where=manifest.shown)
     if not (request.names or request.tags or request.everything or len(listed) == 1):
-        names = list(dict.fromkeys(item.name for item in listed))
+        names = list(dict.fromkeys(shortened(item.name, 100) for item in listed))
         some = ", ".join(names[:10])
         raise UsageError(
             f"which deployment? The manifest has {len(listed)}: {some}"

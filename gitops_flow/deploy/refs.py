@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import manifest
 from gitops_flow.git import url
+from gitops_flow.manifest.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,13 +74,13 @@ class _CheckedOut:
     def _differs(self, address: str, key: str, value: str) -> tuple[str, str] | None:
         if key == "branch" and value == self._origin.ref:
             return None
-        message = f"{value!r} is not what is deployed, which is {self._shown()}"
+        message = f"{quoted(value, 100)} is not what is deployed, which is {self._shown()}"
         if key == "commit":
             if value == self._snapshot.commit:
                 return None
             return message, "take the line out: a deploy writes the pin"
         if not self._is_at_head(address, key, value):
-            what = "that commit" if key == "commit_sha" else f"{value!r}"
+            what = "that commit" if key == "commit_sha" else quoted(value, 100)
             return message, f"check {what} out and deploy from there, or take the line out"
         if self._origin.dirty:
             return message, "commit the changes, leave them out with --clean, or take the line out"

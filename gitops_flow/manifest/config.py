@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from gitops_flow.manifest import yamltree
+from gitops_flow.manifest import wording, yamltree
 from gitops_flow.model import CodeStoreSettings, Position, Problem
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class DeploymentConfig:
     @property
     def label(self) -> str:
         """How messages name it: ``deployments[0] 'etl'``."""
-        return f"deployments[{self.index}] {self.name!r}"
+        return wording.label(self.index, self.name)
 
 
 @dataclass(frozen=True, slots=True)

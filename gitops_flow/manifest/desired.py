@@ -11,7 +11,7 @@ from gitops_flow.errors import FlowError
 from gitops_flow.manifest import checks, image, pull, schedules, sections, stepfilling, triggers
 from gitops_flow.manifest.filling import Filling
 from gitops_flow.manifest.template import placeholders
-from gitops_flow.manifest.wording import did_you_mean, explain, quoted
+from gitops_flow.manifest.wording import did_you_mean, explain, quoted, shortened
 from gitops_flow.model import MARK_PREFIX, Automation, Deployment, Entrypoint
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Desired:
         flow = next((self.flows[key] for key in keys if key in self.flows), None)
         if isinstance(flow, FlowError):
             told = f"{flow.where}: {flow.message}" if flow.where else flow.message
-            of.error(("entrypoint",), told, flow.hint)
+            of.error(("entrypoint",), shortened(told, 1000), flow.hint)
             return None
         if flow is None:
             of.error(("entrypoint",), f"no flow was found for {quoted(entrypoint)}")

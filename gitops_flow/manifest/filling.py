@@ -20,7 +20,7 @@ from gitops_flow.manifest.template import (
     names,
     placeholders,
 )
-from gitops_flow.manifest.wording import did_you_mean, dotted, quoted
+from gitops_flow.manifest.wording import did_you_mean, dotted, quoted, shortened
 from gitops_flow.model import Problem
 from gitops_flow.redact import is_secret_key
 
@@ -113,7 +113,7 @@ class Filling:
         def answer(mark: Placeholder) -> Json | Keep | Remove:
             if mark.kind == "output" and lookup(self.answers.environ, mark.name) is MISSING:
                 hint = "write {{ $NAME }} for an environment variable"
-                message = f"{mark.text} cannot stand here: this is needed before any step runs"
+                message = f"{mark.shown} cannot stand here: this is needed before any step runs"
                 self.error((*path, *mark.path), message, hint)
                 return KEEP
             return self.answer(mark, path)
@@ -168,7 +168,10 @@ class Filling:
     def _environment(self, mark: Placeholder, where: Path) -> str:
         value = self.answers.environ.get(mark.name)
         if value is None and self._is_news(mark, where):
-            hint = did_you_mean(mark.name, self.answers.environ, 0.8) or f"export {mark.name}=..."
+            hint = (
+                did_you_mean(mark.name, self.answers.environ, 0.8)
+                or f"export {shortened(mark.name)}=..."
+            )
             self.error(where, f"environment variable {quoted(mark.name)} is not set", hint)
         return value or ""
 
@@ -179,13 +182,13 @@ class Filling:
         if self._is_news(mark, where):
             hint = did_you_mean(name, [each for each in self._on_server if "/" not in each])
             message = f"there is no variable {quoted(name)} on the server"
-            self.error(where, message, hint or f"prefect variable set {name} VALUE")
+            self.error(where, message, hint or f"prefect variable set {shortened(name)} VALUE")
         return ""
 
     def _block(self, mark: Placeholder, where: Path, stored: bool) -> Json | Keep:
         parts = given.block_parts(mark)
         if parts is None:
-            message = f"{mark.text} names no block"
+            message = f"{mark.shown} names no block"
             self.error(where, message, "write {{ prefect.blocks.<type>.<name> }}")
             return KEEP
         slug, name, path = parts
@@ -198,12 +201,12 @@ class Filling:
         if value is MISSING:
             self.error(where, f"block {quoted(key)} has no {quoted(path)}")
         elif not mark.whole and isinstance(value, dict | list):
-            message = f"{mark.text} is not text and cannot stand inside text"
+            message = f"{mark.shown} is not text and cannot stand inside text"
             self.error(where, message, "name one value in it, or let it be the whole value")
         else:
             self.note_secret(mark, where[: len(where) - len(mark.path)], value)
             if slug == "secret" and stored:
-                message = f"the value of {mark.text} will be stored on the server in clear"
+                message = f"the value of {mark.shown} will be stored on the server in clear"
                 self.warning(where, message, "load the block in the flow instead")
             return value
         return KEEP
@@ -248,7 +251,7 @@ class Filling:
             hint = did_you_mean(mark.name, known)
             if hint is None and mark.kind == "output":
                 hint = "write {{ $NAME }} for an environment variable"
-            self.error(where, f"nothing fills in {mark.text}", hint)
+            self.error(where, f"nothing fills in {mark.shown}", hint)
         return REMOVE
 
     def _is_news(self, mark: Placeholder, where: Path) -> bool:

@@ -62,7 +62,7 @@ def parse(
     try:
         root, problems = yamltree.read(data, shown)
     except yamltext.Fatal as fatal:
-        raise _error(shown, [fatal.problem]) from None
+        raise _error(shown, fatal.problems) from None
     if root is None or not isinstance(root.value, dict):
         raise _error(shown, [*problems, _not_a_manifest(root, shown)])
     if source_only:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
+from gitops_flow.manifest.wording import quoted, shortened
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -83,5 +85,7 @@ def _key(key: Any, path: Path, report: Report) -> str:
         return str(key)
     text = "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
     hint = "put it in quotes to say so"
-    report.key(path, f"key {text} is not text; it is sent as {text!r}", hint, "warning")
+    report.key(
+        path, f"key {shortened(text)} is not text; it is sent as {quoted(text)}", hint, "warning"
+    )
     return text

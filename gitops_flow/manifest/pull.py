@@ -223,7 +223,9 @@ def other_code(
                 left = placeholders(text)
                 waits = filling.outputs is None and any(mark.kind == "output" for mark in left)
                 if left and not waits:
-                    message = f"{left[0].text} is not known here, so what it names cannot be pinned"
+                    message = (
+                        f"{left[0].shown} is not known here, so what it names cannot be pinned"
+                    )
                     filling.error(where, message, "set it here as well, or take the line out")
                 elif not left and (told := differs(" ".join(addresses_of(step)), key, text)):
                     filling.error(where, *told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gitops_flow.manifest import yamltree
-from gitops_flow.manifest.wording import did_you_mean, dotted, explain, quoted
+from gitops_flow.manifest.wording import did_you_mean, dotted, explain, label, quoted, shortened
 from gitops_flow.model import Position, Problem
 
 if TYPE_CHECKING:
@@ -128,16 +128,13 @@ class Report:
             return "", dotted(path)
         node, steps = yamltree.at(self._root, (*path[:2], "name"))
         name = node.value if node is not None and steps == 3 else None
-        label = dotted(path[:2])
-        if isinstance(name, str) and name:
-            label = f"{label} {quoted(name)}"
-        return label, dotted(path[2:])
+        return label(path[1], name), dotted(path[2:])
 
 
 def _spelled(key: object) -> str:
     if key is None:
         return "null"
-    return str(key).lower() if isinstance(key, bool) else str(key)
+    return str(key).lower() if isinstance(key, bool) else shortened(str(key))
 
 
 def _words_beside(path: Path) -> list[str]:

@@ -110,13 +110,13 @@ def _pull_step(filling: Filling, step: Step, path: Path) -> Step:
             found = lookup(outputs, mark.name)
             if found is not MISSING and is_secret(mark):
                 filling.note_secret(mark, ("pull",), found)
-                message = f"the value of {mark.text} will be stored on the server in clear"
+                message = f"the value of {mark.shown} will be stored on the server in clear"
                 filling.warning(where, message, USE_A_BLOCK)
             return KEEP if found is MISSING else found
         if mark.kind != "env" or mark.name not in environ:
             return KEEP
         if is_secret(mark):
-            message = f"{mark.text} is left for the worker's environment to fill in"
+            message = f"{mark.shown} is left for the worker's environment to fill in"
             filling.warning(where, message, USE_A_BLOCK)
             return KEEP
         filling.note_environment(mark, path, environ[mark.name])
@@ -149,5 +149,5 @@ def check_pull(
                 ids = [str(each) for each in before if each is not None]
                 hint = did_you_mean(first, ids) or "give an earlier step this id"
                 where = (*path, numbers[id(step)], *mark.path)
-                filling.warning(where, f"nothing will fill in {mark.text} on the worker", hint)
+                filling.warning(where, f"nothing will fill in {mark.shown} on the worker", hint)
         before.append(inputs_of(step).get("id"))

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gitops_flow.manifest.wording import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
@@ -33,6 +35,11 @@ class Placeholder:
     kind: Literal["env", "block", "variable", "context", "output"]
     path: tuple[Hashable, ...] = ()
     whole: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The text as messages show it."""
+        return shortened(self.text, 100)
 
 
 class Keep:

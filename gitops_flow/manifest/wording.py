@@ -46,7 +46,7 @@ def nearest(word: str, words: Iterable[str], closeness: float = 0.6) -> str | No
 def did_you_mean(word: str, words: Iterable[str], closeness: float = 0.6) -> str | None:
     """A hint that names the nearest valid word, or None."""
     found = nearest(word, words, closeness)
-    return f"did you mean {found!r}?" if found else None
+    return f"did you mean {quoted(found, 100)}?" if found else None
 
 
 def dotted(path: Sequence[Hashable]) -> str:
@@ -54,20 +54,35 @@ def dotted(path: Sequence[Hashable]) -> str:
     text = ""
     for part in path:
         if isinstance(part, int) and not isinstance(part, bool):
-            text += f"[{part}]"
+            text += f"[{shortened(str(part))}]"
         else:
-            text += f".{part}" if text else str(part)
+            name = shortened(str(part), 100)
+            text += f".{name}" if text else name
     return text
 
 
-def quoted(value: str, *, key: object = "") -> str:
+def shortened(text: str, most: int = 40) -> str:
+    """``text`` without secrets, and of more than ``most`` characters only the beginning.
+
+    Whatever a message shows of a manifest goes through this.
+    """
+    text = redact(text)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def label(number: int, name: object) -> str:
+    """``deployments[0] 'etl'``, for a deployment that has a name."""
+    place = f"deployments[{number}]"
+    return f"{place} {quoted(name, 100)}" if isinstance(name, str) and name else place
+
+
+def quoted(value: str, most: int = 40, *, key: object = "") -> str:
     """``value`` in quotes, shortened and without secrets; ``key`` says what it is for."""
     if isinstance(key, str) and is_secret_key(key):
         return "text"
     if len(value) > 1000:
         return f"a text of {len(value):,} characters"
-    value = redact(value)
-    return repr(value if len(value) <= 40 else f"{value[:37]}...")
+    return repr(shortened(value, most))
 
 
 def described(value: Any, *, key: object = "") -> str:
@@ -111,7 +126,10 @@ def explain(error: ErrorDetails) -> tuple[str, str | None]:
             kind, "of at most"
         )
         limit = next(iter(context.values()))
-        return f"expected a number {bound} {limit}, got {value}", None
+        return (
+            f"expected a number {bound} {limit}, got {described(value).removeprefix('the number ')}",
+            None,
+        )
     family = re.sub(r"_(type|parsing|parsing_size|from_float|attributes_type)$", "", kind)
     if family not in _EXPECTED:
         return error["msg"], None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+from typing import TYPE_CHECKING
 
 import yaml
 
 from gitops_flow.model import Position, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_BYTES = 5_000_000
 
@@ -37,11 +41,11 @@ _PLAIN_WORDS = (
 
 
 class Fatal(Exception):  # noqa: N818 - carries one problem, and never leaves this package
-    """Nothing after this problem can be read."""
+    """Nothing after this problem can be read; ``before`` are those that were found until then."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, before: Sequence[Problem] = ()) -> None:
         super().__init__(str(problem))
-        self.problem = problem
+        self.problems = [*before, problem]
 
 
 def decode(data: bytes, shown: str) -> str:

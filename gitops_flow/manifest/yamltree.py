@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gitops_flow.manifest.wording import quoted, shortened
 from gitops_flow.manifest.yamltext import Fatal, decode, in_plain_words
 from gitops_flow.model import Position, Problem
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MAX_NODES = 100_000
 MAX_DEPTH = 100
+MAX_PROBLEMS = 1_000
+# Characters of a number or a date: reading one takes time that grows with their square,
+# and Python writes no number of more than 4,300 digits.
+MAX_NUMBER = 3_500
 
 _TAG = "tag:yaml.org,2002:"
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -62,7 +67,8 @@ def read(data: bytes, shown: str) -> tuple[Node | None, list[Problem]]:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message, hint = in_plain_words(error, text[mark.index : mark.index + 1] if mark else "")
-        raise Fatal(Problem(message, Position(shown, line, column), hint)) from None
+        problem = Problem(message, Position(shown, line, column), hint)
+        raise Fatal(problem, builder.problems) from None
     return builder.root, builder.problems
 
 
@@ -110,6 +116,7 @@ class _Builder:
         self._stack: list[_Frame] = []
         self._anchors: dict[str, Node | None] = {}
         self._documents = 0
+        self._nodes = 0
         self._work = 0
 
     def feed(self, event: Any) -> None:
@@ -117,17 +124,12 @@ class _Builder:
             self._documents += 1
             if self._documents > 1:
                 raise self._fatal(event, "a second document starts here", "keep one document")
-        elif isinstance(event, yaml.ScalarEvent):
-            self._add(self._scalar(event), event.anchor)
-        elif isinstance(event, yaml.AliasEvent):
-            self._add(self._alias(event), None)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            if len(self._stack) >= MAX_DEPTH:
-                raise self._fatal(event, f"nested more than {MAX_DEPTH} levels deep")
-            if event.anchor:
-                self._claim(event)
-                self._anchors[event.anchor] = None
-            self._stack.append(_Frame(event, []))
+        elif isinstance(event, yaml.NodeEvent):
+            self._nodes += 1
+            if self._nodes > MAX_NODES:
+                message = f"more than {MAX_NODES:,} keys and values"
+                raise self._fatal(event, message, "use several manifests")
+            self._node(event)
         elif isinstance(event, yaml.CollectionEndEvent):
             frame = self._stack.pop()
             is_list = isinstance(frame.event, yaml.SequenceStartEvent)
@@ -135,6 +137,19 @@ class _Builder:
             self._add(node, None)
             if frame.event.anchor:
                 self._anchors[frame.event.anchor] = node
+
+    def _node(self, event: Any) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._add(self._scalar(event), event.anchor)
+        elif isinstance(event, yaml.AliasEvent):
+            self._add(self._alias(event), None)
+        else:
+            if len(self._stack) >= MAX_DEPTH:
+                raise self._fatal(event, f"nested more than {MAX_DEPTH} levels deep")
+            if event.anchor:
+                self._claim(event)
+                self._anchors[event.anchor] = None
+            self._stack.append(_Frame(event, []))
 
     def _add(self, node: Node, anchor: str | None) -> None:
         if anchor:
@@ -146,15 +161,18 @@ class _Builder:
 
     def _alias(self, event: Any) -> Node:
         if event.anchor not in self._anchors:
-            raise self._fatal(event, f"alias '*{event.anchor}' has no anchor '&{event.anchor}'")
+            name = shortened(event.anchor)
+            raise self._fatal(event, f"alias '*{name}' has no anchor '&{name}'")
         node = self._anchors[event.anchor]
         if node is None:
-            raise self._fatal(event, f"alias '*{event.anchor}' stands inside its own anchor")
+            raise self._fatal(
+                event, f"alias '*{shortened(event.anchor)}' stands inside its own anchor"
+            )
         return node
 
     def _claim(self, event: Any) -> None:
         if event.anchor in self._anchors:
-            raise self._fatal(event, f"anchor '&{event.anchor}' is used twice")
+            raise self._fatal(event, f"anchor '&{shortened(event.anchor)}' is used twice")
 
     def _scalar(self, event: Any) -> Node:
         if event.anchor:
@@ -166,10 +184,13 @@ class _Builder:
         construct = _CONSTRUCT.get(tag)
         if construct is not None:
             try:
+                if tag in _NUMBERS and len(event.value) > MAX_NUMBER:
+                    raise ValueError("too long")
                 value = construct(yaml.ScalarNode(tag, event.value))
-            except (ValueError, OverflowError, yaml.YAMLError):
-                kind = tag.removeprefix(_TAG)
-                self._report(event, f"{_short(event.value)} is not a valid {kind}", "quote it")
+            except _NOT_CONSTRUCTED:
+                message = f"{quoted(event.value)} is not a valid {tag.removeprefix(_TAG)}"
+                hint = "quote it" if event.tag in (None, "!") else "remove the tag"
+                self._report(event, message, hint)
         elif tag not in _TEXT_TAGS:
             self._unknown_tag(event, tag)
         return Node(value, event.start_mark.line + 1, event.start_mark.column + 1)
@@ -194,7 +215,7 @@ class _Builder:
                 self._report_at(key.line, key.column, "a key must be plain text, not a collection")
             elif key.value in own:
                 first = own[key.value][0]
-                message = f"duplicate key {_short(str(key.value))}, first on line {first}"
+                message = f"duplicate key {quoted(str(key.value))}, first on line {first}"
                 self._report_at(key.line, key.column, message, "keep one of them")
             else:
                 own[key.value] = (key.line, key.column, value)
@@ -236,17 +257,21 @@ class _Builder:
 
     def _unknown_tag(self, event: Any, tag: str) -> None:
         shown = f"!!{tag.removeprefix(_TAG)}" if tag.startswith(_TAG) else tag
-        self._report(event, f"tag {_short(shown)} is not supported", "remove the tag")
+        self._report(event, f"tag {quoted(shown)} is not supported", "remove the tag")
 
     def _report(self, event: Any, message: str, hint: str | None = None) -> None:
         self._report_at(event.start_mark.line + 1, event.start_mark.column + 1, message, hint)
 
     def _report_at(self, line: int, column: int, message: str, hint: str | None = None) -> None:
         self.problems.append(Problem(message, Position(self._shown, line, column), hint))
+        if len(self.problems) == MAX_PROBLEMS:
+            told = Problem("more problems than can be listed", Position(self._shown, line, column))
+            raise Fatal(told, self.problems)
 
     def _fatal(self, event: Any, message: str, hint: str | None = None) -> Fatal:
         mark = event.start_mark
-        return Fatal(Problem(message, Position(self._shown, mark.line + 1, mark.column + 1), hint))
+        where = Position(self._shown, mark.line + 1, mark.column + 1)
+        return Fatal(Problem(message, where, hint), self.problems)
 
 
 class _Merge(str):
@@ -257,6 +282,7 @@ class _Merge(str):
 
 _MERGE = _Merge("<<")
 _TEXT_TAGS = (f"{_TAG}str", f"{_TAG}value")
+_NUMBERS = (f"{_TAG}int", f"{_TAG}float", f"{_TAG}timestamp")
 _CONSTRUCT: dict[str, Any] = {
     f"{_TAG}null": _SCALARS.construct_yaml_null,
     f"{_TAG}bool": _SCALARS.construct_yaml_bool,
@@ -266,7 +292,6 @@ _CONSTRUCT: dict[str, Any] = {
     f"{_TAG}binary": _SCALARS.construct_yaml_binary,
     f"{_TAG}merge": lambda _node: _MERGE,
 }
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+# What the constructors raise for a text that is not one of theirs; most expect the
+# resolver to have looked at it, which an explicit tag passes by.
+_NOT_CONSTRUCTED = (ValueError, LookupError, AttributeError, ArithmeticError, yaml.YAMLError)
