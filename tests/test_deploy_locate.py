@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gitops_flow import manifest, settings
-from gitops_flow.deploy import locate, sources
-from gitops_flow.deploy.prepare import prepare
+from gitops_flow.deploy import code, locate, sources
+from gitops_flow.deploy.prepare import Prepared, prepare
 from gitops_flow.deploy.preview import preview
 from gitops_flow.deploy.request import DeployRequest
 from gitops_flow.errors import ManifestError, UsageError
@@ -88,6 +88,8 @@ LISTED = (
     ("d2", "b.py:main", "flow-b"),
     ("d1", "c.py:load_all", "Nice Flow"),
     ("d3", "broken.py:f", None),
+    ("[dev] d", "c.py:load_all", "Nice Flow"),
+    ("d*", "d.py:main", "flow-d"),
 )
 
 
@@ -105,6 +107,12 @@ LISTED = (
         (["load-all/d1"], [3]),
         (["flow-b/d2", "d3"], [2, 4]),
         (["unread/d3"], [4]),
+        (["[dev] d"], [5]),
+        (["Nice Flow/[dev] d"], [5]),
+        (["load-all/[dev] d"], [5]),
+        (["d*"], [6]),
+        (["flow-d/d*"], [6]),
+        (["d[1*]"], [0, 1, 3, 6]),
     ],
 )
 def test_a_deployment_is_chosen_by_its_name_its_flows_or_its_functions(
@@ -182,7 +190,7 @@ def test_a_name_that_no_flow_makes_true_is_missing_whatever_the_tag(tmp_path: Pa
 def _chosen(directory: Path, names: list[str], *tags: str) -> list[int]:
     path = directory / "prefect.yaml"
     lines = [
-        f"  - {{name: {name}, entrypoint: '{at}', tags: [t{number}]}}\n"
+        f"  - {{name: '{name}', entrypoint: '{at}', tags: [t{number}]}}\n"
         for number, (name, at, _) in enumerate(LISTED)
     ]
     path.write_text("deployments:\n" + "".join(lines))
@@ -220,3 +228,85 @@ def test_a_python_named_from_here_is_found_from_everywhere(tmp_path: Path) -> No
     request = DeployRequest(tmp_path, python="./python")
     found = prepare(request, settings.load({}, tmp_path)).request.python
     assert found == str(tmp_path / "python")
+
+
+TEMPLATE = """\
+deployments:
+- &defaults
+  name: null
+  entrypoint: null
+  tags: [nightly]
+- {<<: *defaults, name: d, entrypoint: 'f.py:f'}
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [TEMPLATE, TEMPLATE.replace("  name: null\n  entrypoint: null\n", "")]
+)
+def test_a_deployment_without_name_and_entrypoint_is_skipped_with_a_warning(text: str) -> None:
+    read = manifest.parse(text.encode(), "p.yaml")
+    [deployment] = read.deployments
+    assert (deployment.name, deployment.index, deployment.spec.tags) == ("d", 1, ["nightly"])
+    [warning] = read.problems
+    assert warning.severity == "warning"
+    assert str(warning) == (
+        "p.yaml:2:3: deployments[0]: neither a name nor an entrypoint: it is not deployed "
+        "(give it both, or take it out)"
+    )
+
+
+def test_a_deployment_without_name_and_entrypoint_is_an_error_when_strict() -> None:
+    with pytest.raises(ManifestError, match="1 problem in"):
+        manifest.parse(TEMPLATE.encode(), "p.yaml", strict=True)
+
+
+def test_the_flows_of_deployments_after_a_skipped_one_are_their_own(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "r").write("prefect.yaml", TEMPLATE).write("f.py", FLOW)
+    found, prepared = _read(repo.path)
+    assert [item.name for item in prepared.chosen] == ["d"]
+    assert list(found.flows) == [("f.py:f", None)]
+
+
+FLOW = "from prefect import flow\n@flow(name='etl')\ndef f(): ...\n"
+
+
+def _read(directory: Path, named: str | None = None) -> tuple[code.Code, Prepared]:
+    environ = {"HOME": str(directory / "home")}
+    request = DeployRequest(directory, manifest=Path(named) if named else None)
+    prepared = prepare(request, settings.load(environ, directory))
+    return code.read(prepared, manifest.Answers(environ)), prepared
+
+
+def test_an_entrypoint_may_be_relative_to_the_current_directory(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "r").write("sub/flows/f.py", FLOW)
+    text = "deployments: [{name: d, entrypoint: 'flows/f.py:f'}]\n"
+    repo.write("sub/conf/prefect.yaml", text)
+    found, _ = _read(repo.path / "sub", "conf/prefect.yaml")
+    assert found.directories == {"flows/f.py:f": "sub"}
+    repo.write("flows/f.py", FLOW)
+    found, _ = _read(repo.path / "sub", "conf/prefect.yaml")
+    assert found.directories == {"flows/f.py:f": ""}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_manifest_beside_the_repository_is_refused_and_one_in_a_folder_is_not(
+    tmp_path: Path, inside: bool
+) -> None:
+    here = Repo(tmp_path / "r").path if inside else tmp_path / "r"
+    here.mkdir(exist_ok=True)
+    text = "deployments: [{name: d, entrypoint: 'f.py:f'}]\n"
+    Repo(tmp_path / "out", init=False).write("prefect.yaml", text).write("f.py", FLOW)
+    if not inside:
+        assert _read(here, "../out")[1].repository.root == tmp_path / "out"
+        return
+    with pytest.raises(UsageError, match="outside the repository that you are in") as caught:
+        _read(here, "../out/prefect.yaml")
+    assert caught.value.where == str(tmp_path / "out/prefect.yaml")
+
+
+def test_a_manifest_in_another_repository_is_that_ones(tmp_path: Path) -> None:
+    text = "deployments: [{name: d, entrypoint: 'f.py:f'}]\n"
+    other = Repo(tmp_path / "other").write("prefect.yaml", text).write("f.py", FLOW)
+    found, prepared = _read(Repo(tmp_path / "r").path, "../other")
+    assert prepared.repository.root == other.path
+    assert list(found.flows) == [("f.py:f", None)]

@@ -138,7 +138,7 @@ def test_entrypoint_from_a_variable_leads_to_its_flow() -> None:
     assert (found.entrypoint, found.flow_name, problems) == ("f.py:g", "etl", [])
     read = manifest.parse(text.encode(), "p.yaml")
     answers = manifest.Answers(variables={"file": "f.py"})
-    assert manifest.entrypoints(read, answers) == ("f.py:g",)
+    assert manifest.entrypoints(read, answers) == {0: "f.py:g"}
 
 
 def test_secret_block_outside_of_job_variables_is_warned_of() -> None:

@@ -206,8 +206,8 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
             "p.yaml:2:3: deployments[0]: expected a mapping, got 'etl' (write 'key: value' lines below it)",
         ],
     ),
-    "no name and no entrypoint": (
-        "deployments:\n- version: '1'\n",
+    "an empty name and no entrypoint": (
+        "deployments:\n- name: ''\n",
         [
             "p.yaml:2:3: deployments[0]: 'name' is missing (every deployment needs a name)",
             "p.yaml:2:3: deployments[0]: 'entrypoint' is missing (write path/to/file.py:flow_function)",

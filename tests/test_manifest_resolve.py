@@ -435,7 +435,7 @@ def test_only_chosen_deployments_are_resolved() -> None:
 def test_entrypoints_are_given_with_the_environment_filled_in() -> None:
     text = BASE + "- name: b\n  entrypoint: '{{ $F }}:g'\n- name: c\n  entrypoint: '{{ $X }}:g'\n"
     read = manifest.parse(text.encode(), "p.yaml")
-    assert manifest.entrypoints(read, {"F": "h.py"}) == ("f.py:g", "h.py:g", None)
+    assert manifest.entrypoints(read, {"F": "h.py"}) == {0: "f.py:g", 1: "h.py:g", 2: None}
 
 
 # Pull steps.

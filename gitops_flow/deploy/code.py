@@ -70,6 +70,7 @@ def _flows(
 ) -> tuple[dict[Key, FlowInfo | FlowError], dict[str, str]]:
     cache = flows.Cache(prepared.settings.cache_dir / "flows")
     directories: dict[str, str] = {}
+    here = locate.below(prepared.repository.root, prepared.request.directory)
     infos: dict[Key, FlowInfo | FlowError] = {}
     entrypoints = manifest.entrypoints(prepared.manifest, answers)
     for item in prepared.chosen:
@@ -77,7 +78,7 @@ def _flows(
         if entrypoint is None or (entrypoint, item.spec.flow_name) in infos:
             continue
         if entrypoint not in directories:
-            directories[entrypoint] = sources.directory_of(files, entrypoint, prepared.base)
+            directories[entrypoint] = sources.directory_of(files, entrypoint, prepared.base, here)
         infos[entrypoint, item.spec.flow_name] = _read(
             cache, files, directories[entrypoint], entrypoint, item.spec.flow_name
         )

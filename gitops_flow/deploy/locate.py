@@ -74,11 +74,36 @@ def inside(root: Path, manifest: Path) -> Path:
     return manifest.relative_to(root)
 
 
+def below(root: Path, directory: Path) -> str | None:
+    """A directory relative to the working tree's root, "" for that; None outside."""
+    root, directory = root.resolve(), directory.resolve()
+    if not directory.is_relative_to(root):
+        return None
+    path = directory.relative_to(root).as_posix()
+    return "" if path == "." else path
+
+
+def refuse_beside(root: Path, manifest: Path) -> None:
+    """Refuse a manifest that is in no repository, named from within the one at ``root``.
+
+    Raises:
+        UsageError: it is not in there.
+    """
+    if not manifest.resolve().is_relative_to(root.resolve()):
+        raise UsageError(
+            f"the manifest is outside the repository that you are in, {root}, "
+            "so it would not be released with its code",
+            where=str(manifest),
+            hint="move it into the repository; or run gitflow in the manifest's directory, "
+            "to deploy that as a plain folder",
+        )
+
+
 def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]:
     """The deployments that may be asked for, in the manifest's order.
 
-    A name is a deployment's, ``flow/deployment``, or a glob of one of these; a tag is
-    one of the manifest's, as it is written. How a flow is called is known once
+    A name is a deployment's, ``flow/deployment``, or a glob of one of these that is none
+    itself; a tag is one of the manifest's, as it is written. How a flow is called is known once
     it has been read: then :func:`narrow` has the last word.
 
     Raises:
@@ -103,17 +128,17 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
     found = list(listed)
     if request.names:
         known = {item.index: _names(item) for item in listed}
-        hits = set()
+        meant = set()
         for name in request.names:
             may = _called(known, name) | {i.index for i in listed if _may_be_called(i, name)}
-            hits |= may or _unknown(known, name, manifest, "is called")
-        found = [item for item in found if item.index in hits]
+            meant |= may or _unknown(known, name, manifest, "is called")
+        found = [item for item in found if item.index in meant]
     if request.tags:
         tagged = {item.index: _tags(item) for item in listed}
-        hits = set()
+        meant = set()
         for tag in request.tags:
-            hits |= _hits(tagged, tag) or _unknown(tagged, tag, manifest, "has the tag")
-        found = [item for item in found if item.index in hits]
+            meant |= hits(tagged, tag) or _unknown(tagged, tag, manifest, "has the tag")
+        found = [item for item in found if item.index in meant]
     if not found:
         raise _no_overlap(request, manifest)
     return found
@@ -149,9 +174,9 @@ def narrow(
     functions = {item.index: _names(item) for item in chosen}
     known = _by_flow(chosen, flow_of)
     unread = [item for item in chosen if item.index not in known]
-    hits: set[int] = set()
+    meant: set[int] = set()
     for name in names:
-        hits |= (
+        meant |= (
             _called(known, name)
             or _called(functions, name)
             # Why it cannot be read is what there is to say then.
@@ -159,7 +184,7 @@ def narrow(
             or _untagged(_others(manifest, chosen, name), name, flow_of, tags, manifest)
             or _unknown({**functions, **known}, name, manifest, "is called")
         )
-    return [item for item in chosen if item.index in hits]
+    return [item for item in chosen if item.index in meant]
 
 
 def _by_flow(
@@ -209,18 +234,21 @@ def _untagged(
 def _may_be_called(item: DeploymentConfig, name: str) -> bool:
     """Whether ``name`` can match ``flow/deployment`` for some flow."""
     flow, _, own = name.rpartition("/")
-    return bool(flow) and fnmatch.fnmatchcase(item.name, own)
+    return bool(flow) and (item.name == own or fnmatch.fnmatchcase(item.name, own))
 
 
-def _hits(known: Mapping[int, Sequence[str]], wanted: str) -> set[int]:
-    """Where one of the texts matches the glob."""
-    return {i for i, own in known.items() if any(fnmatch.fnmatchcase(o, wanted) for o in own)}
+def hits(known: Mapping[int, Sequence[str]], wanted: str) -> set[int]:
+    """Where one of the texts is ``wanted`` or, where none is, matches it as a glob."""
+    exact = {i for i, own in known.items() if wanted in own}
+    return exact or {
+        i for i, own in known.items() if any(fnmatch.fnmatchcase(o, wanted) for o in own)
+    }
 
 
 def _called(known: Mapping[int, Sequence[str]], wanted: str) -> set[int]:
     """Where the deployment's name or, with a slash, ``flow/deployment`` matches, as in Prefect."""
     whole = "/" in wanted
-    return _hits({i: own[1:] if whole else own[:1] for i, own in known.items()}, wanted)
+    return hits({i: own[1:] if whole else own[:1] for i, own in known.items()}, wanted)
 
 
 def _unknown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import manifest
 from gitops_flow.codestore import address
 from gitops_flow.deploy import locate
-from gitops_flow.errors import UsageError
+from gitops_flow.errors import GitError, UsageError
 from gitops_flow.git import repository, url
 from gitops_flow.model import Source
 
@@ -63,6 +64,11 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
         request = replace(request, python=_program(request.directory, request.python))
     path = locate.manifest_path(request.directory, request.manifest)
     repo = repository.discover(path.parent, own=(settings.cache_dir, settings.data_dir))
+    if repo.git_dir is None and request.manifest is not None:
+        with contextlib.suppress(GitError):
+            here = repository.discover(request.directory)
+            if here.git_dir is not None:
+                locate.refuse_beside(here.root, path)
     # Before it is read: messages about a manifest quote it.
     relative = locate.inside(repo.root.resolve(), path)
     # What a rollback chooses from is another manifest, or the server.

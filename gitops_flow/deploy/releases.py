@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import pin
 from gitops_flow.codestore import changes, history, sign
 from gitops_flow.codestore.store import open_store
+from gitops_flow.deploy import locate
 from gitops_flow.deploy.prepare import prepare
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 
@@ -121,8 +121,7 @@ class Releases:
 
 
 def _called(full_name: str, name: str) -> bool:
-    own = (full_name, full_name.partition("/")[2])
-    return any(fnmatch.fnmatchcase(each, name) for each in own)
+    return bool(locate.hits({0: (full_name, full_name.partition("/")[2])}, name))
 
 
 def releases(

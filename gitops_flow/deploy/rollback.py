@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from gitops_flow.pin import Pin
 from gitops_flow.plan.fields import is_our_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy.code import Code
@@ -84,16 +83,6 @@ def _release(session: Session, wanted: Rollback) -> Entry:
     return found
 
 
-def _named(live: Iterable[Deployment], names: Sequence[str]) -> list[Deployment]:
-    """Those of ``live`` that are called so; all without names."""
-    return [
-        item
-        for item in live
-        if not names
-        or any(fnmatch.fnmatchcase(own, name) for name in names for own in _names(item))
-    ]
-
-
 def _names(item: Deployment) -> tuple[str, str]:
     return item.name, item.full_name
 
@@ -112,8 +101,11 @@ def choose(live: Iterable[Deployment], request: DeployRequest) -> list[Deploymen
             + (", ..." if len(known) > 10 else ""),
             hint="name some, or take all with --all",
         )
+    meant: set[int] = set()
     for name in names:
-        if not _named(known, [name]):
+        called = locate.hits(dict(enumerate(map(_names, known))), name)
+        meant |= called
+        if not called:
             some = ", ".join(item.full_name for item in known[:10]) or "none"
             near = difflib.get_close_matches(name, [o for item in known for o in _names(item)], 1)
             raise UsageError(
@@ -122,7 +114,7 @@ def choose(live: Iterable[Deployment], request: DeployRequest) -> list[Deploymen
                 if near
                 else f"it has {some}{', ...' if len(known) > 10 else ''}",
             )
-    return _named(known, names)
+    return [item for at, item in enumerate(known) if at in meant or not names]
 
 
 def repinned(session: Session, code: Code) -> list[Deployment]:

@@ -85,11 +85,12 @@ class SnapshotFiles:
         return self._trees[tree]
 
 
-def directory_of(files: SnapshotFiles, entrypoint: str, base: str) -> str:
-    """The directory that ``entrypoint`` is relative to: the manifest's, or the root.
+def directory_of(files: SnapshotFiles, entrypoint: str, base: str, here: str | None = None) -> str:
+    """The directory that ``entrypoint`` is relative to: the manifest's, the root, or the current one.
 
-    Real manifests use both; the choice is what exists. ``base`` is the
-    manifest's directory, "" at the root.
+    Real manifests use all of them; the choice is the first in which the file exists.
+    ``base`` is the manifest's directory, "" at the root; ``here`` the current one, None
+    outside the repository.
     """
     module = entrypoint.rsplit(":", 1)[0]
     if module.endswith(".py"):
@@ -100,7 +101,7 @@ def directory_of(files: SnapshotFiles, entrypoint: str, base: str) -> str:
         candidates = [
             f"{top}{path}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")
         ]
-    for directory in (base, ""):
+    for directory in dict.fromkeys((base, "", base if here is None else here)):
         if any(files.blob_id(posixpath.join(directory, path)) for path in candidates):
             return directory
     return base

@@ -97,7 +97,7 @@ def locate(read_file: ReadFile, entrypoint: str, choice: int | None = None) -> F
         raise FlowError(
             f"the {what} {parsed.location!r} does not exist",
             where=entrypoint,
-            hint="the path is relative to the manifest or to the repository's root",
+            hint="the path is relative to the manifest, the repository's root or the current directory",
         )
     path, data = found
     name = posixpath.basename(path).removesuffix(".py") if script else parsed.location

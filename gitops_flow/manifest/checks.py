@@ -61,9 +61,17 @@ def manifest(raw: dict[Any, Any], report: Report) -> None:
         return
     seen: dict[tuple[str, str], int] = {}
     for number, item in enumerate(listed):
-        if isinstance(item, dict):
+        if is_template(item):
+            message = "neither a name nor an entrypoint: it is not deployed"
+            report.doubtful(("deployments", number), message, "give it both, or take it out")
+        elif isinstance(item, dict):
             _deployment(item, ("deployments", number), report)
             _duplicate(item, number, seen, report)
+
+
+def is_template(item: Any) -> bool:
+    """Whether a deployment is only there to be merged into others; Prefect skips it as well."""
+    return isinstance(item, dict) and item.get("name") is item.get("entrypoint") is None
 
 
 def _deployment(item: dict[Any, Any], path: Path, report: Report) -> None:

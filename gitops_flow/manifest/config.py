@@ -21,7 +21,7 @@ Steps = tuple["dict[str, Json]", ...]
 class DeploymentConfig:
     """One item of ``deployments:`` with its placeholders as written.
 
-    ``index`` counts from 0. ``name`` and ``entrypoint`` may hold placeholders.
+    ``index`` is its place there, from 0. ``name`` and ``entrypoint`` may hold placeholders.
     """
 
     index: int

@@ -76,7 +76,9 @@ def parse(
         report.error(("deployments",), f"expected a list, got {described(listed)}", hint)
         listed = []
     sections = [
-        _validate(DeploymentSection, item, ("deployments", number), report)
+        None
+        if checks.is_template(item)
+        else _validate(DeploymentSection, item, ("deployments", number), report)
         for number, item in enumerate(listed)
     ]
     checks.manifest(raw, report)

@@ -67,6 +67,10 @@ class Report:
         place = (node.line, node.column) if node else (1, 1)
         self._add(path[:steps], message, hint, place, "warning")
 
+    def doubtful(self, path: Path, message: str, hint: str | None = None) -> None:
+        """The value at ``path`` is skipped, as Prefect does; an error when strict."""
+        (self.error if self._strict else self.warning)(path, message, hint)
+
     def key(
         self,
         path: Path,

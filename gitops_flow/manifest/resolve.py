@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     Step = dict[str, Json]
 
 
-def entrypoints(manifest: Manifest, answers: Answers | Mapping[str, str]) -> tuple[str | None, ...]:
-    """The entrypoint of each deployment with its placeholders filled in.
+def entrypoints(manifest: Manifest, answers: Answers | Mapping[str, str]) -> dict[int, str | None]:
+    """The entrypoint of each deployment with its placeholders filled in, by its index.
 
     None where :func:`resolve` will report that one cannot be filled in.
     ``answers`` may be the environment alone.
     """
     given = Answers(answers) if isinstance(answers, Mapping) else answers
-    found: list[str | None] = []
+    found: dict[int, str | None] = {}
     for config in manifest.deployments:
         filling = Filling(manifest, config, given)
         text = filling.early(config.entrypoint, "entrypoint")
-        found.append(None if filling.failed else text)
-    return tuple(found)
+        found[config.index] = None if filling.failed else text
+    return found
 
 
 def resolve(
