@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout
-from gitops_flow.checkout import copying, shared, sweep, write
+from gitops_flow.checkout import shared, sweep, write
+from gitops_flow.checkout.copies import Copy
 from gitops_flow.errors import CheckoutError
 from tests.support.checkouts import content, only_shelf, parentless, pull
 from tests.support.repo import Repo
@@ -45,14 +46,14 @@ def root(tmp_path: Path) -> Path:
 def copies(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The trees that were copied to the end, so far."""
     done: list[Path] = []
-    finish = copying.Copy.finish
+    finish = Copy.finish
 
-    def noted(self: copying.Copy) -> object:
+    def noted(self: Copy) -> object:
         found = finish(self)
         done.append(self._tree.directory)
         return found
 
-    monkeypatch.setattr(copying.Copy, "finish", noted)
+    monkeypatch.setattr(Copy, "finish", noted)
     return done
 
 
@@ -413,14 +414,14 @@ def test_a_tree_is_not_cleared_away_while_it_is_copied(
     repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = kept(repo.write("x", "1"), here, root)
-    finish = copying.Copy.finish
+    finish = Copy.finish
 
-    def swept_first(self: copying.Copy) -> object:
+    def swept_first(self: Copy) -> object:
         swept(root)
         assert len(trees(root)) == 1
         return finish(self)
 
-    monkeypatch.setattr(copying.Copy, "finish", swept_first)
+    monkeypatch.setattr(Copy, "finish", swept_first)
     pull(repo, commit, here, root)
     swept(root)
     assert trees(root) == []

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow.checkout import signers
 from gitops_flow.errors import CheckoutError
 from gitops_flow.steps import pull_code
+from gitops_flow.worker import signers
 from tests.support.repo import Repo
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from gitops_flow import plan, settings
-from gitops_flow.checkout import signers
 from gitops_flow.checkout.store import Store
 from gitops_flow.cli import boundary
 from gitops_flow.codestore import sign, trim
@@ -20,6 +19,7 @@ from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 from gitops_flow.git import command, repository
 from gitops_flow.model import CodeStoreSettings, Deployment
 from gitops_flow.pin import PULL_CODE
+from gitops_flow.worker import signers
 from tests.support.prefect import SharedServer
 from tests.support.project import NearProject
 from tests.support.releases import Shop

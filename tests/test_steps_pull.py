@@ -17,7 +17,8 @@ from gitops_flow.checkout import sweep
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
 from gitops_flow.git import credentials
 from gitops_flow.git.command import Auth
-from gitops_flow.steps import limits, pull_code
+from gitops_flow.steps import pull_code
+from gitops_flow.worker import limits
 from tests.support import gitservers
 from tests.support.repo import Repo
 
@@ -478,6 +479,7 @@ def test_pulling_loads_nothing_that_only_publishing_needs(repo: Repo) -> None:
     ours = {name for name in loaded if name.startswith("gitops_flow.")}
     assert {name.split(".")[1] for name in ours} == {
         "steps",
+        "worker",
         "checkout",
         "git",
         "files",

@@ -190,7 +190,7 @@ def test_an_answer_that_is_no_json_only_warns(
 
 def test_no_credentials_are_in_a_label(repo: Repo, api: type[Api]) -> None:
     from gitops_flow.checkout import Place
-    from gitops_flow.steps import attempt
+    from gitops_flow.worker import attempt
 
     place = Place("https://user:s3cret@git.example.org/x.git")
     request = attempt.Request((place,), "a" * 40, (), False, None, ())

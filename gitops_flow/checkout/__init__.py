@@ -9,15 +9,16 @@ name of its own and appears by one rename.
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_flow import log
-from gitops_flow.checkout import copying, shared, supply, write
-from gitops_flow.checkout.building import Clock, Found, built
+from gitops_flow.checkout import convert, copies, fetch, shared, tree, write
 from gitops_flow.checkout.cache import UnusableError, shelf
-from gitops_flow.checkout.fetching import Order, Place
+from gitops_flow.checkout.copies import Rest
+from gitops_flow.checkout.fetch import Order, Place
 from gitops_flow.checkout.objects import DamagedError
 from gitops_flow.checkout.workspace import NoWayError, disk_errors, made_aside
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.checkout.cache import Shelf
+    from gitops_flow.checkout.fetch import Supply
     from gitops_flow.checkout.workspace import Workspace
     from gitops_flow.git.command import Auth
 
     # Fills a workspace's tree; what follows its publishing is done when the block ends.
-    _Way = Callable[[Order, Workspace, Clock], contextlib.AbstractContextManager[Found]]
+    _Way = Callable[[Order, Workspace, "Clock"], contextlib.AbstractContextManager["Found"]]
 
 __all__ = ["PAUSES", "Checkout", "Place", "make", "make_shared"]
 
@@ -61,6 +63,35 @@ class Checkout:
     warnings: tuple[str, ...]
     origin: str = "fetched"
     received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was made: how many files, what to warn of, whence, and the bytes received for it."""
+
+    files: int
+    warnings: tuple[str, ...]
+    origin: str
+    received: int = 0
+
+
+class Clock:
+    """Seconds from one lap to the next."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._laps: list[tuple[str, float]] = []
+
+    def lap(self, name: str) -> None:
+        """Note that the part ``name`` ends now."""
+        now = time.perf_counter()
+        self._laps.append((name, now - self._last))
+        self._last = now
+
+    @property
+    def laps(self) -> tuple[tuple[str, float], ...]:
+        """Each part and its seconds."""
+        return tuple(self._laps)
 
 
 def make(
@@ -181,7 +212,7 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
 @contextlib.contextmanager
 def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """By a copy of the sealed tree, which is made when it is needed first."""
-    if not (place.is_private() and copying.possible(work)):
+    if not (place.is_private() and copies.possible(work)):
         raise NoWayError
     found = shared.held(shared.Key(place, order.commit, order.directories))
     made = None
@@ -195,7 +226,7 @@ def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterat
         except GitflowError as error:
             raise NoWayError from error  # the next way tells of it
     patience = order.places[-1].timeout
-    with contextlib.closing(found), copying.started(found, work, patience) as copy:
+    with contextlib.closing(found), copies.started(found, work, patience) as copy:
         names = copy.finish()
         clock.lap("checkout")
         try:
@@ -247,8 +278,8 @@ def _one_at_a_time(place: Shelf, order: Order) -> Iterator[None]:
 def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """Of what the cache has and, for what it lacks, the server."""
     try:
-        with supply.cached(order, place, work) as found:
-            yield built(work, order, found, clock)
+        with fetch.cached(order, place, work) as found:
+            yield _built(work, order, found, clock)
             found.keep()
     except DamagedError as error:
         with contextlib.suppress(OSError):
@@ -259,9 +290,40 @@ def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterat
 @contextlib.contextmanager
 def _uncached(order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
     """Of what the server sends, all of it."""
-    with supply.uncached(order, work.scratch) as found:
-        yield built(work, order, found, clock)
+    with fetch.uncached(order, work.scratch) as found:
+        yield _built(work, order, found, clock)
 
 
 class _AgainError(Exception):
     """The objects of this way were damaged; the next one has others."""
+
+
+def _built(work: Workspace, order: Order, found: Supply, clock: Clock) -> Found:
+    """Make the tree of ``work`` the files of ``order``, upon the base if that helps."""
+    clock.lap("fetch")
+    rest = found.base.advance(work.tree, found.source, order.commit) if found.base else None
+    if rest is not None:
+        try:
+            return _written(work, order, found, rest, clock)
+        except DamagedError:
+            raise
+        except (CheckoutError, OSError):
+            pass  # cp made something else, or it fails again
+    if found.base:
+        work.clear()
+    rest = Rest.all_of(tree.read(found.source, order.commit, order.directories))
+    return _written(work, order, found, rest, clock)
+
+
+def _written(work: Workspace, order: Order, found: Supply, rest: Rest, clock: Clock) -> Found:
+    root, source = work.tree, found.source
+    missing, kinds = rest
+    write.directories(root, missing)
+    write.files(root, missing, source)
+    files = [path for path, kind in kinds.items() if kind == "file"]
+    warnings = convert.apply(root, files, missing.files, found.store, order.places[-1].timeout)
+    write.links(root, missing, source, kinds)
+    clock.lap("checkout")
+    write.verify(root, kinds, order.commit)
+    clock.lap("verify")
+    return Found(len(files), warnings, found.origin, found.received)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import buildsteps, checkout, files
-from gitops_flow.checkout import signers
 from gitops_flow.deploy import building, loading, pinfilling, rollback
 from gitops_flow.deploy.loading import Finding, Python
 from gitops_flow.deploy.session import opened
@@ -15,6 +14,7 @@ from gitops_flow.git import credentials
 from gitops_flow.git.url import split_userinfo
 from gitops_flow.model import Problem
 from gitops_flow.pin import Pin
+from gitops_flow.worker import signers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import checkout, files, log
-from gitops_flow.checkout import cache, signers, sweep
+from gitops_flow.checkout import cache, sweep
 from gitops_flow.checkout.tree import shown
 from gitops_flow.errors import CheckoutError, GitflowError
 from gitops_flow.git import credentials as given
 from gitops_flow.git.url import check_address, name_of
-from gitops_flow.steps import attempt, limits
-from gitops_flow.steps.attempt import Request
+from gitops_flow.worker import attempt, limits, signers
+from gitops_flow.worker.attempt import Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gitops_flow.git.command import Auth
     from gitops_flow.model import Json
-    from gitops_flow.steps.attempt import Logger
+    from gitops_flow.worker.attempt import Logger
 
 TIMEOUT_VARIABLE = "GITFLOW_GIT_TIMEOUT"
 _DEFAULT_TIMEOUT = 600.0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gitops_flow.checkout import fetching
+from gitops_flow.checkout import fetch
 from gitops_flow.checkout.objects import Reader
 from gitops_flow.checkout.tree import Listing
 from gitops_flow.cli import boundary
@@ -153,7 +153,7 @@ class Ground:
         self.here.mkdir(parents=True)
         patch.chdir(self.here)
         # A server that fails is not asked again after a pause.
-        patch.setattr(fetching, "time", SimpleNamespace(sleep=lambda _: None))
+        patch.setattr(fetch, "time", SimpleNamespace(sleep=lambda _: None))
         patch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
 
     @property

@@ -14,8 +14,8 @@ from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from gitops_flow.checkout import Place
-    from gitops_flow.checkout.labels import Run
     from gitops_flow.model import Json
+    from gitops_flow.worker.labels import Run
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -46,7 +46,7 @@ def resolve(logger: Logger, request: Request, source: Json) -> tuple[Request, Ca
     """
     if "PREFECT__FLOW_RUN_ID" not in os.environ:
         return request, lambda: None
-    from gitops_flow.checkout import labels
+    from gitops_flow.worker import labels
 
     run = labels.current(os.environ)
     if run is None:
@@ -72,7 +72,7 @@ def resolve(logger: Logger, request: Request, source: Json) -> tuple[Request, Ca
 
 
 def _label(logger: Logger, run: Run, request: Request, source: Json) -> None:
-    from gitops_flow.checkout import labels
+    from gitops_flow.worker import labels
 
     origin = source if isinstance(source, Mapping) else {}
     told = {
