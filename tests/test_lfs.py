@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gitops_flow import checkout, manifest
+from gitops_flow.deploy import compare
+from gitops_flow.deploy.code import Code
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git.lfs import pointer
 from tests.support import gitservers
@@ -48,6 +51,59 @@ def test_by_default_the_pointer_is_shipped_and_the_report_says_so(
     assert found
     assert found.size == len(EDITED)
     assert taken.left_out == {"data/model.bin": FLAG}
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_committed_pointers_are_listed_as_well(
+    repo: Repo, take: Callable[..., Taken], clean: bool
+) -> None:
+    assert take(repo, clean=clean).left_out == {"data/model.bin": FLAG}
+    assert take(repo, clean=clean, lfs=True).left_out == {}
+
+
+def test_a_deploy_of_pointers_is_warned_of_with_their_names(
+    repo: Repo, take: Callable[..., Taken]
+) -> None:
+    for number in range(4):
+        repo.write(f"{number}.bin", COMMITTED)
+    taken = take(repo.write("data/model.bin", EDITED))
+    made = Code(taken.snap, taken.store, {}, {})
+    (warning,) = compare.pointers(made)
+    assert "5 Git LFS files are deployed without the content" in warning.message
+    assert "0.bin, 1.bin, 2.bin and others" in warning.message
+    assert compare.pointers(replace(made, snapshot=take(repo, lfs=True).snap)) == []
+
+
+@pytest.mark.parametrize("process", [True, False], ids=["one process", "one for each file"])
+def test_a_machine_without_git_lfs_is_told_what_to_install(
+    repo: Repo,
+    take: Callable[..., Taken],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    process: bool,
+) -> None:
+    if not process:
+        repo.git("config", "filter.lfs.process", "")
+    repo.write("data/model.bin", EDITED)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "sh"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(SnapshotError, match="the program 'git-lfs' is not installed") as error:
+        take(repo)
+    assert "install what it needs" in str(error.value.hint)
+    assert repo.head  # git itself works there
+    assert take(repo, clean=True).files()
+
+
+def test_a_filter_that_fails_is_named_with_the_file(repo: Repo, take: Callable[..., Taken]) -> None:
+    repo.git("config", "filter.locked.clean", "exit 3")
+    repo.git("config", "filter.locked.required", "true")
+    repo.write(".gitattributes", "*.key filter=locked\n").write("a.key", "x")
+    with pytest.raises(SnapshotError, match="says: locked failed") as error:
+        take(repo)
+    assert error.value.paths == ("a.key",)
 
 
 @pytest.mark.parametrize("lfs", [False, True], ids=["pointers", "content"])

@@ -636,12 +636,57 @@ def test_clean_without_a_commit_is_refused(tmp_path: Path, take) -> None:
         take(fresh.path, clean=True)
 
 
-def test_assume_unchanged_files_are_listed(repo: Repo, take) -> None:
-    repo.git("update-index", "--assume-unchanged", "flow.py")
+UNWATCHED = pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+
+
+@UNWATCHED
+def test_what_git_was_told_not_to_look_at_is_shipped_as_it_is_on_disk(
+    repo: Repo, take, flag: str
+) -> None:
+    repo.git("update-index", flag, "flow.py", "lib/helper.py")
     repo.write("flow.py", "hidden change\n")
+    before = fingerprint(repo.path)
+    taken = take(repo.path)
+    assert taken.content(b"flow.py") == b"hidden change\n"
+    assert taken.changes == {"flow.py": "modified"}
+    assert fingerprint(repo.path) == before
+    clean = take(repo.path, clean=True)
+    assert clean.content(b"flow.py") == b"print('one')\n"
+    assert clean.left_out == {"flow.py": "not committed (modified)"}
+
+
+def test_a_staged_edit_below_a_hidden_one_is_not_what_is_shipped(repo: Repo, take) -> None:
+    repo.write("flow.py", "staged\n").git("add", "-A")
+    repo.git("update-index", "--skip-worktree", "flow.py")
+    repo.write("flow.py", "on disk\n")
+    assert take(repo.path).content(b"flow.py") == b"on disk\n"
+
+
+@UNWATCHED
+def test_a_file_that_git_does_not_look_at_and_that_is_not_there_is_taken_from_the_commit(
+    repo: Repo, take, flag: str
+) -> None:
+    repo.git("update-index", flag, "flow.py")
+    repo.remove("flow.py")
     taken = take(repo.path)
     assert taken.content(b"flow.py") == b"print('one')\n"
-    assert "assume-unchanged" in taken.left_out["flow.py"]
+    assert taken.changes == {}
+
+
+def test_many_files_that_git_does_not_look_at(repo: Repo, take) -> None:
+    for number in range(200):
+        repo.write(f"many/{number}", f"{number}\r\n")
+    repo.write(".gitattributes", "*.txt text\n").commit()
+    repo.git("update-index", "--skip-worktree", *repo.git("ls-files", "many").splitlines())
+    repo.write("many/7", "other").symlink("many/8x", "7")
+    assert take(repo.path).changes == {"many/7": "modified", "many/8x": "added"}
+
+
+def test_a_secret_in_a_file_that_git_does_not_look_at_is_refused(repo: Repo, take) -> None:
+    repo.git("update-index", "--skip-worktree", "flow.py")
+    repo.write("flow.py", "key = '" + "AKIA" + "QWERTYUIOPASDFGH" + "'\n")
+    with pytest.raises(SnapshotError, match="secret"):
+        take(repo.path)
 
 
 def test_a_same_second_edit_of_the_same_size_is_seen(repo: Repo, take) -> None:

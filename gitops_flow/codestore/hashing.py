@@ -5,11 +5,15 @@ Attributes, encodings and filters (LFS, git-crypt) apply as in `git add`.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
+from gitops_flow.codestore.worktree import failed_filter
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import command
 from gitops_flow.git.objects import Entry, read_index
@@ -42,18 +46,40 @@ def hashed(repo: Repository, store: PrivateStore, state: Scan) -> dict[bytes, En
     known = {item.path: item for item in state.tracked}
     with files.aside(store.path, "gitflow-index-") as (directory, _):
         index = directory / "index"
-        env = store.worktree_env(repo, index)
         seeds = [known[p] for p in paths if p in known and known[p].index_mode]
-        if len(seeds) > _SEEDS_AT_ONCE:
-            command.run(
-                ["update-index", "-z", "--index-info"],
-                cwd=repo.root,
-                env=env,
-                config=store.worktree_config,
-                stdin=b"".join(b"%06o %s\t%s\0" % _facts(seed) for seed in seeds),
-            )
-            seeds = []
         return _index_entries(repo, store, index, paths, seeds)
+
+
+def look_at_unwatched(repo: Repository, store: PrivateStore, state: Scan) -> None:
+    """Add to ``state.tracked`` what git was told not to look at and has other content on disk."""
+    known = {item.path: item for item in state.tracked}
+    top = os.fsencode(repo.root)
+    there = [
+        item
+        for item in state.unwatched
+        if known.get(item.path, item).content != "deleted" and _is_file(top + b"/" + item.path)
+    ]
+    if not there:
+        return
+    with files.aside(store.path, "gitflow-index-") as (directory, _):
+        paths = [item.path for item in there]
+        # Without a new object, for which git would touch the old one of the user's repository.
+        entries = _index_entries(repo, store, directory / "index", paths, there, "--info-only")
+    for item in there:
+        if entries[item.path] != Entry(item.index_mode, item.index_id):
+            staged = known.get(item.path)
+            if staged:
+                state.tracked.remove(staged)
+            head_mode = staged.head_mode if staged else item.head_mode
+            state.tracked.append(replace(item, head_mode=head_mode))
+
+
+def _is_file(path: bytes) -> bool:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
 
 def _facts(item: Tracked) -> tuple[int, bytes, bytes]:
@@ -66,11 +92,21 @@ def _index_entries(
     index: Path | None,
     paths: list[bytes],
     seeds: Sequence[Tracked] = (),
+    *options: str,
 ) -> dict[bytes, Entry | None]:
     env = store.worktree_env(repo, index)
+    if len(seeds) > _SEEDS_AT_ONCE:
+        command.run(
+            ["update-index", "-z", "--index-info"],
+            cwd=repo.root,
+            env=env,
+            config=store.worktree_config,
+            stdin=b"".join(b"%06o %s\t%s\0" % _facts(seed) for seed in seeds),
+        )
+        seeds = ()
     known = [arg for s in seeds for arg in (b"--cacheinfo", b"%o,%s,%s" % _facts(s))]
     answer = command.run(
-        ["update-index", "-z", "--add", "--remove", "--replace", *known, "--stdin"],
+        ["update-index", "-z", "--add", "--remove", "--replace", *options, *known, "--stdin"],
         cwd=repo.root,
         env=env,
         config=store.worktree_config,
@@ -78,7 +114,7 @@ def _index_entries(
         check=False,
     )
     if answer.returncode != 0:
-        raise _unreadable(answer.stderr)
+        raise failed_filter(answer.stderr) or _unreadable(answer.stderr)
     entries: dict[bytes, Entry | None] = dict.fromkeys(paths)
     written = Path(env["GIT_INDEX_FILE"])
     # git writes no index when every file has vanished since it was listed.

@@ -75,6 +75,25 @@ def contents(
     return made
 
 
+def pointers(
+    repo: Repository,
+    store: PrivateStore,
+    base: str | None,
+    entries: Mapping[bytes, Entry | None],
+    prefix: str = "",
+) -> set[str]:
+    """The files of a tree that are shipped as pointers; for the arguments see :func:`contents`."""
+    objects = store.objects()
+    found = set()
+    for path in _filtered(repo, store, base, entries):
+        entry = entries[path] if path in entries else base and objects.find(base, path)
+        # A partial clone may not have it; nothing is fetched for a message.
+        here = entry and entry.mode in (FILE, EXECUTABLE) and objects.has(entry.id)
+        if entry and here and pointer(objects.data(entry.id)):
+            found.add(prefix + os.fsdecode(path))
+    return found
+
+
 def _filtered(
     repo: Repository,
     store: PrivateStore,

@@ -105,6 +105,7 @@ def take(
 
 def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: str) -> _Taken:
     state = scan(repo, store, prefix.count("/"))
+    hashing.look_at_unwatched(repo, store, state)
     _check_depth(state, options, prefix)
     if options.clean:
         return _take_head(repo, store, options, state, prefix)
@@ -130,7 +131,9 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
         path for path in state.submodules if _is_gitlink(entries.get(path, Entry(GITLINK, "")))
     ]
     included = _without_ignored(links, options, prefix, removed, left_out)
-    left_out += [LeftOut(path, lfs.LEFT_OUT) for path in pointers]
+    if state.has_attributes and not options.lfs:
+        pointers |= lfs.pointers(repo, store, base, entries, prefix)
+    left_out += [LeftOut(path, lfs.LEFT_OUT) for path in sorted(pointers)]
     shipped = {p: e for p, e in entries.items() if p not in removed}
     changes = _changes(objects, base, state, shipped, prefix)
     plain = {p: e for p, e in entries.items() if not _is_gitlink(e)}
@@ -155,6 +158,9 @@ def _take_head(
     base = objects.commit(state.commit).tree
     removed, left_out = _taken_out(objects, state, {}, prefix)
     large = lfs.contents(repo, store, base, {}, options.allow, prefix) if options.lfs else {}
+    if state.has_attributes and not options.lfs:
+        pointers = lfs.pointers(repo, store, base, {}, prefix)
+        left_out += [LeftOut(path, lfs.LEFT_OUT) for path in sorted(pointers)]
     known = {each.path: each.head_mode for each in state.tracked}
     links = {path for path in state.submodules if known.get(path, GITLINK) == GITLINK}
     links |= {path for path, mode in known.items() if mode == GITLINK}
@@ -216,14 +222,14 @@ def _check_content(
     entries: dict[bytes, Entry | None],
     options: Options,
     prefix: str,
-) -> list[str]:
+) -> set[str]:
     """Token shapes, in exactly what would be published (after filters).
 
     Returns:
         The files that turn out to be Git LFS pointers.
     """
     reasons: dict[str, str] = {}
-    pointers = []
+    pointers = set()
     for path in paths:
         entry = entries.get(path)
         shown = prefix + os.fsdecode(path)
@@ -231,7 +237,7 @@ def _check_content(
             continue
         data = objects.data(entry.id)
         if pointer(data):
-            pointers.append(shown)
+            pointers.add(shown)
         if kind := guard.secret_in(data):
             reasons[shown] = f"it holds {kind}"
     guard.refuse_secrets(reasons)
@@ -254,7 +260,6 @@ def _left_out(state: Scan, prefix: str) -> list[LeftOut]:
         (state.nested, "a repository of its own"),
         (state.litter, "bytecode or litter"),
         (state.own, "gitflow's own"),
-        (state.assumed, "marked assume-unchanged: the committed version is used"),
     )
     return [LeftOut(prefix + os.fsdecode(p), why) for paths, why in groups for p in sorted(paths)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -49,7 +50,11 @@ class Tracked:
 
 @dataclass(slots=True)
 class Scan:
-    """The state of a working tree. Paths are bytes relative to the root, with "/"."""
+    """The state of a working tree. Paths are bytes relative to the root, with "/".
+
+    ``unwatched`` are those that the user told git not to look at (skip-worktree,
+    assume-unchanged), changed or not, and maybe absent.
+    """
 
     commit: str | None = None
     ref: str | None = None
@@ -61,7 +66,8 @@ class Scan:
     nested: list[bytes] = field(default_factory=list)
     submodules: list[bytes] = field(default_factory=list)
     links: list[tuple[bytes, str]] = field(default_factory=list)
-    assumed: list[bytes] = field(default_factory=list)
+    unwatched: list[Tracked] = field(default_factory=list)
+    has_attributes: bool = False
     deep: list[bytes] = field(default_factory=list)
     own: list[bytes] = field(default_factory=list)
 
@@ -93,7 +99,7 @@ def scan(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
             args, cwd=repository.root, env=env, config=store.worktree_config, check=False
         )
         if answer.returncode != 0:
-            raise SnapshotError(
+            raise failed_filter(answer.stderr) or SnapshotError(
                 f"git cannot read the working tree: {command.tidy(answer.stderr)}",
                 hint="`git status` in that directory shows the same",
             )
@@ -109,6 +115,29 @@ def scan(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
     _drop_own(repository, (*repository.own, *store.own), result)
     _drop_extra_ignored(repository, store, result)
     return result
+
+
+def failed_filter(stderr: str) -> SnapshotError | None:
+    """The error for a filter of .gitattributes that failed, if that is what git said."""
+    missing = re.search(r"([^\s:]+): (?:command )?not found", stderr)
+    failed = re.findall(r"fatal: (.*): clean filter '(.*)' failed", stderr)
+    if not missing and not failed:
+        return None
+    names = {name for _, name in failed}
+    program = missing[1] if missing else None
+    if names == {"lfs"} and shutil.which("git-lfs") is None:
+        program = "git-lfs"  # git does not always say it
+    what = (
+        f"the program {program!r} is not installed"
+        if program
+        else f"{', '.join(sorted(names))} failed"
+    )
+    return SnapshotError(
+        f"git cannot filter files as .gitattributes says: {what}",
+        paths=tuple(sorted({path for path, _ in failed})),
+        hint="`git add` of such a file fails as well; install what it needs, or deploy what is "
+        "committed with --clean",
+    )
 
 
 def _parse_status(data: bytes) -> Scan:
@@ -157,16 +186,23 @@ def _changed(record: bytes) -> Tracked:
 
 
 # Begins with one literal byte, which the search for it then flies over.
-_SPECIAL = re.compile(rb"\0(?:([a-z]) ([0-7]{6})|. (1[26]0000)) ([0-9a-f]{40}) \d\t([^\0]*)")
+_SPECIAL = re.compile(rb"\0(?:([a-zS]) ([0-7]{6})|. (1[26]0000)) ([0-9a-f]{40}) \d\t([^\0]*)")
+
+
+_ATTRIBUTES = re.compile(rb"[\t/]\.gitattributes(?:\0|\Z)")
 
 
 def _read_index(data: bytes, result: Scan) -> None:
-    """Find submodules, links and assume-unchanged paths in ``git ls-files -s -v -z``."""
+    """Find submodules, links and unwatched paths in ``git ls-files -s -v -z``."""
+    result.has_attributes = _ATTRIBUTES.search(data) is not None
     for found in _SPECIAL.finditer(b"\0" + data):
-        tag, assumed_mode, special_mode, object_id, path = found.groups()
-        mode = assumed_mode or special_mode
-        if tag:
-            result.assumed.append(path)
+        tag, unwatched_mode, special_mode, object_id, path = found.groups()
+        mode = unwatched_mode or special_mode
+        if tag and mode != b"160000":
+            number = int(mode, 8)
+            result.unwatched.append(
+                Tracked(path, "disk", number, number, object_id.decode("ascii"))
+            )
         if mode == b"160000":
             result.submodules.append(path)
         elif mode == b"120000":

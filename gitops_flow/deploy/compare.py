@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import plan
+from gitops_flow.codestore.lfs import LEFT_OUT
 from gitops_flow.deploy import refs, rollback
 from gitops_flow.deploy.desire import desire
 from gitops_flow.deploy.request import Refusal
@@ -101,6 +102,7 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         for problem in plan.check(planned.actions, templates, variables=variables)
     ]
     said += [problem for problem in checked if problem.severity != "error"]
+    said += pointers(code)
     errors = [problem for problem in checked if problem.severity == "error"]
     return Compared(
         desired=tuple(desired),
@@ -118,6 +120,23 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
 def _other_code(problems: Sequence[Problem]) -> tuple[Refusal, ...]:
     message = "pull steps name other code than what is deployed"
     return (Refusal(message, tuple(map(str, problems))),) if problems else ()
+
+
+def pointers(code: Code) -> list[Problem]:
+    """A warning of large files whose content no run will see."""
+    paths = [each.path for each in code.snapshot.left_out if each.reason == LEFT_OUT]
+    if not paths:
+        return []
+    shown = ", ".join(paths[:3]) + (" and others" if len(paths) > 3 else "")
+    files = "1 Git LFS file is" if len(paths) == 1 else f"{len(paths)} Git LFS files are"
+    return [
+        Problem(
+            f"{files} deployed without the content: runs read a pointer of some 130 bytes "
+            f"({shown})",
+            hint="--lfs (gitflow: {lfs: include}) ships the content",
+            severity="warning",
+        )
+    ]
 
 
 def _placed(prepared: Prepared, problem: Problem) -> Problem:
