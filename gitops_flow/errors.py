@@ -17,6 +17,7 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
     ├── CodeStoreError          publishing failed
     ├── CheckoutError           a pinned commit cannot be made into a directory
     ├── LocalPrefectError       a server or worker of our own did not start
+    ├── StoppedError            a command ended in the middle of writing
     └── ApiError                the Prefect server refused, failed or is away
 """
 
@@ -150,10 +151,37 @@ class LocalPrefectError(GitflowError):
     """A Prefect server or worker that we start ourselves did not start or did not last."""
 
 
+class StoppedError(GitflowError):
+    """A command ended in the middle of writing, by a signal or by an error.
+
+    Args:
+        message: what ended it.
+        exit_code: the command's.
+        lines: what was written and what was not, for people.
+        document: the same as data, to stand beside the error in ``--json``.
+        hint: as for every error.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int,
+        lines: tuple[str, ...],
+        document: dict[str, object],
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+        self.lines = lines
+        self.document = document
+
+
 class ApiError(GitflowError):
     """The Prefect server refused a request, failed, or could not be reached.
 
-    ``status`` is the HTTP status, or None when there was no answer.
+    ``status`` is the HTTP status, or None when there was no answer. ``lost`` says
+    that the request may have been carried out although it was not confirmed.
     """
 
     def __init__(
@@ -164,6 +192,8 @@ class ApiError(GitflowError):
         where: str | None = None,
         hint: str | None = None,
         retry: bool = False,
+        lost: bool = False,
     ) -> None:
         super().__init__(message, where=where, hint=hint, retry=retry)
         self.status = status
+        self.lost = lost

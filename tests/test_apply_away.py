@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -21,7 +22,7 @@ class Answers:
         self.flow_ids = {"etl": "flow-id"}
         self.writes = 0
 
-    def post(self, _path: str, _body: Any) -> Any:
+    def post(self, _path: str, _body: Any, _shape: Any) -> Any:
         answer = self.answers[min(self.writes, len(self.answers) - 1)]
         self.writes += 1
         if answer is not None:
@@ -64,21 +65,25 @@ def test_what_the_server_says_of_single_deployments_does_not_end_the_deploy() ->
 class Until:
     """A client whose writes succeed until one to ``path`` with ``method``."""
 
-    def __init__(self, method: str, path: str) -> None:
+    def __init__(self, method: str, path: str, error: BaseException | None = None) -> None:
         self.fails = method, path
+        self.error = error or ApiError("not accepted", status=422)
         self.flow_ids = {"etl": "flow-id"}
         self.server_time = None
         self.page_limit = 200
 
     def _answer(self, method: str, path: str) -> Any:
         if method == self.fails[0] and path.endswith(self.fails[1]):
-            raise ApiError("not accepted", status=422)
-        return [] if path.endswith("/filter") else 0 if path.endswith("/count") else {"id": "made"}
+            raise self.error
+        if path.endswith("/count"):
+            return 0
+        made = {"id": "made"}
+        return [] if path.endswith("/filter") else [made] if path.endswith("/schedules") else made
 
-    def post(self, path: str, _body: Any, **_options: Any) -> Any:
+    def post(self, path: str, _body: Any, _shape: Any = object, **_options: Any) -> Any:
         return self._answer("POST", path)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, _shape: Any = object) -> Any:
         return self._answer("GET", path)
 
     def put(self, path: str, _body: Any) -> Any:
@@ -142,3 +147,29 @@ def test_a_creation_that_failed_after_it_was_made_says_that_the_deployment_stand
     made = plan.make([WANTED], [], source_mark=MARK, adopt=False)
     (result,) = apply.execute(cast("Client", Until("POST", "/automations/")), made)
     assert (result.status, result.id, result.changed) == ("failed", "made", ("deployment",))
+
+
+NAMES = {"d": LIVE, "next": replace(LIVE, name="next", id="live2")}
+WANTED_BOTH = [replace(WANTED, name=name) for name in NAMES]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a signal, or a bug")])
+def test_whatever_ends_the_work_each_action_is_told_of(error: BaseException) -> None:
+    made = plan.make(WANTED_BOTH, NAMES.values(), source_mark=MARK, adopt=False, automations={})
+    told: list[apply.Result] = []
+    server = Until("POST", "/automations/", error)
+    with pytest.raises(type(error)):
+        apply.execute(cast("Client", server), made, on_result=told.append)
+    first, second = told
+    assert (first.changed, str(first.error)) == (
+        ("description",),
+        "stopped while it was being written",
+    )
+    assert (second.changed, str(second.error)) == ((), "not written")
+
+
+def test_where_the_server_cannot_be_asked_before_the_first_write_nothing_is_tried() -> None:
+    made = plan.make(WANTED_BOTH, NAMES.values(), source_mark=MARK, adopt=False)
+    results = apply.execute(cast("Client", Until("POST", "/flow_runs/filter")), made)
+    assert {each.status for each in results} == {"failed"}
+    assert all("not tried" in str(each.error) for each in results)

@@ -3,88 +3,22 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import json
 import socket
 import ssl
-import struct
 import threading
 import time
-from dataclasses import replace
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gitops_flow import prefect
 from gitops_flow.errors import ApiError
-from gitops_flow.model import PrefectConnection
+from gitops_flow.model import Automation, PrefectConnection, Schedule
+from tests.support.script import DROP, Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DROP = "drop"
-
-
-class Script:
-    """Answers each request with the next line of the script, and remembers the requests."""
-
-    def __init__(self) -> None:
-        self.answers: list[Any] = []
-        self.seen: list[tuple[str, str, dict[str, str], Any]] = []
-        script = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                headers = {key.lower(): value for key, value in self.headers.items()}
-                script.seen.append((self.command, self.path, headers, body and json.loads(body)))
-                answer = script.answers.pop(0) if len(script.answers) > 1 else script.answers[0]
-                if callable(answer):
-                    answer = answer(*script.seen[-1])
-                if answer == DROP:
-                    # A reset instead of an answer, as after the server's 500.
-                    linger = struct.pack("ii", 1, 0)
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    self.connection.close()
-                    self.close_connection = True
-                    return
-                status, payload, *extra = answer
-                if not isinstance(payload, bytes):
-                    payload = json.dumps(payload).encode()
-                self.send_response(status)
-                for key, value in (extra[0] if extra else {}).items():
-                    self.send_header(key, value)
-                self.send_header("Content-Length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
-
-            def finish(self) -> None:
-                with contextlib.suppress(OSError, ValueError):
-                    super().finish()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.connection = PrefectConnection(f"http://127.0.0.1:{self.http.server_port}/api")
-        self.waits: list[float] = []
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-
-    def client(self, **changes: Any) -> prefect.Client:
-        return prefect.Client(replace(self.connection, **changes), sleep=self.waits.append)
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.thread.join()
-        self.http.server_close()
 
 
 @pytest.fixture
@@ -101,22 +35,29 @@ def refusal(script: Script, *answers: Any, **changes: Any) -> ApiError:
     return caught.value
 
 
-@pytest.mark.parametrize("status", [408, 429, 502, 503])
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_a_passing_failure_is_tried_again(script: Script, status: int) -> None:
     script.answers = [(status, {"detail": "later"}), (status, {}), (200, [1])]
     with script.client() as client:
         assert client.post("/x", {}) == [1]
-        assert client.requests == 3
+        assert (client.requests, client.repeated) == (3, 2)
     assert len(script.waits) == 2
 
 
 def test_waits_grow_and_end(script: Script) -> None:
-    error = refusal(script, (503, {"exception_message": "Service Unavailable"}))
-    assert error.status == 503
+    error = refusal(script, (502, {"exception_message": "Bad Gateway"}))
+    assert error.status == 502
     assert error.retry
     assert len(script.waits) == 5
     assert script.waits[4] > 4 * script.waits[0]
     assert sum(script.waits) < 50
+    assert "6 times" in error.message
+
+
+def test_a_busy_database_is_given_two_minutes_whatever_the_attempts(script: Script) -> None:
+    error = refusal(script, (503, {"exception_message": "Service Unavailable"}))
+    assert (error.status, error.retry) == (503, True)
+    assert 120 <= sum(script.waits) < 150
 
 
 def test_retry_after_is_honoured(script: Script) -> None:
@@ -147,12 +88,100 @@ def test_a_dropped_connection_is_tried_again(script: Script) -> None:
         assert client.post("/deployments/filter", {}) == ["again"]
 
 
-def test_what_must_not_happen_twice_is_not_sent_again_after_a_drop(script: Script) -> None:
-    script.answers = [DROP, (200, [])]
-    with script.client() as client, pytest.raises(ApiError, match="dropped") as caught:
-        client.post("/deployments/1/schedules", [], repeatable=False)
-    assert caught.value.retry
-    assert len(script.seen) == 1
+def slow(script: Script, times: int, answer: Any) -> None:
+    """Have the first ``times`` requests be answered too late for a timeout of 0.1 s."""
+    left = [True] * times
+
+    def late(*_: Any) -> Any:
+        if left:
+            left.pop()
+            time.sleep(0.3)
+        return answer
+
+    script.answers = [late]
+
+
+@pytest.mark.parametrize("method", ["get", "post", "patch", "put", "delete"])
+def test_a_slow_answer_is_asked_for_again(script: Script, method: str) -> None:
+    slow(script, 2, (204, b""))
+    with script.client(timeout=0.1) as client:
+        getattr(client, method)("/x", *([] if method in ("get", "delete") else [{}]))
+        assert client.repeated == 2
+
+
+def test_an_answer_that_never_comes_is_asked_for_as_often_as_the_settings_say(
+    script: Script,
+) -> None:
+    slow(script, 9, (200, []))
+    error = refusal(script, *script.answers, timeout=0.05, max_retries=2)
+    assert len(script.seen) == 3
+    assert error.retry
+    assert error.message.endswith("within 0.05 s, 3 times")
+
+
+NEW = Schedule({"cron": "0 1 * * *"})
+
+
+class Schedules:
+    """The schedules of one deployment; the first answers to a creation are lost."""
+
+    def __init__(self, lost: int, carried_out: bool) -> None:
+        self.lost, self.carried_out = lost, carried_out
+        self.there = [{"id": "old"}]
+
+    def __call__(self, method: str, _path: str, _headers: Any, body: Any) -> Any:
+        if method == "GET":
+            return 200, self.there
+        self.lost -= 1
+        made = [{"id": f"new{self.lost}-{at}"} for at, _ in enumerate(body)]
+        if self.lost < 0 or self.carried_out:
+            self.there += made
+        return DROP if self.lost >= 0 else (201, made)
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_what_must_not_happen_twice_happens_once_whatever_is_lost(
+    script: Script, lost: int, carried_out: bool
+) -> None:
+    server = Schedules(lost, carried_out)
+    script.answers = [server]
+    with script.client() as client:
+        made = prefect.add_schedules(client, "1", [NEW, NEW], ["old"])
+    assert [item["id"] for item in server.there] == ["old", *made]
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_an_automation_is_made_once_although_the_answer_is_lost(
+    script: Script, carried_out: bool
+) -> None:
+    other = {"id": "old", "name": "after", "trigger": {}}
+    there = [other]
+
+    def answer(method: str, path: str, _headers: Any, body: Any) -> Any:
+        if method == "GET":
+            return 200, there
+        if carried_out or script.waits:
+            there.append({"id": f"new{len(there)}", **body})
+        return (201, there[-1]) if script.waits else DROP
+
+    script.answers = [answer]
+    wanted = Automation("after", {"type": "event"})
+    with script.client() as client:
+        made = prefect.create_automation(client, "1", wanted, (), ["old"])
+    assert [item["id"] for item in there] == ["old", made]
+
+
+@pytest.mark.parametrize("method", ["patch", "put", "delete"])
+def test_a_change_is_not_believed_when_something_else_confirms_it(
+    script: Script, method: str
+) -> None:
+    script.answers = [(200, {"ok": True})]
+    with script.client() as client, pytest.raises(ApiError, match="something else") as caught:
+        getattr(client, method)("/deployments/1", *([] if method == "delete" else [{}]))
+    assert caught.value.status == 200
+    assert str(caught.value.where).endswith("/api/deployments/1")
 
 
 def test_a_connection_is_kept_for_the_next_request(script: Script) -> None:
@@ -248,7 +277,10 @@ def test_an_unknown_host_is_named() -> None:
 def test_a_slow_server_ends_in_a_timeout(script: Script) -> None:
     release = threading.Event()
     script.answers = [lambda *_: (release.wait(5), (200, True))[1]]
-    with script.client(timeout=0.05) as client, pytest.raises(ApiError, match=r"within 0\.05 s"):
+    with (
+        script.client(timeout=0.05, max_retries=0) as client,
+        pytest.raises(ApiError, match=r"within 0\.05 s"),
+    ):
         client.get("/health")
     release.set()
 
@@ -351,7 +383,7 @@ def test_an_address_without_api_gets_a_hint(script: Script, status: int) -> None
 @pytest.mark.parametrize("answer", [[{"name": "x"}], ["x"], [{"id": None}], {"id": "x"}, None])
 def test_json_of_another_service_is_an_understood_error(script: Script, answer: Any) -> None:
     script.answers = [(200, answer)]
-    with script.client() as client, pytest.raises(ApiError, match="not a list of Prefect"):
+    with script.client() as client, pytest.raises(ApiError, match="not the Prefect API's"):
         prefect.live(client, names=None, mark=None)
 
 

@@ -6,11 +6,13 @@ and half of what they send comes back as 503.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gitops_flow import prefect
 from gitops_flow.apply.remove import remove
+from gitops_flow.apply.result import Result, Status, read_back, updated
 from gitops_flow.apply.update import standing, update
 from gitops_flow.errors import ApiError, GitflowError
 from gitops_flow.plan import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
@@ -21,41 +23,19 @@ if TYPE_CHECKING:
 
     from gitops_flow.prefect import Client, Run
 
+__all__ = ["Result", "Status", "execute"]
+
 # Each of these was retried for half a minute or more: a server that is away for two
 # deployments in a row would keep a manifest of a hundred waiting for hours.
 _AWAY = (None, 408, 429, 502, 503, 504)
 _PATIENCE = 2
-
-Status = Literal["created", "updated", "unchanged", "deleted", "held", "failed", "refused"]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one action.
-
-    ``changed`` names the fields that were written, empty for a creation; of what
-    failed, those that are as desired nevertheless (``part of schedules``), or
-    ``deployment`` when the creation was not completed. ``id`` is the
-    deployment's on the server, None when it was not created.
-    ``runs_restored`` counts upcoming runs that the write deleted and that were
-    put back, ``runs_cancelled`` those that waited for a deleted deployment.
-    """
-
-    status: Status
-    full_name: str
-    id: str | None = None
-    changed: tuple[str, ...] = ()
-    error: GitflowError | None = None
-    adopted: bool = False
-    runs_restored: int = 0
-    runs_cancelled: int = 0
 
 
 def execute(
     client: Client,
     plan: Plan,
     *,
-    on_result: Callable[[Result], None] | None = None,
+    on_result: Callable[[Result], None] = lambda _: None,
     fail_fast: bool = False,
 ) -> list[Result]:
     """Carry ``plan`` out and return one result per action, in its order.
@@ -65,36 +45,56 @@ def execute(
     two of them in a row, the rest fails without being tried. Nothing is
     deleted after a failure: what is missing may be what replaces it.
 
+    ``on_result`` gets each result when it is known. Where a signal or a bug ends the
+    work, it gets one for every action that is left: what stands of the one in work, and
+    that the others were not written.
+
     Raises:
         ValueError: the plan was made before the build steps ran.
     """
     if any(isinstance(each, Create | Update) and each.desired.unknown for each in plan.writes):
         raise ValueError("a plan with unknown fields cannot be carried out")
-    creates = [action.desired.flow_name for action in plan.actions if isinstance(action, Create)]
-    prefect.know_flows(client, creates)
-    updates = [action.live.id or "" for action in plan.actions if isinstance(action, Update)]
-    late = prefect.late_runs(client, updates) if updates else []
     results: list[Result] = []
     away: list[ApiError] = []
     failed = 0
-    for action in plan.actions:
-        if len(away) >= _PATIENCE and isinstance(action, Create | Update | Delete):
-            result = _not_tried(action, away[-1])
-        elif failed and isinstance(action, Delete):
-            result = _kept(action, failed)
-        else:
-            result = _attempt(client, action, late)
-            away = _still_away(away, result)
-        failed += result.error is not None and not isinstance(action, Delete)
-        results.append(result)
-        if on_result is not None:
+    done: list[str] = []
+    try:
+        late, unready = _prepare(client, plan)
+        for action in plan.actions:
+            done = []
+            if unready is not None and isinstance(action, Create | Update | Delete):
+                result = _not_tried(action, unready, "it could not be prepared")
+            elif len(away) >= _PATIENCE and isinstance(action, Create | Update | Delete):
+                result = _not_tried(action, away[-1], "the server is away")
+            elif failed and isinstance(action, Delete):
+                result = _kept(action, failed)
+            else:
+                result = _attempt(client, action, late, done)
+                away = _still_away(away, result)
+            failed += result.error is not None and not isinstance(action, Delete)
+            results.append(result)
             on_result(result)
-        if fail_fast and result.error is not None:
-            break
+            if fail_fast and result.error is not None:
+                break
+    except BaseException:
+        for at, action in enumerate(plan.actions[len(results) :]):
+            on_result(_stopped(action, done if at == 0 else None))
+        raise
     return results
 
 
-def _attempt(client: Client, action: Action, late: Sequence[Run]) -> Result:
+def _prepare(client: Client, plan: Plan) -> tuple[list[Run], ApiError | None]:
+    """The late runs of what is updated; or why nothing can be written."""
+    creates = [action.desired.flow_name for action in plan.actions if isinstance(action, Create)]
+    updates = [action.live.id or "" for action in plan.actions if isinstance(action, Update)]
+    try:
+        prefect.know_flows(client, creates)
+        return prefect.late_runs(client, updates) if updates else [], None
+    except ApiError as error:
+        return [], error
+
+
+def _attempt(client: Client, action: Action, late: Sequence[Run], done: list[str]) -> Result:
     name = action.full_name
     if isinstance(action, Unchanged):
         return Result("unchanged", name, id=action.live.id)
@@ -103,7 +103,6 @@ def _attempt(client: Client, action: Action, late: Sequence[Run]) -> Result:
     if isinstance(action, Conflict):
         error = ApiError(action.reason, hint="deploy with --adopt to take it over")
         return Result("refused", name, id=action.live.id, error=error)
-    done: list[str] = []
     try:
         if isinstance(action, Create):
             return Result("created", name, id=_create(client, action, done))
@@ -113,19 +112,33 @@ def _attempt(client: Client, action: Action, late: Sequence[Run]) -> Result:
         own = [run for run in late if run.deployment_id == action.live.id]
         restored = update(client, action, own, done)
     except GitflowError as error:
-        if isinstance(action, Create):
-            stands = ("deployment",) * bool(done)
-            return Result("failed", name, id=next(iter(done), None), changed=stands, error=error)
-        written = standing(action, done) if isinstance(action, Update) else ()
-        return Result("failed", name, id=action.live.id, changed=written, error=error)
-    return Result(
-        "updated",
-        name,
-        id=action.live.id,
-        changed=action.fields,
-        adopted=action.adopts,
-        runs_restored=restored,
-    )
+        failed = _failed(action, done, error)
+        if isinstance(error, ApiError) and error.lost:
+            with contextlib.suppress(GitflowError):
+                return read_back(client, action, failed)
+        return failed
+    return updated(action, restored)
+
+
+def _failed(action: Create | Update | Delete, done: Sequence[str], error: GitflowError) -> Result:
+    """A result that tells what stands nevertheless; ``done`` is that of the writing."""
+    if isinstance(action, Create):
+        stands, live_id = ("deployment",) * bool(done), next(iter(done), None)
+    else:
+        stands = standing(action, done) if isinstance(action, Update) else ()
+        live_id = action.live.id
+    return Result("failed", action.full_name, id=live_id, changed=stands, error=error)
+
+
+def _stopped(action: Action, done: Sequence[str] | None) -> Result:
+    """What became of an action when the work was ended; ``done`` None: it was not begun."""
+    if isinstance(action, Create | Update | Delete):
+        if done is None:
+            return _failed(action, (), GitflowError("not written"))
+        return _failed(action, done, GitflowError("stopped while it was being written"))
+    status: Status = "unchanged" if isinstance(action, Unchanged) else "held"
+    status = "refused" if isinstance(action, Conflict) else status
+    return Result(status, action.full_name, id=action.live.id)
 
 
 def _create(client: Client, action: Create, done: list[str]) -> str:
@@ -139,8 +152,9 @@ def _create(client: Client, action: Create, done: list[str]) -> str:
     done.append(made)
     if computed:
         prefect.patch(client, made, {"parameters": desired.parameters})
+    known: list[str] = []
     for automation in desired.automations:
-        prefect.create_automation(client, made, automation, (action.mark,))
+        known.append(prefect.create_automation(client, made, automation, (action.mark,), known))
     return made
 
 
@@ -154,16 +168,15 @@ def _still_away(away: list[ApiError], result: Result) -> list[ApiError]:
     return []
 
 
-def _not_tried(action: Create | Update | Delete, error: ApiError) -> Result:
+def _not_tried(action: Create | Update | Delete, error: ApiError, why: str) -> Result:
     told = ApiError(
-        f"not tried, because the server is away: {error.message}",
+        f"not tried, because {why}: {error.message}",
         status=error.status,
         where=error.where,
         hint="deploy again when it answers",
         retry=True,
     )
-    live_id = None if isinstance(action, Create) else action.live.id
-    return Result("failed", action.full_name, id=live_id, error=told)
+    return _failed(action, (), told)
 
 
 def _kept(action: Delete, failed: int) -> Result:
@@ -173,4 +186,4 @@ def _kept(action: Delete, failed: int) -> Result:
         hint="the next deploy deletes it",
         retry=True,
     )
-    return Result("failed", action.full_name, id=action.live.id, error=error)
+    return _failed(action, (), error)

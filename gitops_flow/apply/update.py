@@ -28,9 +28,10 @@ def update(client: Client, action: Update, late: Sequence[Run], done: list[str])
     so that they get no runs for a time before they existed.
     """
     live_id = action.live.id or ""
+    known = [schedule.id or "" for schedule in action.live.schedules]
     if not _runs(action):
-        _write(client, action, [], done)
-        _add(client, action, done)
+        _write(client, action, [], known, done)
+        _add(client, action, known, done)
         return 0
     if action.schedules.remove or action.schedules.renew:
         late = prefect.late_runs(client, [live_id])
@@ -38,7 +39,7 @@ def update(client: Client, action: Update, late: Sequence[Run], done: list[str])
     upcoming = prefect.upcoming(client, live_id, kept) if kept else 0
     since = prefect.server_now(client)
     try:
-        _write(client, action, late, done)
+        _write(client, action, late, known, done)
     except BaseException:
         # Also when interrupted: what was deleted so far is still due.
         with contextlib.suppress(GitflowError):
@@ -46,21 +47,23 @@ def update(client: Client, action: Update, late: Sequence[Run], done: list[str])
         raise
     if _deletes_runs(action):
         _put_back(client, action, since)
-    _add(client, action, done)
+    _add(client, action, known, done)
     if action.schedules.add:
         # The server's scheduler would look at a new schedule only after a minute.
         prefect.put_back(client, live_id)
     return upcoming
 
 
-def _write(client: Client, action: Update, late: Sequence[Run], done: list[str]) -> None:
+def _write(
+    client: Client, action: Update, late: Sequence[Run], known: list[str], done: list[str]
+) -> None:
     live_id = action.live.id or ""
     for schedule in action.schedules.remove:
         prefect.delete_schedule(client, live_id, schedule.id or "")
         done.append("schedules")
     for renewed in action.schedules.renew:
         prefect.delete_schedule(client, live_id, renewed.live.id or "")
-        prefect.add_schedules(client, live_id, [renewed.desired])
+        known += prefect.add_schedules(client, live_id, [renewed.desired], known)
         done.append("schedules")
     if action.changes:
         _patch(client, action, done)
@@ -121,14 +124,15 @@ def _automations(client: Client, action: Update, done: list[str]) -> None:
             client, live_id, change.live.id or "", change.desired, (action.mark,)
         )
         done.append("triggers")
+    known = [item.id or "" for item in action.live.automations]
     for new in diff.add:
-        prefect.create_automation(client, live_id, new, (action.mark,))
+        known.append(prefect.create_automation(client, live_id, new, (action.mark,), known))
         done.append("triggers")
 
 
-def _add(client: Client, action: Update, done: list[str]) -> None:
+def _add(client: Client, action: Update, known: Sequence[str], done: list[str]) -> None:
     if action.schedules.add:
-        prefect.add_schedules(client, action.live.id or "", action.schedules.add)
+        prefect.add_schedules(client, action.live.id or "", action.schedules.add, known)
         done += ["schedules"] * len(action.schedules.add)
 
 

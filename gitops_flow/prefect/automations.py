@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gitops_flow.model import Automation
+from gitops_flow.prefect import shape
 from gitops_flow.prefect.pages import read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from gitops_flow.model import Json
     from gitops_flow.prefect.client import Client
@@ -28,9 +29,9 @@ def live_automations(
     """
     found: dict[str, dict[str, Automation]] = {}
     tags = {"automations": {"tags": {"all_": [mark]}}}
-    listed = list(read_all(client, "/automations/filter", tags, sort="NAME_ASC"))
+    listed = list(read_all(client, "/automations/filter", tags, shape.AUTOMATION, sort="NAME_ASC"))
     for deployment_id in unmarked:
-        listed += client.get(f"/automations/related-to/{_owner(deployment_id)}")
+        listed += _related(client, deployment_id)
     for item in listed:
         made = automation(item)
         if made is not None:
@@ -38,15 +39,30 @@ def live_automations(
     return {key: tuple(items.values()) for key, items in found.items()}
 
 
+def _related(client: Client, deployment_id: str) -> Json:
+    return client.get(f"/automations/related-to/{_owner(deployment_id)}", [shape.AUTOMATION])
+
+
 def create_automation(
-    client: Client, deployment_id: str, wanted: Automation, tags: Iterable[str]
-) -> None:
-    """Make ``wanted`` for a deployment, which owns it from then on."""
+    client: Client,
+    deployment_id: str,
+    wanted: Automation,
+    tags: Iterable[str],
+    known: Collection[str] = (),
+) -> str:
+    """Make ``wanted`` for a deployment, which owns it from then on; the new id.
+
+    ``known`` are the ids of those that run the deployment already.
+    """
     body = _body(wanted, deployment_id, tags)
+
+    def stands() -> Json | None:
+        new = (item for item in _related(client, deployment_id) if item["id"] not in known)
+        return next((item for item in new if item["name"] == wanted.name), None)
+
     # Sent twice it would make two: names need not be unique.
-    client.post(
-        "/automations/", {**body, "owner_resource": _owner(deployment_id)}, repeatable=False
-    )
+    body["owner_resource"] = _owner(deployment_id)
+    return str(client.post("/automations/", body, shape.ID, stands=stands)["id"])
 
 
 def replace_automation(
@@ -99,7 +115,7 @@ def automation(data: Mapping[str, Json]) -> tuple[str, Automation] | None:
 def _without_ids(trigger: Mapping[str, Json]) -> dict[str, Json]:
     # Made anew by every write.
     kept = {key: value for key, value in trigger.items() if key != "id"}
-    if isinstance(kept.get("triggers"), list):
+    if kept.get("triggers") is not None:
         kept["triggers"] = [_without_ids(inner) for inner in kept["triggers"]]
     return kept
 

@@ -8,6 +8,7 @@ import random
 import ssl
 import time
 import uuid
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
 
@@ -16,6 +17,7 @@ import httpx
 from gitops_flow import __version__
 from gitops_flow.errors import ApiError
 from gitops_flow.prefect import failures
+from gitops_flow.prefect.shape import mismatch
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -24,10 +26,26 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gitops_flow.model import Json, PrefectConnection
+    from gitops_flow.prefect.shape import Shape
 
-_RETRIED = (408, 429, 502, 503)
-# These two say that the request was not carried out; 408 and 502 leave it open.
-_RETRIED_ONCE_ONLY = (429, 503)
+_BUSY = 503
+_RETRIED = (408, 429, 502, _BUSY, 504)
+# These two say that the request was not carried out; the others leave it open.
+_NOT_CARRIED_OUT = (429, _BUSY)
+# So do these failures; after any other the request may have been carried out.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_DROPPED = (
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.CloseError,
+    httpx.RemoteProtocolError,
+    httpx.TimeoutException,
+)
+# What Prefect answers to a change, in every version; something else may have answered
+# in its place.
+_DONE = {"PATCH": (204,), "PUT": (204,), "DELETE": (202, 204)}
+# Seconds of waiting for a server that says it is busy, however many attempts that is.
+_PATIENCE = 120.0
 _LONGEST_WAIT = 60.0
 _PAGE_LIMIT = 200
 # The server forgets a client's first token when it gives a second one, so one
@@ -38,9 +56,10 @@ _CSRF_CLIENT = str(uuid.uuid4())
 class Client:
     """A keep-alive connection to one Prefect API; use it as a context manager.
 
-    ``requests`` counts what was sent, retries included. ``page_limit`` is the
-    largest page the server gives, as far as is known. Every method raises
-    :class:`~gitops_flow.errors.ApiError`.
+    ``requests`` counts what was sent, ``repeated`` how much of it was sent once more.
+    ``page_limit`` is the largest page the server gives, as far as is known. Every method
+    raises :class:`~gitops_flow.errors.ApiError`, also for an answer that is not of the
+    shape (:data:`~gitops_flow.prefect.shape.Shape`) that it is given.
 
     Args:
         connection: address, authentication and limits.
@@ -52,6 +71,7 @@ class Client:
     ) -> None:
         self.connection = connection
         self.requests = 0
+        self.repeated = 0
         self.page_limit = _PAGE_LIMIT
         self.server_time: datetime | None = None
         self.flow_ids: dict[str, str] = {}
@@ -76,17 +96,29 @@ class Client:
         """Give the connection back; the client cannot be used afterwards."""
         self._http.close()
 
-    def get(self, path: str) -> Json:
+    def get(self, path: str, shape: Shape = object) -> Json:
         """The JSON at ``path``, which starts with "/" and is relative to the API."""
-        return self._request("GET", path, None)
+        return self._request("GET", path, None, shape)
 
-    def post(self, path: str, body: Json, *, repeatable: bool = True) -> Json:
+    def post(
+        self,
+        path: str,
+        body: Json,
+        shape: Shape = object,
+        *,
+        stands: Callable[[], Json | None] | None = None,
+    ) -> Json:
         """Send ``body``; the answer's JSON, or None for an empty one.
 
-        ``repeatable`` False keeps it from being sent again when the first may
-        have been carried out.
+        Args:
+            path: as for :meth:`get`.
+            body: what is sent.
+            shape: of the answer.
+            stands: for what must not happen twice. Where an answer was lost, it looks
+                whether the request was carried out: what it returns is the answer then,
+                and only after None the request is sent again.
         """
-        return self._request("POST", path, body, repeatable=repeatable)
+        return self._request("POST", path, body, shape, stands)
 
     def patch(self, path: str, body: Json) -> None:
         """Change what ``body`` names."""
@@ -150,51 +182,62 @@ class Client:
                 hint="see PREFECT_API_SSL_CERT_FILE and SSL_CERT_FILE",
             ) from error
 
-    def _request(self, method: str, path: str, body: Json, *, repeatable: bool = True) -> Json:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Json,
+        shape: Shape = object,
+        stands: Callable[[], Json | None] | None = None,
+    ) -> Json:
         url = self._base + path
         content = None if body is None else _encode(body, url)
-        attempt = 0
-        renewed = False
+        attempt, waited, renewed = 0, 0.0, False
         while True:
-            try:
-                answer = self._send(method, url, content)
-            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-                if attempt >= self.connection.max_retries or not self._worth_it(error, repeatable):
-                    raise failures.unreachable(error, url, self.connection) from error
-                self._sleep(_backoff(attempt))
-                attempt += 1
-                continue
+            answer = self._send(method, url, content)
             if not renewed and self._wants_csrf(method, answer):
                 renewed = True
                 self._fetch_csrf()
                 continue
-            again = _RETRIED if repeatable else _RETRIED_ONCE_ONLY
-            if answer.status_code in again and attempt < self.connection.max_retries:
-                self._sleep(_wait(answer, attempt))
-                attempt += 1
-                continue
-            return self._result(answer, url, body)
+            if not self._worth_repeating(answer, attempt, waited):
+                return self._result(answer, url, body, shape, attempt)
+            pause = _wait(answer, attempt)
+            self._sleep(pause)
+            attempt, waited = attempt + 1, waited + pause
+            if stands is not None and _may_stand(answer) and (made := stands()) is not None:
+                return made
+            self.repeated += 1
 
-    def _send(self, method: str, url: str, content: bytes | None) -> httpx.Response:
+    def _worth_repeating(
+        self, answer: httpx.Response | Exception, attempt: int, waited: float
+    ) -> bool:
+        most = self.connection.max_retries
+        if isinstance(answer, httpx.Response):
+            # Many short refusals are no reason to give up a busy database.
+            patient = answer.status_code == _BUSY and most > 0 and waited < _PATIENCE
+            return answer.status_code in _RETRIED and (attempt < most or patient)
+        if isinstance(answer, httpx.ConnectError | httpx.ConnectTimeout) and not self._answered:
+            # A server that answered a moment ago is restarting; one that never did is not there.
+            return False
+        return attempt < most and isinstance(answer, (*_NOT_SENT, *_DROPPED))
+
+    def _send(self, method: str, url: str, content: bytes | None) -> httpx.Response | Exception:
         headers = {} if content is None else {"Content-Type": "application/json"}
         if method != "GET":
             headers.update(self._csrf)
         self.requests += 1
-        answer = self._http.request(method, url, content=content, headers=headers)
+        try:
+            answer = self._http.request(method, url, content=content, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            return error
         self._answered = True
         self.server_time = _date(answer)
         return answer
 
-    def _worth_it(self, error: Exception, repeatable: bool) -> bool:
-        if isinstance(error, httpx.ConnectError):
-            # A server that answered a moment ago is restarting; one that never did is not there.
-            return self._answered
-        dropped = httpx.ReadError | httpx.WriteError | httpx.CloseError | httpx.RemoteProtocolError
-        return repeatable and isinstance(error, dropped)
-
-    def _wants_csrf(self, method: str, answer: httpx.Response) -> bool:
+    def _wants_csrf(self, method: str, answer: httpx.Response | Exception) -> bool:
         return (
             method != "GET"
+            and isinstance(answer, httpx.Response)
             and answer.status_code == 403
             and self.connection.csrf
             and "csrf" in answer.text[:200].lower()
@@ -208,15 +251,36 @@ class Client:
                 "Prefect-Csrf-Client": _CSRF_CLIENT,
             }
 
-    def _result(self, answer: httpx.Response, url: str, body: Json) -> Json:
+    def _result(
+        self,
+        answer: httpx.Response | Exception,
+        url: str,
+        body: Json,
+        shape: Shape,
+        repeated: int,
+    ) -> Json:
+        if not isinstance(answer, httpx.Response):
+            raise failures.unreachable(answer, url, self.connection, repeated) from answer
         if not answer.is_success:
-            raise failures.refused(answer, url, body, self.connection)
-        if not answer.content:
-            return None
+            raise failures.refused(answer, url, body, self.connection, repeated)
+        method = answer.request.method
+        if answer.status_code not in _DONE.get(method, (answer.status_code,)):
+            raise failures.not_done(answer, url)
         try:
-            return answer.json()
+            data = answer.json() if answer.content else None
+            wrong = mismatch(data, shape)
         except (ValueError, RecursionError):
             raise failures.no_api(answer, url) from None
+        if wrong:
+            raise failures.misshapen(answer, url, wrong)
+        return data
+
+
+def _may_stand(answer: httpx.Response | Exception) -> bool:
+    """Whether the request may have been carried out although nothing good was answered."""
+    if isinstance(answer, httpx.Response):
+        return answer.status_code not in _NOT_CARRIED_OUT
+    return not isinstance(answer, _NOT_SENT)
 
 
 def _encode(body: Json, url: str) -> bytes:
@@ -232,14 +296,16 @@ def _encode(body: Json, url: str) -> bytes:
         ) from None
 
 
-def _backoff(attempt: int) -> float:
+def _backoff(attempt: int, longest: float = 20.0) -> float:
     # Quick at first, since a busy SQLite is free again soon; patient later.
-    return float(min(0.1 * 4**attempt, 20.0) * random.uniform(0.75, 1.25))  # noqa: S311
+    return float(min(0.1 * 4**attempt, longest) * random.uniform(0.75, 1.25))  # noqa: S311
 
 
-def _wait(answer: httpx.Response, attempt: int) -> float:
+def _wait(answer: httpx.Response | Exception, attempt: int) -> float:
+    if not isinstance(answer, httpx.Response):
+        return _backoff(attempt)
     asked = answer.headers.get("Retry-After", "").strip()
-    if asked.isdigit():
+    if asked.isdecimal():
         return min(float(asked), _LONGEST_WAIT)
     if asked and (now := _date(answer)):
         try:
@@ -247,11 +313,13 @@ def _wait(answer: httpx.Response, attempt: int) -> float:
         except (TypeError, ValueError):
             return _backoff(attempt)
         return min(max(seconds, 0.0), _LONGEST_WAIT)
-    return _backoff(attempt)
+    # Who waits longer than the other writers of a busy database never gets his turn.
+    return _backoff(attempt, 4.0) if answer.status_code == _BUSY else _backoff(attempt)
 
 
 def _date(answer: httpx.Response) -> datetime | None:
     try:
-        return parsedate_to_datetime(answer.headers["Date"])
+        when = parsedate_to_datetime(answer.headers["Date"])
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
     except (KeyError, TypeError, ValueError):
         return None

@@ -9,7 +9,7 @@ from gitops_flow.prefect import shape
 from gitops_flow.prefect.pages import batches, read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gitops_flow.model import Deployment, Json, Schedule
     from gitops_flow.prefect.client import Client
@@ -25,11 +25,13 @@ def live(
     names are only asked for when the mark did not bring them.
     """
     if names is None and mark is None:
-        return _named(client, read_all(client, "/deployments/filter", {}, sort="NAME_ASC"))
+        return _named(
+            client, read_all(client, "/deployments/filter", {}, shape.DEPLOYMENT, sort="NAME_ASC")
+        )
     found: dict[str, Deployment] = {}
     if mark is not None:
         body = {"deployments": {"tags": {"all_": [mark]}}}
-        owned = read_all(client, "/deployments/filter", body, sort="NAME_ASC")
+        owned = read_all(client, "/deployments/filter", body, shape.DEPLOYMENT, sort="NAME_ASC")
         found = {item.id or "": item for item in _named(client, owned)}
     have = {(item.flow_name, item.name) for item in found.values()}
     missing = sorted(set(names or ()) - have)
@@ -39,7 +41,9 @@ def live(
             "deployments": {"name": {"any_": sorted({name for _, name in batch})}},
         }
         # Flow names times deployment names is more than was asked for.
-        crossed = _named(client, read_all(client, "/deployments/filter", body, sort="NAME_ASC"))
+        crossed = _named(
+            client, read_all(client, "/deployments/filter", body, shape.DEPLOYMENT, sort="NAME_ASC")
+        )
         wanted = set(batch)
         found.update(
             (item.id or "", item) for item in crossed if (item.flow_name, item.name) in wanted
@@ -53,7 +57,7 @@ def _named(client: Client, items: Iterable[dict[str, Json]]) -> list[Deployment]
     unknown = sorted({item["flow_id"] for item in raw} - by_id.keys())
     for batch in batches(unknown):
         body = {"flows": {"id": {"any_": list(batch)}}}
-        for flow in read_all(client, "/flows/filter", body, sort="NAME_ASC"):
+        for flow in read_all(client, "/flows/filter", body, shape.NAMED, sort="NAME_ASC"):
             by_id[flow["id"]] = flow["name"]
             client.flow_ids[flow["name"]] = flow["id"]
     # A flow that was deleted in between took its deployments along.
@@ -69,7 +73,7 @@ def know_flows(client: Client, names: Iterable[str]) -> None:
         return
     for batch in batches(unknown):
         body = {"flows": {"name": {"any_": list(batch)}}}
-        for flow in read_all(client, "/flows/filter", body, sort="NAME_ASC"):
+        for flow in read_all(client, "/flows/filter", body, shape.NAMED, sort="NAME_ASC"):
             client.flow_ids[flow["name"]] = flow["id"]
 
 
@@ -77,7 +81,7 @@ def ensure_flow(client: Client, name: str) -> str:
     """The id of the flow called ``name``, created if there is none."""
     known = client.flow_ids.get(name)
     if known is None:
-        known = str(client.post("/flows/", {"name": name})["id"])
+        known = str(client.post("/flows/", {"name": name}, shape.ID)["id"])
         client.flow_ids[name] = known
     return known
 
@@ -85,7 +89,7 @@ def ensure_flow(client: Client, name: str) -> str:
 def create(client: Client, wanted: Deployment, flow_id: str) -> str:
     """Create ``wanted`` and return its id. Sent twice it still makes one deployment."""
     try:
-        made = client.post("/deployments/", shape.new_deployment(wanted, flow_id))
+        made = client.post("/deployments/", shape.new_deployment(wanted, flow_id), shape.ID)
     except ApiError as error:
         if error.status == 409:
             # The flow may have been deleted since its id was read.
@@ -102,7 +106,7 @@ def patch(client: Client, deployment_id: str, fields: Mapping[str, Json]) -> Non
 def own_limit(client: Client, deployment_id: str) -> str | None:
     """The id of the concurrency limit that the server made for this deployment alone, if any."""
     try:
-        limit = client.get(f"/v2/concurrency_limits/deployment:{deployment_id}")
+        limit = client.get(f"/v2/concurrency_limits/deployment:{deployment_id}", shape.ID)
     except ApiError as error:
         if error.status != 404:
             raise
@@ -110,11 +114,23 @@ def own_limit(client: Client, deployment_id: str) -> str | None:
     return str(limit["id"])
 
 
-def add_schedules(client: Client, deployment_id: str, schedules: Sequence[Schedule]) -> None:
-    """Add schedules beside those that are there; no run is deleted."""
+def add_schedules(
+    client: Client, deployment_id: str, schedules: Sequence[Schedule], known: Collection[str]
+) -> list[str]:
+    """Add schedules beside those that are there, whose ids are ``known``; the new ids.
+
+    No run is deleted.
+    """
+    path = f"/deployments/{deployment_id}/schedules"
+
+    def stands() -> Json | None:
+        there = client.get(path, [shape.ID])
+        new = [item for item in there if item["id"] not in known]
+        return new if len(new) >= len(schedules) else None
+
     body = [shape.new_schedule(item) for item in schedules]
     # Sent twice it would add two of each.
-    client.post(f"/deployments/{deployment_id}/schedules", body, repeatable=False)
+    return [item["id"] for item in client.post(path, body, [shape.ID], stands=stands)]
 
 
 def change_schedule(

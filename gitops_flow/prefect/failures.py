@@ -25,18 +25,21 @@ _SHAPE = re.compile(r"[A-Z]\w*(Schedule|Trigger)")
 _NO_API = object()
 
 
-def unreachable(error: Exception, url: str, connection: PrefectConnection) -> ApiError:
-    """The error for a request that got no answer."""
+def unreachable(
+    error: Exception, url: str, connection: PrefectConnection, repeated: int = 0
+) -> ApiError:
+    """The error for a request that got no answer, also not when it was ``repeated``."""
     base = redact(connection.api_url)
     where = redact(url)
     if isinstance(error, httpx.ConnectError):
         return _not_connected(error, base, where)
     if isinstance(error, httpx.TimeoutException):
         return ApiError(
-            f"the Prefect server did not answer within {connection.timeout:g} s",
+            f"the Prefect server did not answer within {connection.timeout:g} s{_often(repeated)}",
             where=where,
             hint="check the server's load, or set PREFECT_API_REQUEST_TIMEOUT (seconds)",
             retry=True,
+            lost=True,
         )
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         return ApiError(
@@ -59,11 +62,16 @@ def unreachable(error: Exception, url: str, connection: PrefectConnection) -> Ap
             retry=True,
         )
     return ApiError(
-        "the connection to the Prefect server was dropped",
+        f"the connection to the Prefect server was dropped{_often(repeated)}",
         where=where,
         hint="the server may be restarting",
         retry=True,
+        lost=True,
     )
+
+
+def _often(repeated: int) -> str:
+    return f", {repeated + 1} times" if repeated else ""
 
 
 def _not_connected(error: httpx.ConnectError, base: str, where: str) -> ApiError:
@@ -105,13 +113,38 @@ def no_api(answer: httpx.Response, url: str) -> ApiError:
     return ApiError(
         f"the answer is {kind}, not the Prefect API's JSON",
         status=answer.status_code,
+        lost=answer.is_success,
         where=redact(url),
         hint=f"check PREFECT_API_URL; {_API_HINT}",
     )
 
 
+def misshapen(answer: httpx.Response, url: str, wrong: str) -> ApiError:
+    """The error for JSON that is not what the Prefect API answers there."""
+    return ApiError(
+        f"the answer is not the Prefect API's: {wrong}",
+        status=answer.status_code,
+        lost=True,
+        where=redact(url),
+        hint=f"is it a Prefect 3 server that answers there? check PREFECT_API_URL; {_API_HINT}",
+    )
+
+
+def not_done(answer: httpx.Response, url: str) -> ApiError:
+    """The error for a success that is not the one with which Prefect confirms a change."""
+    status = answer.status_code
+    return ApiError(
+        f"the answer to {answer.request.method} is {status}, with which the Prefect API does not "
+        "confirm a change: something else may have answered",
+        status=status,
+        lost=True,
+        where=redact(url),
+        hint="look for a proxy or a login page between here and the server",
+    )
+
+
 def refused(
-    answer: httpx.Response, url: str, body: Json, connection: PrefectConnection
+    answer: httpx.Response, url: str, body: Json, connection: PrefectConnection, repeated: int = 0
 ) -> ApiError:
     """The error for an answer with a status that is no success.
 
@@ -152,11 +185,13 @@ def refused(
         _MESSAGES.get(status, "the Prefect server refused the request ({status})").format(
             status=status
         )
+        + _often(repeated)
         + (f": {said}" if said else ""),
         status=status,
         where=where,
         hint=_hint(status, said or "", _details(answer)),
         retry=status in (408, 429) or status >= 500,
+        lost=status == 408 or (status >= 500 and status != 503),
     )
 
 
@@ -250,7 +285,13 @@ def _details(answer: httpx.Response) -> Json:
 def _of_another_shape(item: Json) -> bool:
     if not isinstance(item, dict) or _kind(item) not in (_UNKNOWN_FIELD, "missing"):
         return False
-    return any(_SHAPE.fullmatch(str(part)) for part in item.get("loc", ()))
+    return any(_SHAPE.fullmatch(part) for part in _loc(item))
+
+
+def _loc(item: dict[str, Json]) -> list[str]:
+    """The parts of the place that a detail is about."""
+    place = item.get("loc")
+    return [str(part) for part in place] if isinstance(place, list) else []
 
 
 def _kind(item: Json) -> str | None:
@@ -265,7 +306,7 @@ def _kind(item: Json) -> str | None:
 def _detail(item: Json) -> str:
     if not isinstance(item, dict):
         return "a value"
-    places = [str(part) for part in item.get("loc", ()) if part != "body"]
+    places = [part for part in _loc(item) if part != "body"]
     place = ".".join(places) or "the request"
     if any(is_secret_key(part) for part in places):
         return f"{place}: not accepted"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gitops_flow.errors import ApiError
+from gitops_flow.prefect import shape
 from gitops_flow.prefect.pages import batches, read_all
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def blocks(client: Client, names: Iterable[tuple[str, str]]) -> dict[str, Json]:
             f"/block_types/slug/{quote(slug, safe='')}/block_documents/name/{quote(name, safe='')}"
         )
         try:
-            document = client.get(f"{path}?include_secrets=true")
+            document = client.get(f"{path}?include_secrets=true", {"data?": object})
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -42,18 +43,20 @@ def variables(client: Client, names: Iterable[str]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for batch in batches(sorted(set(names))):
         body = {"variables": {"name": {"any_": list(batch)}}}
-        for item in read_all(client, "/variables/filter", body, sort="NAME_ASC"):
+        for item in read_all(client, "/variables/filter", body, shape.NAMED, sort="NAME_ASC"):
             found[item["name"]] = item.get("value")
     return found
 
 
 def block_names(client: Client) -> list[str]:
     """What blocks there are, as ``slug/name``; no more than one answer of the server holds."""
-    found = islice(read_all(client, "/block_documents/filter", {}, sort=None), client.page_limit)
+    listed = read_all(client, "/block_documents/filter", {}, shape.BLOCK, sort=None)
+    found = islice(listed, client.page_limit)
     return [f"{(item.get('block_type') or {}).get('slug')}/{item.get('name')}" for item in found]
 
 
 def variable_names(client: Client) -> list[str]:
     """What variables there are; no more than one answer of the server holds."""
-    found = islice(read_all(client, "/variables/filter", {}, sort="NAME_ASC"), client.page_limit)
+    listed = read_all(client, "/variables/filter", {}, shape.NAMED, sort="NAME_ASC")
+    found = islice(listed, client.page_limit)
     return [str(item.get("name")) for item in found]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.model import Json
     from gitops_flow.prefect.client import Client
+    from gitops_flow.prefect.shape import Shape
 
 _T = TypeVar("_T")
 
@@ -21,9 +22,9 @@ _LIMIT = re.compile(r"less than or equal to (\d+)")
 
 
 def read_all(
-    client: Client, path: str, body: Mapping[str, Json], *, sort: str | None
+    client: Client, path: str, body: Mapping[str, Json], shape: Shape, *, sort: str | None
 ) -> Iterator[dict[str, Json]]:
-    """Every object that ``body`` selects at ``path``, each id once.
+    """Every object that ``body`` selects at ``path``, each id once and as ``shape`` says.
 
     The server's order is not unique, so a page can repeat what the one before
     it had. A server that allows only smaller pages says so, once.
@@ -34,30 +35,21 @@ def read_all(
     while True:
         limit = client.page_limit
         try:
-            page = client.post(path, {**body, **order, "limit": limit, "offset": offset})
+            page = client.post(path, {**body, **order, "limit": limit, "offset": offset}, [shape])
         except ApiError as error:
             allowed = _LIMIT.search(error.message)
             if error.status == 422 and allowed and 0 < int(allowed[1]) < limit:
                 client.page_limit = int(allowed[1])
                 continue
             raise
-        if not isinstance(page, list) or not all(_is_object(item) for item in page):
-            raise ApiError(
-                "the answer is not a list of Prefect's objects",
-                where=path,
-                hint="check PREFECT_API_URL: is it a Prefect 3 server that answers there?",
-            )
-        for item in page:
-            if item["id"] not in seen:
-                seen.add(item["id"])
-                yield item
+        fresh = [item for item in page if item["id"] not in seen]
+        seen.update(item["id"] for item in fresh)
+        yield from fresh
         if len(page) < limit:
             return
+        if not fresh:
+            raise ApiError("the answer repeats the page before it", where=path, retry=True)
         offset += len(page)
-
-
-def _is_object(item: Json) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("id"), str)
 
 
 def batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from gitops_flow.prefect import shape
 from gitops_flow.prefect.pages import batches, read_all
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def upcoming(client: Client, deployment_id: str, schedule_ids: Sequence[str]) ->
     runs = _not_started([deployment_id])
     runs["created_by"] = {"id_": list(schedule_ids)}
     runs["next_scheduled_start_time"] = {"after_": datetime.now(UTC).isoformat()}
-    return int(client.post("/flow_runs/count", {"flow_runs": runs}))
+    return int(client.post("/flow_runs/count", {"flow_runs": runs}, int))
 
 
 def late_runs(client: Client, deployment_ids: Iterable[str]) -> list[Run]:
@@ -50,15 +51,16 @@ def late_runs(client: Client, deployment_ids: Iterable[str]) -> list[Run]:
         runs["next_scheduled_start_time"] = {"before_": server_now(client).isoformat()}
         body = {"flow_runs": runs}
         for item in read_all(
-            client, "/flow_runs/filter", body, sort="NEXT_SCHEDULED_START_TIME_ASC"
+            client, "/flow_runs/filter", body, shape.RUN, sort="NEXT_SCHEDULED_START_TIME_ASC"
         ):
             # Started before, or waiting for a concurrency slot: the server keeps those.
             if item.get("run_count") or item.get("state_name") == "AwaitingConcurrencySlot":
                 continue
             maker = (item.get("created_by") or {}).get("id")
             start = item.get("next_scheduled_start_time")
-            if item.get("auto_scheduled") and maker and start:
-                found.append(Run(item["deployment_id"], maker, _instant(start)))
+            owner = item.get("deployment_id")
+            if item.get("auto_scheduled") and maker and start and owner:
+                found.append(Run(owner, maker, shape.instant(start)))
     return found
 
 
@@ -96,13 +98,14 @@ def cancel_waiting(client: Client, deployment_id: str, reason: str) -> int:
     state = {"type": "CANCELLED", "message": reason}
     now = server_now(client)
     count = 0
-    for item in list(read_all(client, "/flow_runs/filter", {"flow_runs": waiting}, sort="ID_DESC")):
+    body = {"flow_runs": waiting}
+    for item in list(read_all(client, "/flow_runs/filter", body, shape.RUN, sort="ID_DESC")):
         start = item.get("next_scheduled_start_time")
-        forecast = item.get("auto_scheduled") and item["state_type"] == "SCHEDULED"
-        if forecast and start and _instant(start) > now:
+        forecast = item.get("auto_scheduled") and item.get("state_type") == "SCHEDULED"
+        if forecast and start and shape.instant(start) > now:
             continue
-        answer = client.post(f"/flow_runs/{item['id']}/set_state", {"state": state})
-        count += answer.get("status") == "ACCEPT"
+        path = f"/flow_runs/{item['id']}/set_state"
+        count += client.post(path, {"state": state}, {"status": str})["status"] == "ACCEPT"
     return count
 
 
@@ -112,8 +115,3 @@ def _not_started(deployment_ids: list[str]) -> dict[str, Json]:
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "tags": {"all_": ["auto-scheduled"]},
     }
-
-
-def _instant(text: str) -> datetime:
-    when = datetime.fromisoformat(text)
-    return when if when.tzinfo else when.replace(tzinfo=UTC)

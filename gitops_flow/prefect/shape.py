@@ -1,13 +1,89 @@
-"""The server's JSON to our values and back. Pure."""
+"""The server's JSON to our values and back, and what that JSON must look like. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from gitops_flow.model import Deployment, Json, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+# What an answer must look like: a type; a list whose only item is each item's shape;
+# a mapping with a shape for each key, where "key?" may be missing; a tuple of shapes of
+# which one must fit; None for null. Keys that are not named may hold anything.
+Shape = Any
+TEXT = (str, None)
+OBJECT = (dict, None)
+ID = {"id": str}
+INSTANT = "a date"
+NAMED = {**ID, "name": str}
+_SCHEDULE = {
+    **ID,
+    "schedule?": (
+        {
+            "cron?": TEXT,
+            "interval?": (float, None),
+            "anchor_date?": TEXT,
+            "rrule?": TEXT,
+            "timezone?": TEXT,
+            "day_or?": (bool, None),
+        },
+        None,
+    ),
+    "active?": (bool, None),
+    "parameters?": OBJECT,
+    "slug?": TEXT,
+}
+DEPLOYMENT = {
+    **NAMED,
+    "flow_id": str,
+    **{f"{key}?": TEXT for key in ("entrypoint", "path", "description", "version")},
+    **{f"{key}?": TEXT for key in ("work_pool_name", "work_queue_name")},
+    **{f"{key}?": OBJECT for key in ("parameters", "job_variables", "concurrency_options")},
+    "parameter_openapi_schema?": OBJECT,
+    "enforce_parameter_schema?": (bool, None),
+    "paused?": (bool, None),
+    "tags?": ([str], None),
+    "schedules?": ([_SCHEDULE], None),
+    "global_concurrency_limit?": ({"limit?": (int, None), "name?": TEXT}, None),
+    "pull_steps?": ([dict], None),
+}
+_TRIGGER: dict[str, Shape] = {"type?": TEXT}
+_TRIGGER["triggers?"] = ([_TRIGGER], None)
+AUTOMATION = {
+    **NAMED,
+    "trigger": _TRIGGER,
+    "actions?": (
+        [
+            {
+                "type?": TEXT,
+                "deployment_id?": TEXT,
+                "parameters?": OBJECT,
+                "job_variables?": OBJECT,
+                "schedule_after?": (float, None),
+            }
+        ],
+        None,
+    ),
+    "description?": TEXT,
+    "enabled?": (bool, None),
+    "tags?": ([str], None),
+}
+RUN = {
+    **ID,
+    "deployment_id?": TEXT,
+    "state_type?": TEXT,
+    "state_name?": TEXT,
+    "run_count?": (int, None),
+    "auto_scheduled?": (bool, None),
+    "created_by?": ({"id?": TEXT}, None),
+    "next_scheduled_start_time?": (INSTANT, None),
+}
+WORK_POOL = {**NAMED, "base_job_template?": ({"variables?": OBJECT}, None)}
+BLOCK = {**ID, "name?": TEXT, "block_type?": ({"slug?": TEXT}, None)}
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 # Our attribute names to the keys of the server's PATCH, where a plain value is sent.
 _KEYS = {
@@ -26,6 +102,65 @@ _KEYS = {
 # Every pool has this queue.
 DEFAULT_QUEUE = "default"
 _SPEC_KEYS = ("cron", "day_or", "interval", "anchor_date", "rrule", "timezone")
+
+
+def mismatch(value: Json, shape: Shape, place: str = "") -> str | None:
+    """What of ``value`` is not as ``shape`` says, with its place; None when all is.
+
+    Values are not shown: they may be secrets.
+    """
+    if isinstance(shape, tuple):
+        told = [mismatch(value, each, place) for each in shape]
+        return None if None in told else told[0]
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return _not(place, "a list")
+        inner = (mismatch(item, shape[0], f"{place}[{at}]") for at, item in enumerate(value))
+        return next((each for each in inner if each), None)
+    if isinstance(shape, dict):
+        return _object_mismatch(value, shape, place)
+    if shape is None:
+        return _not(place, "null") if value is not None else None
+    if shape == INSTANT:
+        return None if _is_instant(value) else _not(place, INSTANT)
+    if shape is object:
+        return None
+    fits = isinstance(value, int | float) if shape is float else isinstance(value, shape)
+    # In Python, but not in JSON, true is a number.
+    if fits and not (isinstance(value, bool) and shape in (int, float)):
+        return None
+    return _not(place, _KINDS.get(shape, "an object"))
+
+
+def _object_mismatch(value: Json, shape: dict[str, Shape], place: str) -> str | None:
+    if not isinstance(value, dict):
+        return _not(place, "an object")
+    for key, inner in shape.items():
+        name = key.removesuffix("?")
+        where = f"{place}.{name}" if place else name
+        if name in value:
+            if wrong := mismatch(value[name], inner, where):
+                return wrong
+        elif name == key:
+            return f"{where} is missing"
+    return None
+
+
+def _not(place: str, what: str) -> str:
+    return f"{place or 'it'} is not {what}"
+
+
+def _is_instant(value: Json) -> bool:
+    try:
+        return isinstance(value, str) and bool(instant(value))
+    except (ValueError, OverflowError):
+        return False
+
+
+def instant(text: str) -> datetime:
+    """A date of the server's, aware; one without an offset is in UTC."""
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def deployment(data: Mapping[str, Json], flow_name: str) -> Deployment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import ApiError
+from gitops_flow.prefect import shape
 from gitops_flow.prefect.pages import batches, read_all
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def pool_variables(client: Client, names: Iterable[str]) -> dict[str, dict[str, 
     found: dict[str, dict[str, Json]] = {}
     for batch in batches(sorted(set(names))):
         body = {"work_pools": {"name": {"any_": list(batch)}}}
-        for pool in read_all(client, "/work_pools/filter", body, sort=None):
+        for pool in read_all(client, "/work_pools/filter", body, shape.WORK_POOL, sort=None):
             template = pool.get("base_job_template") or {}
             found[pool["name"]] = template.get("variables") or {}
     return found
@@ -83,7 +84,8 @@ def _template(client: Client, kind: str) -> dict[str, Json]:
             raise
         packages = None
     for types in packages.values() if isinstance(packages, dict) else ():
-        template = types.get(kind, {}).get("default_base_job_configuration")
+        found = types.get(kind) if isinstance(types, dict) else None
+        template = found.get("default_base_job_configuration") if isinstance(found, dict) else None
         if isinstance(template, dict):
             return template
     if kind == "process":
@@ -96,4 +98,4 @@ def _template(client: Client, kind: str) -> dict[str, Json]:
 
 def version(client: Client) -> str:
     """The version of the server's prefect package, ``"3.8.8"``."""
-    return str(client.get("/admin/version"))
+    return str(client.get("/admin/version", str))
