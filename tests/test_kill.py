@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -114,4 +115,41 @@ def test_killed_at_any_moment(project: Project, origin: Repo, namespace: str, de
     time.sleep(delay)
     kill(process)
     assert set(pins(project, namespace)) <= published(origin)
+    converges(project, origin, namespace)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_deploy_that_is_interrupted_says_what_was_written_and_what_was_not(
+    project: Project,
+    origin: Repo,
+    namespace: str,
+    prefect_server: SharedServer,
+    number: int,
+    code: int,
+) -> None:
+    with Proxy(prefect_server.api_url) as proxy:
+        project.api_url = proxy.api_url
+        rule = proxy.rule("hold", "PATCH", "/deployments/", nth=3)
+        process = project.start("deploy", "--all", "--json")
+        assert rule.reached.wait(30)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    project.api_url = prefect_server.api_url
+    assert process.returncode == code, err
+    document = json.loads(out)
+    assert document["ok"] is False
+    assert document["error"]["message"] == {130: "interrupted", 143: "terminated"}[code]
+    told = [
+        (each["status"], (each["error"] or {}).get("message")) for each in document["deployments"]
+    ]
+    written = [("updated", None)] * 2
+    assert told[:2] == written
+    assert told[2:] == [("failed", "stopped while it was being written")] + [
+        ("failed", "not written")
+    ] * (COUNT - 3)
+    assert err.count("not written") == COUNT - 3
+    assert "run the same command again: it converges" in err
+    assert [pin != pins(project, namespace)[-1] for pin in pins(project, namespace)][:2] == [
+        True
+    ] * 2
     converges(project, origin, namespace)

@@ -23,11 +23,11 @@ import typer
 
 from gitops_flow import __version__
 from gitops_flow.cli import streams
-from gitops_flow.errors import GitflowError, ManifestError, SnapshotError
+from gitops_flow.errors import GitflowError, ManifestError, SnapshotError, StoppedError
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 BUG = 3
 INTERRUPTED = 130
@@ -114,7 +114,27 @@ def error_document(error: GitflowError) -> dict[str, Any]:
     return document
 
 
+def how_it_ended(error: BaseException) -> tuple[str, int]:
+    """What ended a command, in a few words, and the exit code for it."""
+    if isinstance(error, GitflowError):
+        return error.message, error.exit_code
+    code = error.exit_code if isinstance(error, typer.Exit) else BUG
+    code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
+    return _STOPPED.get(code, "bug"), code
+
+
+def _show_written(error: StoppedError, as_json: bool) -> None:
+    """Tell what stands; on standard error in any case."""
+    if as_json:
+        _written(error_document(error), error.document)
+    lines = [error.message, *error.lines, f"hint: {error.hint}"]
+    streams.err(printable(redact("\n".join(lines)), keep="\n") + "\n")
+
+
 def _show(error: GitflowError, as_json: bool) -> None:
+    if isinstance(error, StoppedError):
+        _show_written(error, as_json)
+        return
     if as_json and _written(error_document(error)):
         return
     lines = []
@@ -131,10 +151,10 @@ def _show(error: GitflowError, as_json: bool) -> None:
     streams.err(printable(redact("\n".join(lines)), keep="\n") + "\n")
 
 
-def _written(error: dict[str, Any]) -> bool:
+def _written(error: dict[str, Any], beside: Mapping[str, object] | None = None) -> bool:
     """Print an error's document; False when standard output does not take it."""
     try:
-        streams.out(json.dumps({"ok": False, "error": error}) + "\n")
+        streams.out(json.dumps({"ok": False, "error": error, **(beside or {})}) + "\n")
     except streams.OutputError:
         return False
     return True

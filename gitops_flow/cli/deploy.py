@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import error_document, printable
+from gitops_flow.cli.boundary import BUG, error_document, how_it_ended, printable
 from gitops_flow.cli.parts import (
     Talk,
     change_lines,
@@ -26,7 +26,7 @@ from gitops_flow.cli.parts import (
     snapshot_text,
     source_document,
 )
-from gitops_flow.errors import GitflowError, UsageError
+from gitops_flow.errors import GitflowError, StoppedError, UsageError
 from gitops_flow.plan import Create, Unchanged, Update
 from gitops_flow.redact import redact
 
@@ -56,14 +56,22 @@ def run(
     """Deploy and report; the exit code is 1 when a deployment could not be written."""
     started = time.monotonic()
     found = options.settings(request, environ, profile=profile, code_store=code_store)
-    with Talk(quiet=as_json) as talk:
+    with Written() as written, Talk(quiet=as_json) as talk:
 
         def confirm(planned: Plan, release: Entry) -> None:
             if not yes:
                 talk.clear()
                 _ask(planned, release, as_json)
 
-        report = deploy.run(request, found, environ, tell=talk.say, out=talk.line, confirm=confirm)
+        report = deploy.run(
+            request,
+            found,
+            environ,
+            tell=talk.say,
+            out=talk.line,
+            confirm=confirm,
+            on_result=written.append,
+        )
     seconds = time.monotonic() - started
     if as_json:
         streams.out(json.dumps({**document(report, seconds), "server": server(found)}) + "\n")
@@ -95,6 +103,36 @@ def _ask(planned: Plan, release: Entry, as_json: bool) -> None:
         raise GitflowError("nothing was changed: the answer was not yes")
 
 
+class Written(list["Result"]):
+    """What became of each deployment so far; told when something ends the writing.
+
+    Raises:
+        StoppedError: in the place of the signal or error that ended it.
+    """
+
+    def __enter__(self) -> Written:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or not self:
+            return
+        width = min(max(len(result.full_name) for result in self), 60)
+        lines = [line for result in self for line in result_lines(result, width)]
+        document: dict[str, object] = {"deployments": [result_document(each) for each in self]}
+        message, code = how_it_ended(error)
+        if code == BUG:
+            # Whoever reads the log of a bug learns this beside it.
+            streams.err("\n".join(map(printable, lines)) + "\n")
+            return
+        raise StoppedError(
+            message,
+            exit_code=code,
+            lines=tuple(lines),
+            document=document,
+            hint="run the same command again: it converges",
+        ) from error
+
+
 def document(report: Report, seconds: float) -> dict[str, Any]:
     """The report as ``--json`` prints it."""
     return {
@@ -114,6 +152,7 @@ def document(report: Report, seconds: float) -> dict[str, Any]:
         "work_pools_created": list(report.pools_created),
         "deployments": [result_document(result) for result in report.results],
         "orphans": [item.full_name for item in report.plan.orphans],
+        "requests_repeated": report.repeated,
         "warnings": [redact(str(problem)) for problem in report.warnings],
     }
 
@@ -181,7 +220,8 @@ def _summary(report: Report, seconds: float) -> str:
         counts[result.status] = counts.get(result.status, 0) + 1
     parts = ", ".join(f"{number} {status}" for status, number in counts.items())
     told = f"{count(len(report.results), 'deployment')}: {parts}" if parts else "nothing differs"
-    return f"{told} in {seconds:.1f} s"
+    busy = f", {count(report.repeated, 'request')} repeated" if report.repeated else ""
+    return f"{told} in {seconds:.1f} s{busy}"
 
 
 def _next(report: Report, profile: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import deploy
 from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import printable
-from gitops_flow.cli.deploy import result_document, result_lines
+from gitops_flow.cli.deploy import Written, result_document, result_lines
 from gitops_flow.cli.parts import count, server, server_line
 from gitops_flow.errors import UsageError
 
@@ -35,7 +35,8 @@ def run(
     def confirm(source: Source, planned: Plan) -> bool:
         return yes or _asked(source, planned, as_json, server_line(found))
 
-    done = deploy.destroy(request, found, environ, confirm=confirm)
+    with Written() as written:
+        done = deploy.destroy(request, found, environ, confirm=confirm, on_result=written.append)
     if as_json:
         told = {
             "ok": done.ok,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import deploy
 from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import error_document, printable
+from gitops_flow.cli.deploy import Written
 from gitops_flow.cli.parts import next_lines, server, server_line
 from gitops_flow.redact import redact
 
@@ -30,7 +31,8 @@ def run(
 ) -> int:
     """Set the hold or take it away; the exit code is 1 when one could not be written."""
     found = options.settings(request, environ, profile=profile)
-    done = deploy.switch(request, found, environ, hold=hold)
+    with Written() as so_far:
+        done = deploy.switch(request, found, environ, hold=hold, on_result=so_far.append)
     written = {result.full_name: result for result in done.results}
     if as_json:
         told = [

@@ -11,6 +11,7 @@ from gitops_flow.deploy.session import opened
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gitops_flow.apply import Result
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.model import Source
     from gitops_flow.plan import Plan
@@ -23,6 +24,7 @@ def destroy(
     environ: Mapping[str, str],
     *,
     confirm: Callable[[Source, Plan], bool],
+    on_result: Callable[[Result], None] = lambda _: None,
 ) -> Destroyed:
     """Delete the deployments, schedules, automations and waiting runs of a source.
 
@@ -31,6 +33,7 @@ def destroy(
         settings: where Prefect is.
         environ: as for a deploy.
         confirm: is asked with what would be deleted, unless that is nothing.
+        on_result: as for a deploy.
 
     Raises:
         GitflowError: the manifest cannot be read, or the server does not answer.
@@ -44,4 +47,5 @@ def destroy(
         planned = plan.destroy(live, source.mark, source.former_mark)
         if not planned.actions or not confirm(source, planned):
             return Destroyed(source, planned, ())
-        return Destroyed(source, planned, tuple(apply.execute(session.client, planned)))
+        results = apply.execute(session.client, planned, on_result=on_result)
+        return Destroyed(source, planned, tuple(results))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_flow.deploy.session import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gitops_flow.apply import Result
     from gitops_flow.deploy.request import DeployRequest
@@ -31,7 +31,12 @@ class Switched:
 
 
 def switch(
-    request: DeployRequest, settings: Settings, environ: Mapping[str, str], *, hold: bool
+    request: DeployRequest,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    hold: bool,
+    on_result: Callable[[Result], None] = lambda _: None,
 ) -> Switched:
     """Set or release the hold of the deployments that ``request`` names.
 
@@ -48,6 +53,6 @@ def switch(
         from gitops_flow.plan import hold as holding
 
         chosen = rollback.choose(session.live(()), request)
-        done = apply.execute(session.client, holding.switch(chosen, hold=hold))
+        done = apply.execute(session.client, holding.switch(chosen, hold=hold), on_result=on_result)
         names = tuple(item.full_name for item in chosen)
         return Switched(session.prepared.source, names, tuple(done))

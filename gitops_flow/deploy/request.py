@@ -114,7 +114,8 @@ class Report:
     """What a deploy did.
 
     ``plan`` is what it carried out, with the orphans that it left alone.
-    ``restored`` is the release that it went back to, if it did.
+    ``restored`` is the release that it went back to, if it did. ``repeated`` counts the
+    requests that the server was sent once more, since it was busy or slow.
     """
 
     source: Source
@@ -125,6 +126,7 @@ class Report:
     warnings: tuple[Problem, ...] = ()
     pools_created: tuple[str, ...] = ()
     restored: Entry | None = None
+    repeated: int = 0
 
     @property
     def ok(self) -> bool:

@@ -12,6 +12,7 @@ from gitops_flow.deploy.session import Session, opened, rewind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gitops_flow.apply import Result
     from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.compare import Compared
@@ -29,6 +30,7 @@ def run(
     tell: Callable[[str], None] = lambda _: None,
     out: Callable[[str], None] = lambda _: None,
     confirm: Callable[[Plan, Entry], None] = lambda *_: None,
+    on_result: Callable[[Result], None] = lambda _: None,
 ) -> Report:
     """Deploy.
 
@@ -40,6 +42,8 @@ def run(
         out: is given what build and push steps print, line by line.
         confirm: is shown what a rollback would do, and the release it goes back to, before
             anything is written; it raises to forbid it.
+        on_result: is given what became of each deployment, as for
+            :func:`gitops_flow.apply.execute`.
 
     Raises:
         GitflowError: something is wrong that was found before the first
@@ -73,7 +77,9 @@ def run(
         for pool in compared.missing_pools:
             prefect.create_work_pool(session.client, pool)
         tell("applying")
-        results = apply.execute(session.client, planned, fail_fast=request.fail_fast)
+        results = apply.execute(
+            session.client, planned, on_result=on_result, fail_fast=request.fail_fast
+        )
     return Report(
         source=session.prepared.source,
         snapshot=found.snapshot,
@@ -83,6 +89,7 @@ def run(
         warnings=(*compared.warnings, *unverified),
         pools_created=compared.missing_pools,
         restored=restored,
+        repeated=session.client.repeated,
     )
 
 
