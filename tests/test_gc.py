@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 
 from gitops_flow.cli import gc
-from gitops_flow.codestore import publish, trim
+from gitops_flow.codestore import ledger, publish, snapshot, trim
 from gitops_flow.codestore.history import Entry
+from gitops_flow.codestore.store import open_store
+from gitops_flow.deploy import DeployRequest, collect
 from gitops_flow.errors import RemoteError
 from gitops_flow.git import repository
-from gitops_flow.model import Provenance
+from gitops_flow.model import CodeStoreSettings, PrefectConnection, Provenance
+from gitops_flow.settings import Settings
 from tests.support.prefect import SharedServer, SharedWorker
 from tests.support.project import NearProject, Project
+from tests.support.proxy import Proxy
 from tests.support.releases import Shop
 from tests.support.repo import Repo
 
@@ -74,10 +78,102 @@ def test_each_source_keeps_its_own_newest() -> None:
 
 
 def test_a_release_of_the_last_hour_stays_whatever_is_asked_for() -> None:
-    young = [_entry(10, "z"), _entry(3000, "y"), _entry(4000, "x")]
+    young = [_entry(10, "z"), _entry(3700, "y"), _entry(4000, "x")]
     found = _sorted(young, days=0)
     assert (_names(found.kept), _names(found.young)) == ("zy", "y")
     assert _names(_sorted(young, keep=2, days=0).young) == ""
+
+
+def test_what_a_slow_clock_dated_is_as_young_as_what_came_after_it() -> None:
+    # Published a moment ago by a machine whose clock is two hours slow; then others published.
+    slow = _entry(7200, "s")
+    others = [_entry(5, "z"), _entry(10, "y")]
+    assert _names(_sorted([*others, slow, _entry(DAY, "old")], days=0).kept) == "zys"
+
+
+def test_what_a_fast_clock_dated_in_the_future_stays(shop: Shop) -> None:
+    entries = [_entry(-9 * DAY, "z"), _entry(-9 * DAY, "y"), _entry(DAY, "x"), _entry(DAY, "w")]
+    assert _names(_sorted(entries, days=0).kept) == "zyx"
+
+
+@pytest.mark.parametrize(
+    ("before", "own", "dated"),
+    [(7200, 0, 7200), (0, 7200, 7200), (DAY, 0, DAY), (300 * DAY, 0, 0)],
+)
+def test_an_entry_is_not_dated_before_its_predecessor_unless_that_is_days_ahead(
+    shop: Shop, before: int, own: int, dated: int
+) -> None:
+    shop.release("1\n", when=NOW + before)
+    shop.release("2\n", when=NOW + own)
+    assert shop.chain().entries[0].when == NOW + dated
+
+
+def _confirm(shop: Shop, done: publish.Publication, content: str) -> publish.Publication | None:
+    store = open_store(shop.base / "cache", shop.found, shop.target.url)
+    shop.repo.write("flow.py", content)
+    snap = snapshot.take(shop.found, store, snapshot.Options(), source="shop", author="Ann <ann@x>")
+    made = ledger.Release(snap, (), NOW)
+    return publish.confirm(shop.base / "cache", store, shop.target, made, done.entry)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_still_released_when_it_is_pinned_is_not_published_again(
+    shop: Shop, others: int
+) -> None:
+    done = shop.release("1\n")
+    for number in range(others):
+        shop.release(f"other {number}\n")
+    assert _confirm(shop, done, "1\n") is None
+    assert len(shop.chain().entries) == 1 + others
+
+
+def test_what_was_dropped_before_it_was_pinned_is_published_again(shop: Shop) -> None:
+    done = shop.release("1\n")
+    mine = shop.chain().entries[0].snapshot
+    shop.release("2\n")
+    _rewrite(shop, {shop.chain().entries[0].snapshot})
+    again = _confirm(shop, done, "1\n")
+    assert again is not None
+    assert again.pushed
+    assert shop.chain().entries[0].snapshot == mine
+
+
+def _collect(shop: Shop) -> collect.Collected:
+    settings = Settings(
+        prefect=PrefectConnection("http://127.0.0.1:9/api"),
+        default_work_pool=None,
+        code_store=CodeStoreSettings(),
+        cache_dir=shop.base / "cache",
+        data_dir=shop.base / "data",
+    )
+    request = DeployRequest(shop.repo.path, everything=True)
+    return collect.collect(request, settings, [], keep=1, older_than=0, really=True)
+
+
+def test_gc_puts_back_what_was_pinned_while_it_dropped(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        shop.release(f"{number}\n")
+    before = shop.chain().entries
+    late = before[2].snapshot
+    pins = iter([set(), {late}])
+    monkeypatch.setattr(collect, "_pins", lambda _: (next(pins), time.time()))
+    done = _collect(shop)
+    assert {each.snapshot for each in shop.chain().entries} == {before[0].snapshot, late}
+    assert late not in {each.snapshot for each in done.sorted.dropped}
+    assert done.tip == shop.chain().tip
+
+
+def test_gc_whose_own_clock_is_fast_believes_the_prefect_server(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    for number in range(3):
+        shop.release(f"{number}\n", when=int(now))
+    monkeypatch.setattr(collect.time, "time", lambda: now + 5 * 3600)
+    monkeypatch.setattr(collect, "_pins", lambda _: (set(), now))
+    assert _collect(shop).tip is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +187,7 @@ def test_a_release_of_the_last_hour_stays_whatever_is_asked_for() -> None:
     ],
 )
 def test_gc_says_why_more_stays_than_was_asked_for(pins: str, told: str) -> None:
-    entries = [_entry(10, "z"), _entry(3000, "y"), *[_entry(DAY, name) for name in pins]]
+    entries = [_entry(10, "z"), _entry(3700, "y"), *[_entry(DAY, name) for name in pins]]
     done: Any = SimpleNamespace(sorted=_sorted(entries, pins, days=0))
     assert gc._text(done, False)[0].startswith(told)
 
@@ -270,6 +366,30 @@ def test_gc_keeps_what_a_live_deployment_pins_and_a_worker_still_runs_it(
     assert [each["snapshot"] for each in left][-1] == pin
     assert len(left) == 3
     assert "version 1" in project.run(namespace, "main")
+
+
+@pytest.mark.real
+def test_a_deploy_whose_release_is_dropped_before_it_pins_it_publishes_it_again(
+    project: Project, tmp_path: Path, namespace: str, prefect_server: SharedServer
+) -> None:
+    origin = tmp_path / "origin.git"
+    project.repo.write("flow.py", FLOW.format(name=namespace, version=2))
+    with Proxy(prefect_server.api_url) as proxy:
+        project.api_url = proxy.api_url
+        rule = proxy.rule("hold", "PATCH", "/deployments/")
+        process = project.start("deploy", "--all", "--json")
+        assert rule.reached.wait(60)
+        project.api_url = prefect_server.api_url
+        _age(project, origin, 2)
+        dropped = project.gitflow("gc", "--keep", "1", "--older-than", "0s", "--yes", "--json")
+        rule.release.set()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    commit = json.loads(out)["snapshot"]["commit"]
+    assert commit in {each["snapshot"] for each in json.loads(dropped.stdout)["dropped"]}
+    assert project.pin(namespace, "main") == commit
+    left = json.loads(project.gitflow("history", "--all", "--json").stdout)["releases"]
+    assert commit in {each["snapshot"] for each in left}
 
 
 @pytest.mark.real

@@ -124,12 +124,11 @@ class Written(list["Result"]):
             # Whoever reads the log of a bug learns this beside it.
             streams.err("\n".join(map(printable, lines)) + "\n")
             return
+        hint = "run the same command again: it converges"
+        if isinstance(error, GitflowError) and error.hint:
+            hint = f"{error.hint}; then {hint}"
         raise StoppedError(
-            message,
-            exit_code=code,
-            lines=tuple(lines),
-            document=document,
-            hint="run the same command again: it converges",
+            message, exit_code=code, lines=tuple(lines), document=document, hint=hint
         ) from error
 
 

@@ -33,6 +33,9 @@ _FILES_SHOWN = 200
 # A date of twelve digits would be after the year 5000.
 _DATED = re.compile(r"[^<>\0\n]* <[^<>\0\n]*> ([0-9]{1,11}) [+-][0-9]{4}")
 _LOOKED_AT = 100
+# Seconds that a predecessor's date may lie ahead of our clock and still be believed; a date
+# of next year would make every later entry as young as itself.
+_CLOCK_SKEW = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,18 @@ def write_root(objects: Objects) -> str:
 
 
 def write_entry(objects: Objects, previous: str, release: Release) -> str:
-    """Write the entry for ``release`` on top of ``previous`` and return its id."""
+    """Write the entry for ``release`` on top of ``previous`` and return its id.
+
+    It is never dated before ``previous``, whatever the publisher's clock says.
+    """
     snapshot = release.snapshot
+    before = made_at(objects.commit(previous).committer)
+    when = before if release.when < before <= release.when + _CLOCK_SKEW else release.when
     return objects.write_commit(
         snapshot.tree,
         (previous, snapshot.commit),
         message(release),
-        f"{_ident(_author(release))} {release.when} +0000",
+        f"{_ident(_author(release))} {when} +0000",
         # The header in which git itself keeps a signed tag that was merged.
         headers={"mergetag": release.signature} if release.signature else None,
     )

@@ -14,6 +14,7 @@ from gitops_flow.git import command, remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gitops_flow.codestore.address import CodeStore
     from gitops_flow.codestore.ledger import Release
@@ -82,6 +83,35 @@ def publish(
         hint="check whether something pushes to the code store's branch in a loop",
         retry=True,
     )
+
+
+def confirm(
+    cache_dir: Path, store: PrivateStore, target: CodeStore, release: Release, tip: str
+) -> Publication | None:
+    """Publish ``release`` again if it is no longer in the code store; None if it still is.
+
+    Whoever drops releases may have done so between publishing and pinning, when nothing
+    said yet that this one is needed.
+
+    Args:
+        cache_dir: where copies of ledgers are kept.
+        store: the snapshot's objects.
+        target: the code store.
+        release: what has been pinned.
+        tip: the newest entry when it was published; while that is so, nothing was dropped.
+
+    Raises:
+        CodeStoreError, GitError: with what the server said.
+    """
+    config = store.repository.network_config()
+    if remote.ls_remote(target.url, target.ref, auth=target.auth, config=config) == tip:
+        return None
+    from gitops_flow.codestore import history
+
+    chain = history.read(cache_dir, store.repository, target)
+    if any(entry.snapshot == release.snapshot.commit for entry in chain.entries):
+        return None
+    return publish(store, target, release, again=True)
 
 
 class _Known(NamedTuple):

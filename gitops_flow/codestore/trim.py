@@ -28,7 +28,7 @@ class Sorted:
     """Which releases stay, newest first, and which go.
 
     ``pinned`` stay only because of a pin, ``young`` because nothing drops what
-    is younger than :data:`GRACE`.
+    may be younger than :data:`GRACE`.
     """
 
     kept: tuple[Entry, ...]
@@ -47,31 +47,36 @@ def sort(
 ) -> Sorted:
     """Decide. Pure.
 
+    The date of an entry is its publisher's clock, which may be slow. What the next
+    publisher saw is no older than the next entry, so a release is young until the one
+    after it is not.
+
     Args:
         entries: the ledger, newest first.
         pins: snapshots that some deployment names.
         keep: how many of each source's newest releases stay.
         older_than: seconds; what is younger stays.
-        now: seconds since 1970.
+        now: seconds since 1970; of several clocks the slowest.
     """
     seen: dict[str, int] = {}
     newest: set[str] = set()
     kept, dropped, pinned, young = [], [], [], []
+    following = float("-inf")
     for entry in entries:
         source = entry.mark[-8:] or entry.origin.source
         seen[source] = seen.get(source, 0) + 1
         # The newest entry of a pinned snapshot is enough.
         wanted = entry.snapshot in pins and entry.snapshot not in newest
         newest.add(entry.snapshot)
-        age = now - entry.when
-        if seen[source] <= keep or age < older_than:
+        latest, following = max(entry.when, following), entry.when
+        if seen[source] <= keep or now - entry.when < older_than:
             kept.append(entry)
-        elif age < GRACE:
-            kept.append(entry)
-            young.append(entry)
         elif wanted:
             kept.append(entry)
             pinned.append(entry)
+        elif now - latest < GRACE:
+            kept.append(entry)
+            young.append(entry)
         else:
             dropped.append(entry)
     return Sorted(tuple(kept), tuple(dropped), tuple(pinned), tuple(young))

@@ -220,7 +220,28 @@ def release(
     Raises:
         GitflowError: with what the server said.
     """
-    target, restored = prepared.target, prepared.restored
+    target = prepared.target
+    made = _release(prepared, code, planned, signature, author)
+    moves = any(map(_pins, planned.actions))
+    # A release that nothing pinned so far may be dropped at any moment, unless it is young.
+    old = time.time() - trim.GRACE / 2 if moves else 0.0
+    done = publish.publish(
+        code.store,
+        target,
+        made,
+        since=old,
+        # What is pinned now is the newest release, so that the one before it is what it replaces.
+        newest=moves,
+        again=prepared.restored is not None and bool(planned.writes),
+    )
+    return Published(
+        target.url, target.branch, done.entry, done.pushed, done.created, signature is not None
+    )
+
+
+def _release(
+    prepared: Prepared, code: Code, planned: Plan, signature: str | None, author: str | None
+) -> ledger.Release:
     names = [
         action.full_name
         for action in planned.actions
@@ -231,20 +252,29 @@ def release(
         names,
         mark=prepared.source.mark,
         author=author,
-        rollback=restored.id if restored else None,
+        rollback=prepared.restored.id if prepared.restored else None,
     )
-    moves = any(map(_pins, planned.actions))
-    # A release that nothing pinned so far may be dropped at any moment, unless it is young.
-    old = time.time() - trim.GRACE / 2 if moves else 0.0
-    done = publish.publish(
-        code.store,
-        target,
-        replace(made, signature=signature),
-        since=old,
-        # What is pinned now is the newest release, so that the one before it is what it replaces.
-        newest=moves,
-        again=restored is not None and bool(planned.writes),
+    return replace(made, signature=signature)
+
+
+def confirm(
+    prepared: Prepared,
+    code: Code,
+    planned: Plan,
+    published: Published,
+    *,
+    signature: str | None = None,
+    author: str | None = None,
+) -> Published:
+    """Make sure that what was pinned is still released; the arguments are :func:`release`'s.
+
+    Raises:
+        GitflowError: with what the server said.
+    """
+    if not any(map(_pins, planned.actions)):
+        return published
+    made = _release(prepared, code, planned, signature, author)
+    again = publish.confirm(
+        prepared.settings.cache_dir, code.store, prepared.target, made, published.entry
     )
-    return Published(
-        target.url, target.branch, done.entry, done.pushed, done.created, signature is not None
-    )
+    return published if again is None else replace(published, entry=again.entry, pushed=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import pin, prefect
-from gitops_flow.codestore import history, pack, trim
+from gitops_flow.codestore import changes, history, ledger, pack, publish, trim
+from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy.prepare import prepare
 from gitops_flow.errors import ApiError, CodeStoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.codestore.trim import Sorted
     from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.git.repository import Repository
     from gitops_flow.model import PrefectConnection
     from gitops_flow.settings import Settings
 
@@ -60,16 +63,23 @@ def collect(
     prepared = prepare(request, settings)
     target, repo = prepared.target, prepared.repository
     asked = {each.api_url: each for each in (settings.require_prefect(), *servers)}
+    clients = tuple(asked.values())
     for _ in range(_ATTEMPTS):
         # In this order: what is published after the ledger was read makes the push
         # fail, and what was published before and is not pinned yet is young.
         chain = history.read(settings.cache_dir, repo, target)
-        needed = {commit for each in asked.values() for commit in _pins(each)}
-        found = trim.sort(chain.entries, needed, keep=keep, older_than=older_than, now=time.time())
+        needed, now = _asked(clients)
+        found = trim.sort(chain.entries, needed, keep=keep, older_than=older_than, now=now)
         if not (really and found.dropped):
             return Collected(target, found, tuple(asked), None)
         tip = trim.rewrite(chain, found.kept, repo, target)
         if tip is not None:
+            # A deploy that pinned one of these meanwhile found it still released.
+            needed = _asked(clients)[0]
+            lost = [each for each in found.dropped if each.snapshot in needed]
+            tip = _publish_again(lost, settings, repo, target) or tip
+            gone = tuple(each for each in found.dropped if each not in lost)
+            found = replace(found, kept=(*lost, *found.kept), dropped=gone)
             if target.embedded:
                 pack.collect(Path(target.url), trim.GRACE)
             return Collected(target, found, tuple(asked), tip)
@@ -78,11 +88,55 @@ def collect(
     )
 
 
-def _pins(connection: PrefectConnection) -> set[str]:
-    """Every commit that any deployment of a server names, whoever's it is."""
+def _asked(connections: Iterable[PrefectConnection]) -> tuple[set[str], float]:
+    """Every commit that any deployment of the servers names, and the slowest of all clocks.
+
+    The clock is in seconds since 1970. Our own may be fast: then everything would look old.
+    """
+    needed: set[str] = set()
+    now = time.time()
+    for connection in connections:
+        pinned, clock = _pins(connection)
+        needed |= pinned
+        now = min(now, clock)
+    return needed, now
+
+
+def _publish_again(
+    lost: Iterable[Entry], settings: Settings, repo: Repository, target: CodeStore
+) -> str | None:
+    """Release once more what was dropped although it is pinned by now; the newest entry.
+
+    Raises:
+        CodeStoreError: the server does not have it any more.
+    """
+    tip = None
+    for entry in lost:
+        store = open_store(settings.cache_dir, repo, target.url)
+        if not changes.have(store, target, entry.snapshot):
+            raise CodeStoreError(
+                f"release {entry.id[:12]} was pinned while it was dropped, and the code store "
+                "does not give it out any more",
+                where=target.url,
+                hint=f"deploy {', '.join(entry.deployments) or entry.origin.source} again",
+            )
+        made = ledger.Release(
+            entry.restored(),
+            entry.deployments,
+            int(time.time()),
+            entry.mark,
+            signature=entry.signature,
+        )
+        tip = publish.publish(store, target, made, again=True).entry
+    return tip
+
+
+def _pins(connection: PrefectConnection) -> tuple[set[str], float]:
+    """Every commit that any deployment of a server names, whoever's it is; and its clock."""
     try:
         with prefect.Client(connection) as client:
             live = prefect.live(client, names=None, mark=None)
+            clock = prefect.server_now(client).timestamp()
     except ApiError as error:
         raise ApiError(
             f"nothing was dropped, because a server cannot be asked what it needs: {error.message}",
@@ -91,4 +145,4 @@ def _pins(connection: PrefectConnection) -> set[str]:
             hint=error.hint,
             retry=error.retry,
         ) from None
-    return pin.commits(*((item.pull_steps, item.job_variables) for item in live))
+    return pin.commits(*((item.pull_steps, item.job_variables) for item in live)), clock

@@ -67,18 +67,19 @@ def run(
             confirm(compared.plan, restored)
         planned, signature = code.sign(session.prepared, found, compared.plan)
         tell("publishing the snapshot")
+        author = session.prepared.repository.identity(environ)
         published = code.release(
-            session.prepared,
-            found,
-            planned,
-            signature=signature,
-            author=session.prepared.repository.identity(environ),
+            session.prepared, found, planned, signature=signature, author=author
         )
         for pool in compared.missing_pools:
             prefect.create_work_pool(session.client, pool)
         tell("applying")
         results = apply.execute(
             session.client, planned, on_result=on_result, fail_fast=request.fail_fast
+        )
+        tell("confirming the release")
+        published = code.confirm(
+            session.prepared, found, planned, published, signature=signature, author=author
         )
     return Report(
         source=session.prepared.source,
