@@ -9,7 +9,7 @@ import pytest
 from gitops_flow import manifest
 from gitops_flow.errors import ManifestError
 from gitops_flow.manifest import Lookups
-from tests.support.manifests import BASE, MARK, OURS, one, problems_of, resolve
+from tests.support.manifests import BASE, MARK, OURS, OWN, one, problems_of, resolve
 
 BUILD = "build:\n- a.build: {id: image}\n"
 
@@ -226,13 +226,85 @@ deployments:
 """
 
 
-def test_only_what_is_resolved_here_is_looked_up() -> None:
+def test_what_is_resolved_here_is_read_and_what_is_left_is_only_looked_for() -> None:
     read = manifest.parse(LOOKED_UP.encode(), "p.yaml")
     assert manifest.lookups(read, read.deployments[:1]) == Lookups(
-        (("json", "c"), ("secret", "in-push")), ("v", "pool", "cron", "on", "in_build")
+        (("json", "c"), ("secret", "in-push")),
+        ("v", "pool", "cron", "on", "in_build"),
+        (),
+        ("in_job", "job", "in_pull"),
     )
-    assert manifest.lookups(read, read.deployments[1:]) == Lookups((), ("own",))
+    assert manifest.lookups(read, read.deployments[1:]) == Lookups(
+        (), ("own",), left_variables=("in_pull",)
+    )
     assert len(manifest.lookups(read).variables) == 6
+    token = "{{ prefect.blocks.secret.t }}"
+    assert manifest.lookups(read, [], token) == Lookups(left_blocks=(("secret", "t"),))
+
+
+BLOCK, VARIABLE = "{{ prefect.blocks.secret.tokn }}", "{{ prefect.variables.nam }}"
+CRASHES = "there is no block 'secret/tokn' on the server: every run would crash"
+EMPTY = "there is no variable 'nam' on the server: runs would get ''"
+LEFT = [
+    (f"work_pool: {{job_variables: {{x: {{y: ['{BLOCK}']}}}}}}", CRASHES),
+    (f"work_pool: {{job_variables: {{x: 'a {VARIABLE}'}}}}", EMPTY),
+    (f"pull: [{{a.b: {{x: '{BLOCK}'}}}}]", CRASHES),
+    (f"pull: [{{a.b: {{x: '{VARIABLE}'}}}}]", EMPTY),
+    (f"triggers: [{{expect: [e], job_variables: {{x: '{BLOCK}'}}}}]", CRASHES),
+]
+
+
+def column(line: str) -> int:
+    """Where the value with the placeholder begins."""
+    return len("  ") + line.index("'") + 1
+
+
+def left(line: str, **options: Any) -> list[str]:
+    """The problems of a deployment whose server has a block and a variable of near names."""
+    answers = manifest.Answers(
+        names=("name", "secret/token"), left=frozenset(options.pop("there", ()))
+    )
+    return [
+        each
+        for each in problems_of(line, answers=answers, **options)
+        if not each.startswith("note")
+    ]
+
+
+@pytest.mark.parametrize(("line", "message"), LEFT)
+def test_what_is_left_for_the_worker_and_does_not_exist_is_an_error_with_the_nearest_name(
+    line: str, message: str
+) -> None:
+    [told] = left(line)
+    near = "did you mean 'secret/token'?" if "block" in message else "did you mean 'name'?"
+    assert told.startswith(f"error: p.yaml:4:{column(line)}: ")
+    assert told.endswith(f"{message} ({near})")
+
+
+@pytest.mark.parametrize(("line", "message"), LEFT)
+def test_what_is_left_and_does_not_exist_is_a_warning_when_that_is_allowed(
+    line: str, message: str
+) -> None:
+    [told] = left(line, allow_missing=True)
+    assert told.startswith(f"warning: p.yaml:4:{column(line)}: ")
+
+
+@pytest.mark.parametrize("line", [line for line, _ in LEFT])
+def test_of_what_is_left_and_exists_there_is_nothing_to_say(line: str) -> None:
+    assert left(line, there=("nam", "secret/tokn")) == []
+
+
+def test_credentials_of_the_code_store_that_do_not_exist_are_told() -> None:
+    [(name, inputs)] = OURS.items()
+    step = {name: {**inputs, "credentials": BLOCK}}
+    [told] = left("version: '1'", pull_step=step)
+    assert CRASHES in told
+
+
+def test_the_credentials_of_a_clone_that_is_replaced_are_looked_for_where_they_go() -> None:
+    clone = f"repository: {OWN}, access_token: '{BLOCK}'"
+    [told] = left(f"pull: [{{prefect.deployments.steps.git_clone: {{{clone}}}}}]")
+    assert CRASHES in told
 
 
 def test_incomplete_block_is_an_error_and_not_looked_up() -> None:

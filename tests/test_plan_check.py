@@ -272,3 +272,40 @@ def test_parameters_are_taken_as_prefect_takes_them(given: dict[str, Any]) -> No
     except ValueError:
         refused = True
     assert bool(errors(problems(parameters=given, parameter_schema=FLOW))) == refused
+
+
+LIVE = replace(desired(work_queue="high"), id="d", tags=(MARK,))
+
+
+def queue_problems(live: list[Deployment], **changes: Any) -> list[tuple[str, str, str | None]]:
+    made = plan.make([desired(**changes)], live, source_mark=MARK, adopt=False)
+    found = plan.new_queues(made.actions, {"p": ["default", "high", "low"]})
+    return [(each.severity, each.message.split(": ")[1], each.hint) for each in found]
+
+
+def test_a_queue_that_the_server_will_make_is_told_of() -> None:
+    assert queue_problems([], work_queue="nightly") == [
+        ("note", "work queue 'nightly' will be created in work pool 'p'", None)
+    ]
+
+
+@pytest.mark.parametrize("live", [[], [LIVE]])
+def test_a_queue_that_is_nearly_called_like_another_is_warned_of(live: list[Deployment]) -> None:
+    [(severity, _, hint)] = queue_problems(live, work_queue="hihg")
+    assert (severity, hint) == ("warning", "did you mean 'high'?")
+
+
+@pytest.mark.parametrize("queue", ["high", "default", None])
+def test_of_a_queue_that_is_there_nothing_is_said(queue: str | None) -> None:
+    assert queue_problems([], work_queue=queue) == []
+
+
+def test_of_a_queue_where_nothing_is_written_nothing_is_said() -> None:
+    gone = replace(LIVE, work_queue="gone")
+    assert queue_problems([gone], work_queue="gone", description="new") == []
+
+
+def test_a_queue_of_a_pool_that_is_made_with_it_is_told_of() -> None:
+    made = plan.make([desired(work_pool="new", work_queue="q")], [], source_mark=MARK, adopt=False)
+    [problem] = plan.new_queues(made.actions, {})
+    assert problem.severity == "note"

@@ -572,3 +572,25 @@ def test_another_branch_than_the_one_on_disk_is_planned_and_not_deployed(
     assert Repo(origin, bare=True).git("for-each-ref") == ""
     project.repo.git("checkout", "-q", "main")
     assert project.deploy()["deployments"][0]["status"] == "created"
+
+
+def test_what_workers_would_miss_is_told_with_its_place_and_the_nearest_name(
+    project: Project, prefect_server: SharedServer, namespace: str, pool: str
+) -> None:
+    prefect_server.secret(f"{namespace}-token", "s")
+    queue = {"name": f"{namespace}-high"}
+    prefect_server.call("POST", f"/work_pools/{pool}/queues", queue)
+    text = manifest(namespace, "one", pool=pool)
+    place = f"{{{{name: {pool}, work_queue_name: {namespace}-hihg, job_variables: {{{{env: "
+    for name, code in (("tokn", 1), ("token", 0)):
+        block = f"{{{{{{{{ prefect.blocks.secret.{namespace}-{name} }}}}}}}}"
+        line = f"{place}{{{{A: '{block}'}}}}}}}}}}}}".format()
+        project.repo.write("prefect.yaml", text.replace(f"{{name: {pool}}}", line))
+        done = project.gitflow("plan", code=code)
+        at = "prefect.yaml:6:"
+        if code:
+            assert at in done.stderr
+            assert f"did you mean 'secret/{namespace}-token'?" in done.stderr
+        else:
+            assert f"warning: {at}" in done.stdout
+            assert f"did you mean '{namespace}-high'?" in done.stdout

@@ -97,9 +97,13 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
     other = refs.problems(prepared, code.snapshot, answers)
     templates = session.templates(pools)
     missing = tuple(sorted(pools - templates.keys()))
+    queues = {pool: session.queues(pool) for pool in _queued(planned) if pool in templates}
     checked = [
         _placed(session.prepared, problem)
-        for problem in plan.check(planned.actions, templates, variables=variables)
+        for problem in (
+            *plan.check(planned.actions, templates, variables=variables),
+            *plan.new_queues(planned.actions, queues),
+        )
     ]
     said += [problem for problem in checked if problem.severity != "error"]
     said += pointers(code)
@@ -146,6 +150,11 @@ def _placed(prepared: Prepared, problem: Problem) -> Problem:
             path = ("deployments", config.index, *problem.path)
             return replace(problem, where=prepared.manifest.position(*path))
     return problem
+
+
+def _queued(planned: plan.Plan) -> list[str]:
+    """Work pools of which a queue is named that has to be looked for."""
+    return sorted({item.work_pool or "" for item in plan.in_named_queues(planned.actions)})
 
 
 def _pool(action: plan.Create | plan.Update | plan.Delete) -> str | None:

@@ -42,20 +42,36 @@ class Session:
         self._automations: dict[str, tuple[Automation, ...]] | None = None
         self._templates: dict[str, dict[str, Json]] = {}
         self._variables: dict[str, Json] = {}
+        self._queues: dict[str, list[str]] = {}
 
     def answers(self) -> Answers:
         """The environment, and the blocks and variables that the manifest names."""
-        wanted = manifest.lookups(self.prepared.manifest, self.prepared.chosen)
+        target = self.prepared.target
+        wanted = manifest.lookups(self.prepared.manifest, self.prepared.chosen, target.credentials)
         blocks = prefect.blocks(self.client, wanted.blocks) if wanted.blocks else {}
-        variables = self.variables(wanted.variables)
+        variables = self.variables((*wanted.variables, *wanted.left_variables))
+        left = self._left(wanted.left_blocks, variables)
+        needed = {f"{slug}/{name}" for slug, name in wanted.left_blocks} - (left or set())
+        needed |= {f"{slug}/{name}" for slug, name in wanted.blocks} - blocks.keys()
         names: list[str] = []
         # Only where something is missing is it worth a request to say what was meant.
         with contextlib.suppress(ApiError):
-            if not set(wanted.variables) <= variables.keys():
+            if not {*wanted.variables, *wanted.left_variables} <= variables.keys():
                 names += prefect.variable_names(self.client)
-            if not {f"{slug}/{name}" for slug, name in wanted.blocks} <= blocks.keys():
+            if needed:
                 names += prefect.block_names(self.client)
-        return manifest.Answers(self.environ, blocks, variables, names=tuple(names))
+        return manifest.Answers(self.environ, blocks, variables, names=tuple(names), left=left)
+
+    def _left(
+        self, blocks: Iterable[tuple[str, str]], variables: Iterable[str]
+    ) -> frozenset[str] | None:
+        """What exists of that which workers fill in; None where that may not be asked."""
+        try:
+            return frozenset({*variables, *prefect.existing_blocks(self.client, blocks)})
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return None
 
     def live(self, desired: Iterable[Name]) -> list[Deployment]:
         """The deployments of this source, and those called ``(flow, deployment)``."""
@@ -85,6 +101,12 @@ class Session:
         if missing := sorted(set(pools) - self._templates.keys()):
             self._templates |= prefect.pool_variables(self.client, missing)
         return self._templates
+
+    def queues(self, pool: str) -> list[str]:
+        """The names of the queues of a work pool that exists."""
+        if pool not in self._queues:
+            self._queues[pool] = prefect.queue_names(self.client, pool)
+        return self._queues[pool]
 
     def variables(self, names: Iterable[str]) -> dict[str, Json]:
         """The values of those of these Prefect variables that exist."""

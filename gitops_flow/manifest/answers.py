@@ -11,7 +11,7 @@ from gitops_flow.manifest.template import lookup, placeholders
 from gitops_flow.pin import refs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gitops_flow.manifest.config import DeploymentConfig, Manifest
     from gitops_flow.manifest.template import Placeholder
@@ -29,7 +29,9 @@ class Answers:
     push steps of a deployment gave, by :attr:`DeploymentConfig.index`: their
     outputs merged, and each step's once more under its id. Where a deployment is
     missing, or with None, its steps have not run. ``names`` holds what else there is
-    on the server, for a hint: variables, and blocks as ``slug/name``.
+    on the server, for a hint: variables, and blocks as ``slug/name``. ``left`` holds what
+    exists of that which is left for workers to fill in, in the same form; None when the
+    server was not asked.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -37,32 +39,55 @@ class Answers:
     variables: Mapping[str, Json] = field(default_factory=dict, repr=False)
     outputs: Mapping[int, Mapping[str, Json]] | None = field(default=None, repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
+    left: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What has to be read from the server: blocks as (slug, name), variables by name."""
+    """What has to be read from the server: blocks as (slug, name), variables by name.
+
+    Of what is ``left`` for workers to fill in, only whether it exists.
+    """
 
     blocks: tuple[tuple[str, str], ...] = ()
     variables: tuple[str, ...] = ()
+    left_blocks: tuple[tuple[str, str], ...] = ()
+    left_variables: tuple[str, ...] = ()
 
 
-def lookups(manifest: Manifest, chosen: Sequence[DeploymentConfig] | None = None) -> Lookups:
+def lookups(
+    manifest: Manifest,
+    chosen: Sequence[DeploymentConfig] | None = None,
+    credentials: str | None = None,
+) -> Lookups:
     """What :func:`resolve` and :func:`fill_step` need of the server for these deployments.
 
-    Without what workers fill in themselves: in job variables, and in pull steps all
-    but the branch, tag or commit.
+    ``credentials`` is the placeholder that is put into pull steps.
     """
-    blocks: dict[tuple[str, str], None] = {}
-    variables: dict[str, None] = {}
+    here: list[Placeholder] = []
+    left = list(placeholders(credentials))
     for config in manifest.deployments if chosen is None else chosen:
-        for value in _values(manifest, config):
-            for mark in placeholders(value):
-                if mark.kind == "variable":
-                    variables[variable_name(mark)] = None
-                elif mark.kind == "block" and (parts := block_parts(mark)):
-                    blocks[parts[0], parts[1]] = None
-    return Lookups(tuple(blocks), tuple(variables))
+        here += placeholders(list(_values(manifest, config)))
+        left += placeholders(list(_left(manifest, config)))
+    return Lookups(_blocks(here), _variables(here), _blocks(left), _variables(left))
+
+
+def _blocks(marks: Iterable[Placeholder]) -> tuple[tuple[str, str], ...]:
+    parts = (block_parts(mark) for mark in marks if mark.kind == "block")
+    return tuple(dict.fromkeys((each[0], each[1]) for each in parts if each))
+
+
+def _variables(marks: Iterable[Placeholder]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(variable_name(mark) for mark in marks if mark.kind == "variable"))
+
+
+def _left(manifest: Manifest, config: DeploymentConfig) -> Iterator[Json]:
+    """All values of a deployment in which workers fill in blocks and variables."""
+    if config.spec.work_pool is not None:
+        yield config.spec.work_pool.job_variables
+    for trigger in config.spec.triggers or []:
+        yield trigger.get("job_variables")
+    yield list(sections.pull_section(manifest, config)[0] or ())
 
 
 def _values(manifest: Manifest, config: DeploymentConfig) -> Iterator[Json]:

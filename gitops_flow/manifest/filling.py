@@ -43,6 +43,7 @@ _FIELDS = {
     "work_queue_name": "work_queue",
 }
 _MOST_LABELS = 3
+_HOW_TO_NAME_A_BLOCK = "write {{ prefect.blocks.<type>.<name> }}"
 USE_A_BLOCK = "use '{{ prefect.blocks.secret.NAME }}'"
 # Where placeholders of blocks are left for the worker.
 _FOR_WORKERS = ("job_variables", "pull_steps")
@@ -125,7 +126,10 @@ class Filling:
         """As :meth:`value`, but blocks and variables are left for the worker."""
 
         def answer(mark: Placeholder) -> Json | Keep | Remove:
-            return KEEP if mark.kind in ("block", "variable") else self.answer(mark, path)
+            if mark.kind in ("block", "variable"):
+                self.leave(mark, (*path, *mark.path))
+                return KEEP
+            return self.answer(mark, path)
 
         return fill(value, answer)
 
@@ -189,7 +193,7 @@ class Filling:
         parts = given.block_parts(mark)
         if parts is None:
             message = f"{mark.shown} names no block"
-            self.error(where, message, "write {{ prefect.blocks.<type>.<name> }}")
+            self.error(where, message, _HOW_TO_NAME_A_BLOCK)
             return KEEP
         slug, name, path = parts
         key = f"{slug}/{name}"
@@ -210,6 +214,27 @@ class Filling:
                 self.warning(where, message, "load the block in the flow instead")
             return value
         return KEEP
+
+    def leave(self, mark: Placeholder, where: Path) -> None:
+        """Tell when a block or variable that is left for the worker does not exist."""
+        if self.answers.left is None:
+            return
+        if mark.kind == "variable":
+            name = given.variable_name(mark)
+            message = f"there is no variable {quoted(name)} on the server: runs would get ''"
+            near = [each for each in self._on_server if "/" not in each]
+            hint = did_you_mean(name, near) or f"prefect variable set {name} VALUE"
+        elif parts := given.block_parts(mark):
+            name = f"{parts[0]}/{parts[1]}"
+            message = f"there is no block {quoted(name)} on the server: every run would crash"
+            hint = did_you_mean(name, [each for each in self._on_server if "/" in each]) or ""
+        else:
+            self.error(where, f"{mark.shown} names no block", _HOW_TO_NAME_A_BLOCK)
+            return
+        if name not in self.answers.left and (where, mark.text) not in self._told:
+            self._told.add((where, mark.text))
+            tell = self.warning if self.allow_missing else self.error
+            tell(where, message, hint or None)
 
     @property
     def _on_server(self) -> tuple[str, ...]:

@@ -138,6 +138,9 @@ def check_pull(
     before: list[Hashable] = []
     for step in steps:
         for mark in placeholders(step):
+            if mark.kind in ("block", "variable"):
+                at = numbers.get(id(step))
+                filling.leave(mark, path if at is None else (*path, at, *mark.path))
             first = mark.name.replace("[", ".").partition(".")[0]
             # Any step before may give a bare {{ key }}, only the one of that id an {{ id.key }}.
             bare = bool(before) and first == mark.name

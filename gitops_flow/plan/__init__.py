@@ -9,7 +9,7 @@ from gitops_flow.plan import automations as _automations
 from gitops_flow.plan import marks as _marks
 from gitops_flow.plan.actions import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
 from gitops_flow.plan.automations import AutomationChange, AutomationDiff
-from gitops_flow.plan.check import check
+from gitops_flow.plan.check import check, in_named_queues, new_queues
 from gitops_flow.plan.drift import drift
 from gitops_flow.plan.fields import FieldChange, differences
 from gitops_flow.plan.hold import HOLD_TAG, is_held
@@ -44,10 +44,12 @@ __all__ = [
     "check",
     "destroy",
     "drift",
+    "in_named_queues",
     "is_held",
     "lines",
     "make",
     "masked",
+    "new_queues",
     "prune_refusal",
     "told_before",
     "workspace_variables",

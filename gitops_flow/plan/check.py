@@ -5,7 +5,7 @@ The server validates a creation and an update differently; so does this.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gitops_flow.model import Deployment, Problem
 from gitops_flow.plan.actions import Create, Update
@@ -14,12 +14,13 @@ from gitops_flow.plan.schema import Schemas
 from gitops_flow.plan.schemawords import complaint, nearest, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gitops_flow.model import Json
     from gitops_flow.plan.actions import Action
 
 _PLACE = ("work_pool", "work_queue")
+_DEFAULT_QUEUE = "default"  # every pool has it
 # Where the fields stand in a manifest.
 _SECTIONS = {"job_variables": ("work_pool", "job_variables"), "parameters": ("parameters",)}
 
@@ -52,6 +53,38 @@ def check(
         elif isinstance(item, Update):
             problems += _update(item, templates, variables, schemas)
     return problems
+
+
+def in_named_queues(actions: Iterable[Action]) -> Iterator[Deployment]:
+    """The deployments that are about to be put into a queue that may not exist."""
+    for action in actions:
+        if not isinstance(action, Create | Update):
+            continue
+        item = action.desired
+        moves = isinstance(action, Create) or not set(_PLACE).isdisjoint(action.fields)
+        named = item.work_queue not in (None, _DEFAULT_QUEUE) and item.work_pool is not None
+        if moves and named and set(_PLACE).isdisjoint(item.unknown):
+            yield item
+
+
+def new_queues(actions: Iterable[Action], queues: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
+    """A note for each queue that the server will make, a warning where it looks like a slip.
+
+    ``queues`` are the names of those that each work pool has; a pool that is not in it is
+    yet to be made.
+    """
+    for item in in_named_queues(actions):
+        queue, pool = item.work_queue or "", item.work_pool or ""
+        if queue in queues.get(pool, ()):
+            continue
+        close = nearest(queue, queues.get(pool, ()))
+        yield _problem(
+            item,
+            f"work queue {queue!r} will be created in work pool {pool!r}",
+            f"did you mean {close!r}?" if close else None,
+            severity="warning" if close else "note",
+            path=("work_pool", "work_queue_name"),
+        )
 
 
 def _creation(
@@ -105,7 +138,7 @@ def _job_variables(
                     item,
                     f"job variable {name!r} means nothing to {pool}",
                     f"did you mean {close!r}?",
-                    warning=True,
+                    severity="warning",
                     path=(*_SECTIONS["job_variables"], name),
                 )
 
@@ -123,7 +156,10 @@ def _parameters(
         for name in workspace_variables([item]):
             if name not in variables:
                 yield _problem(
-                    item, f"parameters use the Prefect variable {name!r}, which does not exist"
+                    item,
+                    f"parameters use the Prefect variable {name!r}, which does not exist",
+                    f"prefect variable set {name} VALUE",
+                    path=("parameters",),
                 )
     if not item.enforce_parameter_schema or not item.parameter_schema:
         return
@@ -147,14 +183,14 @@ def _problem(
     message: str,
     hint: str | None = None,
     *,
-    warning: bool = False,
+    severity: Literal["error", "warning", "note"] = "error",
     path: tuple[str | int, ...] = (),
 ) -> Problem:
     return Problem(
         f"{item.full_name}: {message}",
         where=item.where,
         hint=hint,
-        severity="warning" if warning else "error",
+        severity=severity,
         path=path,
         subject=item.full_name,
     )

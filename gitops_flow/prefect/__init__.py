@@ -22,7 +22,13 @@ from gitops_flow.prefect.deployments import (
     own_limit,
     patch,
 )
-from gitops_flow.prefect.lookups import block_names, blocks, variable_names, variables
+from gitops_flow.prefect.lookups import (
+    block_names,
+    blocks,
+    existing_blocks,
+    variable_names,
+    variables,
+)
 from gitops_flow.prefect.runs import (
     Run,
     cancel_waiting,
@@ -34,6 +40,7 @@ from gitops_flow.prefect.runs import (
 from gitops_flow.prefect.work_pools import (
     create_work_pool,
     pool_variables,
+    queue_names,
     version,
 )
 
@@ -53,6 +60,7 @@ __all__ = [
     "delete_owned_automations",
     "delete_schedule",
     "ensure_flow",
+    "existing_blocks",
     "know_flows",
     "late_runs",
     "live",
@@ -61,6 +69,7 @@ __all__ = [
     "patch",
     "pool_variables",
     "put_back",
+    "queue_names",
     "replace_automation",
     "server_now",
     "upcoming",

@@ -48,11 +48,29 @@ def variables(client: Client, names: Iterable[str]) -> dict[str, Json]:
     return found
 
 
+def existing_blocks(client: Client, names: Iterable[tuple[str, str]]) -> set[str]:
+    """Which of the blocks ``(type slug, document name)`` there are, as ``slug/name``.
+
+    Nothing that is in them is read.
+    """
+    wanted = {f"{slug}/{name}" for slug, name in names}
+    found: set[str] = set()
+    for batch in batches(sorted({name.partition("/")[2] for name in wanted})):
+        body = {"block_documents": {"name": {"any_": list(batch)}}}
+        listed = read_all(client, "/block_documents/filter", body, shape.BLOCK, sort=None)
+        found.update(map(_block_name, listed))
+    return found & wanted
+
+
+def _block_name(item: dict[str, Json]) -> str:
+    return f"{(item.get('block_type') or {}).get('slug')}/{item.get('name')}"
+
+
 def block_names(client: Client) -> list[str]:
     """What blocks there are, as ``slug/name``; no more than one answer of the server holds."""
     listed = read_all(client, "/block_documents/filter", {}, shape.BLOCK, sort=None)
     found = islice(listed, client.page_limit)
-    return [f"{(item.get('block_type') or {}).get('slug')}/{item.get('name')}" for item in found]
+    return list(map(_block_name, found))
 
 
 def variable_names(client: Client) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from gitops_flow.errors import ApiError
 from gitops_flow.prefect import shape
@@ -61,6 +62,12 @@ def pool_variables(client: Client, names: Iterable[str]) -> dict[str, dict[str, 
             template = pool.get("base_job_template") or {}
             found[pool["name"]] = template.get("variables") or {}
     return found
+
+
+def queue_names(client: Client, pool: str) -> list[str]:
+    """The names of the queues of a work pool."""
+    path = f"/work_pools/{quote(pool, safe='')}/queues/filter"
+    return [item["name"] for item in read_all(client, path, {}, shape.NAMED, sort=None)]
 
 
 def create_work_pool(client: Client, name: str, *, kind: str = "process") -> None:
