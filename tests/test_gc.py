@@ -188,7 +188,7 @@ def test_gc_whose_own_clock_is_fast_believes_the_prefect_server(
 )
 def test_gc_says_why_more_stays_than_was_asked_for(pins: str, told: str) -> None:
     entries = [_entry(10, "z"), _entry(3700, "y"), *[_entry(DAY, name) for name in pins]]
-    done: Any = SimpleNamespace(sorted=_sorted(entries, pins, days=0))
+    done: Any = SimpleNamespace(sorted=_sorted(entries, pins, days=0), servers=())
     assert gc._text(done, False)[0].startswith(told)
 
 
