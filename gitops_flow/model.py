@@ -113,15 +113,17 @@ class CodeStoreSettings:
 class Source:
     """What is deployed: a repository (or folder) and a manifest in it.
 
-    ``identity`` is the repository's normalised remote address or, without a
-    remote, its absolute path. ``manifest`` is relative to the root, with "/";
-    ``path`` is the root's absolute path.
+    ``identity`` is what the manifest names, else one text for all addresses of the
+    repository's remote or, without a remote, its absolute path. ``manifest`` is relative
+    to the root, with "/"; ``path`` is the root's absolute path. ``former`` are identities
+    that the same repository had before.
     """
 
     name: str
     identity: str
     manifest: str
     path: str | None = None
+    former: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -132,9 +134,20 @@ class Source:
         return self._mark(self.identity)
 
     @property
-    def former_mark(self) -> str | None:
-        """The mark this source had before it got a remote, when it was known by its ``path``."""
-        return self._mark(self.path) if self.path and self.path != self.identity else None
+    def repository_marks(self) -> tuple[str, ...]:
+        """The mark, and those that the same repository gave before under other names."""
+        return tuple(map(self._mark, dict.fromkeys((self.identity, *self.former))))
+
+    @property
+    def former_marks(self) -> tuple[str, ...]:
+        """Marks that this source had before: it owns what carries them.
+
+        One is from before it got a remote, when it was known by its ``path``.
+        """
+        own = self._mark(self.path) if self.path else self.mark
+        return tuple(
+            dict.fromkeys(each for each in (*self.repository_marks, own) if each != self.mark)
+        )
 
     def _mark(self, identity: str) -> str:
         key = f"{identity}\n{self.manifest}".encode("utf-8", "surrogateescape")

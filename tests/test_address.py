@@ -128,11 +128,11 @@ def test_a_branch_name_that_git_would_not_take_is_refused(branch: str) -> None:
     ],
 )
 def test_one_repository_has_one_identity(spelling: str) -> None:
-    assert address.identity(_repository(origin=spelling)) == "github.com/a/b"
+    assert address.identities(_repository(origin=spelling))[0] == "github.com/a/b"
 
 
 def test_a_repository_without_a_remote_is_known_by_its_path() -> None:
-    assert address.identity(_repository()) == "/srv/shop"
+    assert address.identities(_repository()) == ("/srv/shop",)
 
 
 @pytest.mark.parametrize(

@@ -471,3 +471,16 @@ def test_checkout_to_a_place_that_cannot_be_made_is_told(
     shop.release("1\n")
     assert "error: " in (told := gitflow("checkout", "@1", name, code=1))
     assert "cannot write " in told
+
+
+def test_what_was_released_before_the_source_got_a_name_is_still_the_sources(
+    shop: Shop, gitflow: Callable[..., str], script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.release("1\n")
+    [entry] = shop.chain().entries
+    _server(script, monkeypatch, {f"a {shop.source.mark}": entry.snapshot})
+    manifest = shop.repo.path / "prefect.yaml"
+    manifest.write_text(manifest.read_text() + "gitflow: {source: acme/shop}\n")
+    assert [
+        each["pinned_now"] for each in json.loads(gitflow("history", "--json"))["releases"]
+    ] == [["hello/a"]]

@@ -374,11 +374,11 @@ def test_the_order_of_schedules_is_no_difference() -> None:
 def test_a_source_keeps_what_it_owned_before_it_had_a_remote() -> None:
     before = Source("shop", "/srv/shop", "prefect.yaml", "/srv/shop")
     after = Source("shop", "git.lan/shop", "prefect.yaml", "/srv/shop")
-    assert after.former_mark == before.mark
+    assert after.former_marks == (before.mark,)
     desired = Deployment("f", "d", "f.py:f")
     live = Deployment("f", "d", "f.py:f", tags=(before.mark,), id="1", flow_id="2")
     made = plan.make(
-        [desired], [live], source_mark=after.mark, former_mark=after.former_mark, adopt=False
+        [desired], [live], source_mark=after.mark, former_marks=after.former_marks, adopt=False
     )
     (action,) = made.actions
     assert isinstance(action, plan.Update)

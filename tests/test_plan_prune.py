@@ -73,7 +73,7 @@ def test_no_more_than_a_third_and_never_all_is_deleted_unasked(
 def test_destroying_a_source_deletes_its_own_alone_under_both_marks() -> None:
     former = "gitflow:etl-aaaaaaaa"
     there = [live("a"), live("b", tags=(former,)), live("c", tags=("gitflow:etl-ffffffff",))]
-    made = plan.destroy(there, MARK, former)
+    made = plan.destroy(there, MARK, (former,))
     assert [action.full_name for action in made.deletes] == ["etl/a", "etl/b"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError, UsageError
+from gitops_flow.git import identity as known
 from gitops_flow.git import url
 from gitops_flow.git.command import Auth
 
@@ -75,7 +76,7 @@ def _resolve(repository: Repository, settings: CodeStoreSettings, data_dir: Path
     _check_credentials(settings.credentials)
     address, embedded = _address(repository, settings.remote, data_dir)
     clean, user, password = url.split_userinfo(url.check_address(address))
-    given = settings.pull_url or clean
+    given = settings.pull_url or _fetched_from(repository, settings.remote) or clean
     pull_url, *mirrors = dict.fromkeys(
         url.split_userinfo(url.check_address(each))[0]
         for each in ((given,) if isinstance(given, str) else given)
@@ -114,7 +115,7 @@ def _check_token(repository: Repository, settings: CodeStoreSettings, address: s
     decide who gets it.
     """
     named = settings.token_for or _own(repository)
-    places = [_place(repository.remote_url(each) or each) for each in named]
+    places = [_place(repository.push_url(each) or each) for each in named]
     if any(_is_at(address, place) for place in places):
         return
     known = " and ".join(map(url.origin, places)) or "no host that is known"
@@ -143,20 +144,49 @@ def _is_at(address: str, place: str) -> bool:
     return not clear and url.host(address) == url.host(place) != ""
 
 
-def identity(repository: Repository) -> str:
-    """What tells this repository from others: its remote's normalised address, else its path."""
-    remote = repository.remote_url("origin")
-    if remote is None and repository.remotes():
-        remote = repository.remote_url(repository.remotes()[0])
-    if not remote:
-        return str(repository.root)
-    return url.normalise(_absolute(repository, remote))
+def identities(repository: Repository, named: str | None = None) -> tuple[str, ...]:
+    """What tells this repository from others, and what told it before, newest first.
+
+    The first is what the manifest has ``named``, else the same text for all the remote's
+    addresses, else the path.
+    """
+    remote = _identifying(repository)
+    if remote is None:
+        return tuple(filter(None, (named and known.of(named), str(repository.root))))
+    fetched = _absolute(repository, repository.fetch_url(remote) or "")
+    found = [known.of(named)] if named else []
+    found.append(known.of(known.without_alias(fetched, repository.setting("core.sshcommand"))))
+    # Earlier versions took each spelling for a repository of its own, and the last address.
+    last = repository.setting(f"remote.{remote}.pushurl") or repository.setting(
+        f"remote.{remote}.url"
+    )
+    found.append(url.normalise(_absolute(repository, last or fetched)))
+    return tuple(dict.fromkeys(found))
+
+
+def _identifying(repository: Repository) -> str | None:
+    """The remote whose address says which repository this is."""
+    names = repository.remotes()
+    return "origin" if "origin" in names else names[0] if names else None
+
+
+def name_of(repository: Repository) -> str:
+    """The repository's own name, from its remote's address or else its path."""
+    remote = _identifying(repository)
+    return url.name_of((remote and repository.fetch_url(remote)) or str(repository.root))
+
+
+def _fetched_from(repository: Repository, remote: str | None) -> str | None:
+    """Where workers fetch what is pushed to a remote, when that has two addresses."""
+    names = (remote,) if remote else _own(repository)
+    found = next((repository.fetch_url(each) for each in names), None)
+    return _absolute(repository, found) if found else None
 
 
 def _address(repository: Repository, remote: str | None, data_dir: Path) -> tuple[str, bool]:
     names = repository.remotes()
     if remote is not None:
-        if found := repository.remote_url(remote):
+        if found := repository.push_url(remote):
             return _absolute(repository, found), False
         if "/" not in remote and ":" not in remote:
             known = f"the remotes are: {', '.join(names)}" if names else "there are no remotes"
@@ -167,7 +197,7 @@ def _address(repository: Repository, remote: str | None, data_dir: Path) -> tupl
             )
         return _absolute(repository, remote), False
     for own in _own(repository):
-        if found := repository.remote_url(own):
+        if found := repository.push_url(own):
             return _absolute(repository, found), False
     if names:
         raise UsageError(

@@ -73,7 +73,7 @@ class Entry:
         """Whether ``source`` made it; older entries only know the source's name."""
         if self.mark:
             # By digest, as for deployments: a renamed source keeps its releases.
-            own = [mark[-8:] for mark in (source.mark, source.former_mark) if mark]
+            own = [mark[-8:] for mark in (source.mark, *source.former_marks)]
             return self.mark[-8:] in own
         return self.origin.source == source.name
 

@@ -78,7 +78,7 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         desired,
         live,
         source_mark=prepared.source.mark,
-        former_mark=prepared.source.former_mark,
+        former_marks=prepared.source.former_marks,
         adopt=request.adopt,
         prune=request.prune,
         automations=None if back is not None and back.code_only else session.automations(names),

@@ -44,7 +44,7 @@ def destroy(
 
         source = session.prepared.source
         live = plan.attach(session.live(()), session.automations(()))
-        planned = plan.destroy(live, source.mark, source.former_mark)
+        planned = plan.destroy(live, source.mark, source.former_marks)
         if not planned.actions or not confirm(source, planned):
             return Destroyed(source, planned, ())
         results = apply.execute(session.client, planned, on_result=on_result)

@@ -12,7 +12,7 @@ from gitops_flow import manifest
 from gitops_flow.codestore import address
 from gitops_flow.deploy import locate
 from gitops_flow.errors import GitError, UsageError
-from gitops_flow.git import repository, url
+from gitops_flow.git import repository
 from gitops_flow.model import Source
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
     )
     chosen = [] if elsewhere else locate.choose(document, request)
     # A clone may be in a directory of any name; what it was cloned from is the same for all.
-    identity = address.identity(repo)
-    name = document.name or url.name_of(identity)
+    identity, *former = address.identities(repo, document.gitflow.source)
+    name = document.name or address.name_of(repo)
     base = relative.parent.as_posix()
     chain = settings.code_store.over(document.gitflow.code_store)
     return Prepared(
@@ -88,7 +88,7 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
         manifest=document,
         chosen=tuple(chosen),
         repository=repo,
-        source=Source(name, identity, relative.as_posix(), str(repo.root)),
+        source=Source(name, identity, relative.as_posix(), str(repo.root), tuple(former)),
         base="" if base == "." else base,
         target=address.resolve(repo, chain, settings.data_dir),
     )

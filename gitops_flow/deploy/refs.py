@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gitops_flow import manifest
-from gitops_flow.git import url
+from gitops_flow.git import identity
 from gitops_flow.manifest.wording import quoted
 
 if TYPE_CHECKING:
@@ -41,16 +41,14 @@ def problems(prepared: Prepared, snap: Snapshot, answers: Answers) -> list[Probl
 
 def is_own(repository: Repository) -> Callable[[str], bool]:
     """Whether an address is one of a repository's remotes."""
-    own = set(_remotes(repository).values())
-    return lambda address: url.normalise(address) in own
+    own = set[str]().union(*_remotes(repository).values())
+    return lambda address: identity.of(address) in own
 
 
-def _remotes(repository: Repository) -> dict[str, str]:
-    """The normalised address of each remote, by its name."""
+def _remotes(repository: Repository) -> dict[str, set[str]]:
+    """What the addresses of each remote stand for, by its name."""
     return {
-        name: url.normalise(address)
-        for name in repository.remotes()
-        if (address := repository.remote_url(name))
+        name: set(map(identity.of, repository.remote_urls(name))) for name in repository.remotes()
     }
 
 
@@ -93,7 +91,7 @@ class _CheckedOut:
             return False
         if key == "commit_sha":
             return bool(_COMMIT.fullmatch(value.lower())) and commit.startswith(value.lower())
-        same = [name for name, own in self._remotes.items() if own == url.normalise(address)]
+        same = [name for name, own in self._remotes.items() if identity.of(address) in own]
         found = self._repository.commits_of(value, same if key == "branch" else ())
         # `git clone --branch` takes tags as well.
         return commit in [

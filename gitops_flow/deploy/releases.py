@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.sign import Signer
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
-    from gitops_flow.model import Deployment
+    from gitops_flow.model import Deployment, Source
     from gitops_flow.settings import Settings
 
 _PATIENCE = 15.0  # seconds for the Prefect server
@@ -143,23 +143,26 @@ def releases(
         GitflowError: the manifest cannot be read, or the code store not be reached.
     """
     prepared = prepare(replace(request, names=(), source_only=True), settings)
-    mark = None if everything else prepared.source.mark
+    source = None if everything else prepared.source
     with ThreadPoolExecutor(1) as side:
-        asked = side.submit(_live, settings, mark) if live else None
+        asked = side.submit(_live, settings, source) if live else None
         chain = history.read(settings.cache_dir, prepared.repository, prepared.target)
     found = [each for each in chain.entries if everything or each.of_source(prepared.source)]
     return Releases(prepared, chain, tuple(found), asked.result() if asked else Live())
 
 
-def _live(settings: Settings, mark: str | None) -> Live:
-    """What carries ``mark``, or all; nobody waits long for what is only told beside the rest."""
+def _live(settings: Settings, source: Source | None) -> Live:
+    """What ``source`` owns, or all; nobody waits long for what is only told beside the rest."""
     from gitops_flow import prefect
+    from gitops_flow.deploy import session
 
     try:
         connection = settings.require_prefect()
         timeout = min(connection.timeout, _PATIENCE)
         with prefect.Client(replace(connection, timeout=timeout, max_retries=0)) as client:
-            return Live(tuple(prefect.live(client, names=None, mark=mark)))
+            if source is None:
+                return Live(tuple(prefect.live(client, names=None, mark=None)))
+            return Live(tuple(session.listed(client, source)))
     except GitflowError as error:
         return Live(problem=error)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.manifest import Answers
-    from gitops_flow.model import Automation, Deployment, Json
+    from gitops_flow.model import Automation, Deployment, Json, Source
     from gitops_flow.settings import Settings
 
     Name = tuple[str, str]
@@ -88,10 +88,11 @@ class Session:
         """The automations of this source, and of what it would take over, by deployment id."""
         if self._automations is None:
             mark, wanted = self.prepared.source.mark, set(desired)
+            former = set(self.prepared.source.former_marks)
             strangers = [
                 item.id or ""
                 for name, item in self._live.items()
-                if name in wanted and mark not in item.tags
+                if mark not in item.tags and (name in wanted or former.intersection(item.tags))
             ]
             self._automations = prefect.live_automations(self.client, mark, unmarked=strangers)
         return self._automations
@@ -147,12 +148,23 @@ def rewind(session: Session, tell: Callable[[str], None]) -> None:
 
 
 def _owned(client: prefect.Client, prepared: Prepared) -> list[Deployment]:
-    """What carries the source's mark; where something may be deleted, all that the server has.
+    """What carries one of the repository's marks; where something may be deleted, all there is.
 
     A source that had another name, or no remote, owns what its mark of then is on.
     """
-    mark = None if prepared.request.prune else prepared.source.mark
-    return prefect.live(client, names=None, mark=mark)
+    if prepared.request.prune:
+        return prefect.live(client, names=None, mark=None)
+    return listed(client, prepared.source)
+
+
+def listed(client: prefect.Client, source: Source) -> list[Deployment]:
+    """What carries one of the marks of a source's repository."""
+    found = [
+        item
+        for mark in source.repository_marks
+        for item in prefect.live(client, names=None, mark=mark)
+    ]
+    return list({item.id: item for item in found}.values())
 
 
 def _name(item: Deployment) -> Name:

@@ -54,9 +54,25 @@ class Repository:
                 found = value
         return found
 
-    def remote_url(self, name: str) -> str | None:
-        """The address that git would push to for the remote ``name``, or None."""
-        return self.setting(f"remote.{name}.pushurl") or self.setting(f"remote.{name}.url")
+    def fetch_url(self, name: str) -> str | None:
+        """The address that git would fetch from for the remote ``name``, or None."""
+        return next(iter(self._all(f"remote.{name}.url")), None)
+
+    def push_url(self, name: str) -> str | None:
+        """The address, or the first of several, that git would push to for ``name``, or None."""
+        return next(iter(self._all(f"remote.{name}.pushurl")), None) or self.fetch_url(name)
+
+    def remote_urls(self, name: str) -> tuple[str, ...]:
+        """Every address of the remote ``name``."""
+        return (*self._all(f"remote.{name}.url"), *self._all(f"remote.{name}.pushurl"))
+
+    def _all(self, key: str) -> list[str]:
+        """The values of ``key``; an empty one takes back those before it, as in git."""
+        values: list[str] = []
+        for _, name, value in self.config:
+            if name == key:
+                values = [*values, value] if value else []
+        return values
 
     def remotes(self) -> tuple[str, ...]:
         """Names of the configured remotes, in the order of the configuration."""

@@ -40,10 +40,12 @@ class DeploymentConfig:
 class GitflowConfig:
     """The ``gitflow:`` section. Sizes are in bytes, None for the default.
 
+    ``source`` says which repository this is, whatever its addresses.
     ``allow_stored_secrets`` are globs of environment variables that may be stored in clear.
     ``ignore`` names what is left to the server, ``paused`` or ``schedules.active``.
     """
 
+    source: str | None = None
     code_store: CodeStoreSettings = field(default_factory=CodeStoreSettings)
     allow_secrets: tuple[str, ...] = ()
     allow_stored_secrets: tuple[str, ...] = ()

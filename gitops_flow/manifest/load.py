@@ -158,6 +158,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         return GitflowConfig()
     store = section.code_store
     return GitflowConfig(
+        source=section.source,
         code_store=CodeStoreSettings(
             remote=store.remote,
             branch=store.branch,

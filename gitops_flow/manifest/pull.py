@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gitops_flow.git import url
+from gitops_flow.git import identity
 from gitops_flow.manifest import stepfilling
 from gitops_flow.manifest.answers import variable_name
 from gitops_flow.manifest.carry import Remark, in_place_of, named_by
@@ -126,8 +126,8 @@ def role(
         # What push_code gives is what a deploy publishes, whatever the workers' address.
         if placeholders([inputs.get("commit"), *addresses_of(step)]):
             return "own"
-        known = set(map(url.normalise, store))
-        ours = [url.normalise(at) in known or is_own_repository(at) for at in addresses_of(step)]
+        known = set(map(identity.of, store))
+        ours = [identity.of(at) in known or is_own_repository(at) for at in addresses_of(step)]
         return "own" if all(ours) else "other"
     if last in _CLONE:
         return "own" if is_own_repository(str(inputs.get("repository", ""))) else "other"

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from gitops_flow.errors import GitError
 from gitops_flow.git import url
 from gitops_flow.manifest.wording import described, did_you_mean
+from gitops_flow.redact import redact
 
 # What ``gitflow: {ignore: [...]}`` can leave to the server.
 LEAVABLE = ("paused", "schedules.active")
@@ -101,6 +102,12 @@ def _remote(value: str) -> str:
     if "://" in value or "@" in value or value.startswith("-"):
         return _address(value)
     return value
+
+
+def _source(value: str) -> str:
+    if not value.strip() or not value.isprintable() or redact(value) != value:
+        raise wrong("expected the repository's address, or any text", "write github.com/you/shop")
+    return value.strip()
 
 
 def _branch(value: str) -> str:
@@ -212,6 +219,7 @@ class GitflowSection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    source: Annotated[str, AfterValidator(_source)] | None = None
     code_store: CodeStoreSection | None = None
     checkout: Literal["pinned", "stock"] = "pinned"
     ignore: list[Annotated[str, AfterValidator(_leavable)]] | None = None

@@ -69,7 +69,7 @@ def make(
     *,
     source_mark: str,
     adopt: bool,
-    former_mark: str | None = None,
+    former_marks: Sequence[str] = (),
     prune: bool = False,
     spared: Collection[tuple[str, str]] = (),
     automations: Mapping[str, tuple[Automation, ...]] | None = None,
@@ -83,7 +83,7 @@ def make(
         live: the server's deployments of these names, and of this source.
         source_mark: the ownership tag of the source that is deployed.
         adopt: take over deployments that carry another source's mark.
-        former_mark: a mark that this source had before; it owns those too.
+        former_marks: marks that this source had before; it owns those too.
         prune: delete what this source owns and nothing desires any more.
         spared: ``(flow, deployment)`` names of the manifest that are not being
             deployed now: neither orphans nor deleted.
@@ -91,7 +91,7 @@ def make(
             when they were not read: then they are left alone.
         variables: values of :func:`workspace_variables`.
     """
-    marks = (source_mark, former_mark) if former_mark else (source_mark,)
+    marks = (source_mark, *former_marks)
     known = list(live) if automations is None else attach(live, automations)
     there = {(item.flow_name, item.name): item for item in known}
     owned = sum(_marks.owned(item.tags, marks) for item in there.values())
@@ -126,11 +126,13 @@ def _compared(
 ) -> Update | Unchanged | Conflict:
     owned = _marks.owned(live.tags, marks)
     if live.marks and not owned and not adopt:
-        return Conflict(
-            desired,
-            live,
-            f"{desired.full_name} belongs to another source ({', '.join(live.marks)})",
-        )
+        reason = f"{desired.full_name} belongs to another source ({', '.join(live.marks)})"
+        if _marks.same_repository(desired, live):
+            reason += (
+                ", whose code is in the same repository: if it is this source under another "
+                "address, --adopt takes it over"
+            )
+        return Conflict(desired, live, reason)
     changes = differences(desired, live, variables)
     schedules = ScheduleDiff()
     if "schedules" not in desired.unknown:

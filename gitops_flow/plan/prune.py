@@ -8,7 +8,7 @@ from gitops_flow.plan import marks
 from gitops_flow.plan.actions import Delete, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from gitops_flow.model import Deployment
 
@@ -29,14 +29,14 @@ def prune_refusal(planned: Plan) -> str | None:
     return None
 
 
-def destroy(live: Iterable[Deployment], source_mark: str, former_mark: str | None = None) -> Plan:
+def destroy(live: Iterable[Deployment], source_mark: str, former_marks: Sequence[str] = ()) -> Plan:
     """Delete every deployment of a source.
 
     Args:
         live: what the server has; what is another's, or nobody's, stays.
         source_mark: the source's ownership tag.
-        former_mark: a mark that it had before.
+        former_marks: marks that it had before.
     """
-    own = (source_mark, former_mark) if former_mark else (source_mark,)
+    own = (source_mark, *former_marks)
     gone = tuple(Delete(item) for item in live if marks.owned(item.tags, own))
     return Plan(actions=gone, owned=len(gone))

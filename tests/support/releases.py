@@ -36,7 +36,7 @@ class Shop:
         """Find out about the repository."""
         self.found = repository.discover(self.repo.path)
         self.target = address.resolve(self.found, CodeStoreSettings(), self.base / "data")
-        self.source = Source("shop", address.identity(self.found), "prefect.yaml")
+        self.source = Source("shop", address.identities(self.found)[0], "prefect.yaml")
 
     def backdate(self, seconds: int) -> None:
         """Make every release that there is older."""
