@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from gitops_flow import manifest, settings
-from gitops_flow.deploy import code, refs
+from gitops_flow.deploy import code, given, refs
 from gitops_flow.deploy.prepare import prepare
 from gitops_flow.deploy.request import DeployRequest
+from gitops_flow.errors import ManifestError
+from gitops_flow.git.repository import branch_of_ci
 from tests.support.repo import Repo
 
 CLONE = "prefect.deployments.steps.git_clone"
@@ -100,6 +102,80 @@ def test_a_detached_head_is_the_branch_of_the_remote_that_ends_there(place: Plac
     assert place.clone("branch: main") == []
     [told] = place.clone("branch: develop")
     assert f"which is commit {place.main[:12]}, on no branch" in told
+
+
+CI = [
+    ("GITHUB_REF_NAME", "GITHUB_SHA"),
+    ("CI_COMMIT_REF_NAME", "CI_COMMIT_SHA"),
+    ("BITBUCKET_BRANCH", "BITBUCKET_COMMIT"),
+    ("BUILD_SOURCEBRANCHNAME", "BUILD_SOURCEVERSION"),
+    ("BRANCH_NAME", "GIT_COMMIT"),
+]
+
+
+@pytest.mark.parametrize(("name", "commit"), CI)
+def test_in_ci_a_detached_head_is_the_branch_that_the_job_is_for(
+    place: Place, name: str, commit: str
+) -> None:
+    place.repo.git("checkout", "-q", "--detach", "develop")
+    place.repo.write("generated.py", "by an earlier step of the job")
+    assert len(place.clone("branch: develop")) == 1
+    assert place.clone("branch: develop", environ={name: "develop"}) == []
+    assert place.clone("branch: develop", environ={name: "develop", commit: place.repo.head}) == []
+    elsewhere = {name: "main", commit: place.main}
+    assert len(place.clone("branch: main", environ=elsewhere)) == 1
+
+
+def test_the_branch_that_is_checked_out_beats_what_ci_says(place: Place) -> None:
+    assert len(place.clone("branch: main", environ={"GITHUB_REF_NAME": "main"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "branch"),
+    [
+        ({}, None),
+        ({"GITHUB_REF_NAME": "v1", "GITHUB_REF_TYPE": "tag"}, None),
+        ({"GITHUB_REF_NAME": "main", "GITHUB_REF_TYPE": "branch"}, "main"),
+        ({"GITHUB_REF_NAME": "main", "GITHUB_SHA": "b" * 40}, None),
+        ({"GITHUB_REF_NAME": "5/merge", "GITHUB_HEAD_REF": "main"}, "5/merge"),
+        ({"CI_COMMIT_REF_NAME": "v1", "CI_COMMIT_TAG": "v1"}, None),
+        (
+            {
+                "CI_COMMIT_REF_NAME": "main",
+                "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2",
+                "CI_MERGE_REQUEST_PROJECT_ID": "1",
+            },
+            None,
+        ),
+        ({"BUILD_SOURCEBRANCH": "refs/heads/a/b", "BUILD_SOURCEBRANCHNAME": "b"}, "a/b"),
+        ({"BUILD_SOURCEBRANCH": "refs/tags/v1", "BUILD_SOURCEBRANCHNAME": "v1"}, None),
+        ({"BRANCH_NAME": "v1", "TAG_NAME": "v1"}, None),
+        ({"BRANCH_NAME": "not a\nbranch"}, None),
+    ],
+)
+def test_what_ci_says_of_a_branch(environ: dict[str, str], branch: str | None) -> None:
+    assert branch_of_ci(environ, "a" * 40) == branch
+
+
+def test_steps_are_told_the_branch_that_ci_names(place: Place) -> None:
+    place.repo.git("checkout", "-q", "--detach", "develop")
+    place.repo.write("prefect.yaml", "deployments: [{name: d, entrypoint: 'flow.py:f'}]\n")
+    environ = {"HOME": str(place.repo.path.parent), "CI_COMMIT_REF_NAME": "develop"}
+    prepared = prepare(DeployRequest(place.repo.path), settings.load(environ, place.repo.path))
+    found = code.read(prepared, manifest.Answers(environ))
+    with given.told([], found) as told:
+        assert told["gitflow"]["branch"] == "develop"
+
+
+def test_a_branch_that_nobody_knows_is_told_to_be_a_detached_head() -> None:
+    text = f"build: [{{{SHELL}: {{script: 'echo {{{{ gitflow.branch }}}}'}}}}]\n"
+    text += "deployments: [{name: d, entrypoint: 'f.py:g'}]\n"
+    read = manifest.parse(text.encode(), "p.yaml")
+    [step] = manifest.steps(read, read.deployments[0]).build
+    told = {"gitflow": {"snapshot": "a" * 40}}
+    with pytest.raises(ManifestError) as caught:
+        manifest.fill_step(read, read.deployments[0], "build", 0, step, manifest.Answers(), told)
+    assert "HEAD is detached" in caught.value.problems[0]
 
 
 def test_the_branch_of_another_remote_is_another_branch(place: Place, tmp_path: Path) -> None:

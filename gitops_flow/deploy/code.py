@@ -13,6 +13,7 @@ from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import imported, locate, sources
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import FlowError
+from gitops_flow.git import repository
 from gitops_flow.plan import Create, Unchanged, Update
 
 if TYPE_CHECKING:
@@ -60,9 +61,19 @@ def read(prepared: Prepared, answers: Answers) -> Code:
             source=prepared.source.name,
             author=repo.identity(answers.environ),
         )
+        snap = _with_branch(snap, answers.environ)
     files = sources.SnapshotFiles(store.objects(), snap.tree)
     infos, directories = _flows(prepared, answers, files)
     return Code(snap, store, infos, directories)
+
+
+def _with_branch(snap: Snapshot, environ: Mapping[str, str]) -> Snapshot:
+    """``snap`` with the branch that CI says it is from, where none is checked out."""
+    origin = snap.provenance
+    if origin.ref is not None or origin.commit is None:
+        return snap
+    branch = repository.branch_of_ci(environ, origin.commit)
+    return replace(snap, provenance=replace(origin, ref=branch))
 
 
 def _flows(

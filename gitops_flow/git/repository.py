@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 # know them too (a CI checkout keeps its token in one).
 _NETWORK = ("credential.", "http.", "url.", "ssh.", "core.sshcommand", "core.gitproxy")
 
+
+# Where CI systems say the branch, and the commit that they mean: GitHub, GitLab, Bitbucket, Azure
+# (whose short name lacks all before the last slash) and Jenkins.
+_CI = (
+    ("GITHUB_REF_NAME", "GITHUB_SHA"),
+    ("CI_COMMIT_REF_NAME", "CI_COMMIT_SHA"),
+    ("BITBUCKET_BRANCH", "BITBUCKET_COMMIT"),
+    ("BUILD_SOURCEBRANCH", "BUILD_SOURCEVERSION"),
+    ("BUILD_SOURCEBRANCHNAME", "BUILD_SOURCEVERSION"),
+    ("BRANCH_NAME", "GIT_COMMIT"),
+)
+_MERGE = "CI_MERGE_REQUEST_"
 
 _QUESTION = (
     "rev-parse",
@@ -125,6 +138,27 @@ class Repository:
         login = environ.get("GITHUB_ACTOR") or environ.get("USER") or environ.get("LOGNAME")
         name = name or login or "unknown"
         return f"{name} <{mail}>" if mail else name
+
+
+def branch_of_ci(environ: Mapping[str, str], commit: str) -> str | None:
+    """The branch that a CI job says it runs for; None where it says none, or of another commit.
+
+    Most check a commit out and no branch. A job may have checked out something else
+    than what it was started for: then what it says is not about ``commit``.
+    """
+    if environ.get("GITHUB_REF_TYPE") == "tag" or environ.get("CI_COMMIT_TAG"):
+        return None
+    # A fork has branches of the same names.
+    if environ.get(f"{_MERGE}SOURCE_PROJECT_ID") != environ.get(f"{_MERGE}PROJECT_ID"):
+        return None
+    for name, of in _CI:
+        if (branch := environ.get(name)) and environ.get(of, commit) == commit:
+            branch = branch.removeprefix("refs/heads/")
+            if branch.startswith("refs/") or branch == environ.get("TAG_NAME"):
+                return None
+            with contextlib.suppress(GitError):
+                return url.check_branch(branch)
+    return None
 
 
 def discover(start: Path, own: tuple[Path, ...] = ()) -> Repository:

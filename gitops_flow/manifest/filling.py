@@ -44,6 +44,11 @@ _FIELDS = {
 }
 _MOST_LABELS = 3
 _HOW_TO_NAME_A_BLOCK = "write {{ prefect.blocks.<type>.<name> }}"
+# Why what a deploy tells its steps may be missing.
+_ABSENT = {
+    "gitflow.branch": "HEAD is detached, or this is no git repository; check a branch out",
+    "gitflow.commit": "there is no commit yet",
+}
 USE_A_BLOCK = "use '{{ prefect.blocks.secret.NAME }}'"
 # Where placeholders of blocks are left for the worker.
 _FOR_WORKERS = ("job_variables", "pull_steps")
@@ -273,7 +278,7 @@ class Filling:
     def nothing(self, mark: Placeholder, where: Path, known: Iterable[str]) -> Remove:
         """The answer where none is known: an error, or Prefect's way if that was asked for."""
         if self._is_news(mark, where):
-            hint = did_you_mean(mark.name, known)
+            hint = _ABSENT.get(mark.name) or did_you_mean(mark.name, known)
             if hint is None and mark.kind == "output":
                 hint = "write {{ $NAME }} for an environment variable"
             self.error(where, f"nothing fills in {mark.shown}", hint)
