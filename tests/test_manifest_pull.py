@@ -316,3 +316,19 @@ def test_submodules_are_wanted_where_a_clone_includes_them(text: str, wanted: bo
 def test_deployments_own_pull_section_decides_on_submodules() -> None:
     text = f"pull:\n- {CLONE}: {{include_submodules: true}}\n{BASE}  pull: []\n"
     assert not manifest.wants_submodules(manifest.parse(text.encode(), "p.yaml"))
+
+
+def test_whether_a_clone_is_pinned_is_known_after_build_where_a_step_gives_its_address() -> None:
+    text = f"build: [{{a.b: {{id: where}}}}]\npull:\n- {CLONE}: {{repository: '{{{{ where.url }}}}'}}\n"
+    [planned], problems = resolve(text + BASE, notes=True)
+    assert planned.unknown == ("pull_steps",)
+    assert problems == [
+        "note: p.yaml:3:3: pull[0]: whether its code is pinned is known after build"
+    ]
+    [built], _ = resolve(text + BASE, outputs={0: {"where": {"url": OWN}}})
+    assert (built.pull_steps, built.unknown) == ((OURS,), ())
+    [other], [warning] = resolve(
+        text + BASE, outputs={0: {"where": {"url": "https://else.where/x"}}}
+    )
+    assert other.pull_steps == ({CLONE: {"repository": "https://else.where/x"}},)
+    assert "it decides which code runs, so the code is not pinned" in warning

@@ -134,6 +134,47 @@ def test_triggers_are_shown_in_words() -> None:
     ]
 
 
+EVENT = {"type": "event", "expect": ["a"], "match": {"x": "1"}}
+BOTH = {"type": "compound", "require": "all", "triggers": [EVENT, {"type": "event"}]}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "changes", "rows"),
+    [
+        (EVENT, {"trigger": {**EVENT, "match": {"x": "2"}}}, [("trigger.match.x", "1", "2")]),
+        (EVENT, {"trigger": {**EVENT, "threshold": 3}}, [("trigger.threshold", "1", "3")]),
+        (EVENT, {"description": "why"}, [("description", '""', "why")]),
+        (EVENT, {"job_variables": {"cpu": 1}}, [("job_variables.cpu", None, "1")]),
+        (
+            BOTH,
+            {"trigger": {**BOTH, "triggers": [{**EVENT, "expect": ["b"]}, {"type": "event"}]}},
+            [("trigger.triggers.0.expect", '["a"]', '["b"]')],
+        ),
+        (
+            EVENT,
+            {"trigger": {**EVENT, "expect": ["b"], "match": {"x": "2"}}},
+            [("", "event a", "event b"), ("trigger.match.x", "1", "2")],
+        ),
+    ],
+    ids=["match", "threshold", "description", "job variables", "inner", "two things"],
+)
+def test_of_a_changed_trigger_the_values_that_differ_are_shown(
+    trigger: dict[str, Any], changes: dict[str, Any], rows: Rows
+) -> None:
+    have = Automation("one", trigger, enabled=True, tags=(MARK,), id="1")
+    want = replace(have, tags=(), id=None, enabled=None, **changes)
+    found = shown({"automations": (want,)}, {"automations": (have,)})
+    assert found == [(f"triggers[one].{path}".rstrip("."), *texts) for path, *texts in rows]
+
+
+def test_a_trigger_that_only_gets_another_mark_says_so() -> None:
+    former = "gitflow:former-" + MARK[-8:]
+    have = Automation("one", EVENT, enabled=True, tags=(former,), id="1")
+    want = replace(have, tags=(), id=None)
+    rows = shown({"automations": (want,)}, {"automations": (have,), "tags": (former,)})
+    assert ("triggers[one]", "event a, not marked as this source's", "event a, marked") in rows
+
+
 def test_adopting_says_which_automations_may_go() -> None:
     event = {"type": "event", "expect": ["a"]}
     have = Automation("theirs", event, enabled=True, id="1")

@@ -288,7 +288,13 @@ class Desired:
             "warning": fill_in.warning,
             "note": lambda where, message, _hint: fill_in.note(where, message),
         }
+        waiting = pull.waiting(filled or ()) if fill_in.outputs is None else ()
+        for number in waiting:
+            fill_in.unknown["pull_steps"] = None
+            fill_in.note((*path, number), "whether its code is pinned is known after build")
         for remark in pinned.remarks:
+            if remark.at in waiting:
+                continue
             whole: Path = () if section is None else path
             where = whole if remark.at is None else (*path, remark.at)
             tell[remark.severity](where, remark.message, remark.hint)

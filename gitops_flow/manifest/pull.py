@@ -142,6 +142,16 @@ def role(
     return "here" if is_own_directory(directory) else "away"
 
 
+def waiting(steps: Sequence[Step]) -> tuple[int, ...]:
+    """The numbers of the clones whose address the output of a build step has to say."""
+    return tuple(
+        number
+        for number, step in enumerate(steps)
+        if name_of(step).rpartition(".")[2] in _CLONE
+        and any(mark.kind == "output" for mark in placeholders(list(addresses_of(step))))
+    )
+
+
 def in_directory(steps: Sequence[Step] | None, directory: str) -> tuple[Step, ...] | None:
     """Pinned pull steps that end in ``directory``, relative to the code's root, "" for that.
 

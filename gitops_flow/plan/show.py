@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import pin
 from gitops_flow.plan import secrets
 from gitops_flow.plan.actions import Create, Delete, Update
+from gitops_flow.plan.automations import normal
 from gitops_flow.plan.secrets import LABELS, Line
 from gitops_flow.plan.values import same
 from gitops_flow.plan.wording import (
@@ -22,7 +23,7 @@ from gitops_flow.redact import is_secret_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gitops_flow.model import Deployment, Json
+    from gitops_flow.model import Automation, Deployment, Json
     from gitops_flow.plan.actions import Action
     from gitops_flow.plan.fields import FieldChange
 
@@ -98,11 +99,41 @@ def _triggers(action: Update) -> Iterator[Line]:
         yield Line(_label("triggers", added.name), None, automation_text(added))
     for pair in diff.change:
         before, after = automation_text(pair.live), automation_text(pair.desired)
-        if before == after:
-            before, after = f"{before} (as it is)", f"{after} (rewritten)"
-        yield Line(_label("triggers", pair.desired.name), before, after)
+        path = _label("triggers", pair.desired.name)
+        one, other = _values(pair.live), _values(pair.desired)
+        if before != after:
+            yield Line(path, before, after)
+            # The rest of what differs.
+            one, other = _beyond_words(one), _beyond_words(other)
+        values = list(_tree(path, one, other, secret=False))
+        yield from values
+        if before == after and not values:
+            yield Line(path, f"{before}, not marked as this source's", f"{after}, marked")
     for gone in diff.remove:
         yield Line(_label("triggers", gone.name), automation_text(gone), None)
+
+
+def _values(automation: Automation) -> dict[str, Json]:
+    """What is compared of an automation, with the parts of a trigger by their numbers."""
+
+    def numbered(trigger: dict[str, Json]) -> dict[str, Json]:
+        parts = {str(at): numbered(each) for at, each in enumerate(trigger.get("triggers", ()))}
+        return {**trigger, "triggers": parts} if parts else trigger
+
+    return {
+        "name": automation.name,
+        "description": automation.description,
+        "parameters": automation.parameters or {},
+        "job_variables": automation.job_variables or {},
+        "trigger": numbered(normal(automation.trigger)),
+    }
+
+
+def _beyond_words(values: dict[str, Json]) -> dict[str, Json]:
+    """Those of :func:`_values` that the words for an automation do not tell."""
+    told = ("type", "expect", "posture", "within", "require")
+    trigger = {key: value for key, value in values["trigger"].items() if key not in told}
+    return {**values, "trigger": trigger, "parameters": {}}
 
 
 def _label(part: str, name: str | None) -> str:
