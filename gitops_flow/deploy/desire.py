@@ -15,7 +15,7 @@ from gitops_flow.pin import Pin
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.prepare import Prepared
@@ -49,6 +49,7 @@ def desire(
         # What a release was deployed with is on the server, or was; to go back must not fail.
         refuse_secrets=prepared.restored is None,
     )
+    problems += _of_clear_text(prepared, desired)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         ignored = prepared.manifest.problems
@@ -82,6 +83,25 @@ def _of_mirrors(prepared: Prepared) -> list[Problem]:
             "leave checkout: stock out, or name one address for workers",
             severity="warning",
         )
+    ]
+
+
+def _of_clear_text(prepared: Prepared, desired: Iterable[Deployment]) -> list[Problem]:
+    """An error where workers would clone without the credentials that they are given."""
+    pinned = [found for item in desired if (found := Pin.of(item.pull_steps))]
+    lost = dict.fromkeys(
+        each.addresses[0]
+        for each in pinned
+        if each.stock and each.credentials and each.addresses[0].lower().startswith("http://")
+    )
+    return [
+        Problem(
+            redact(f"Prefect's git_clone sends no credentials to {at}, so every run would fail"),
+            prepared.manifest.position("gitflow", "checkout"),
+            "name an https:// address with code_store: {pull_url: ...}, or leave "
+            "checkout: stock out: gitflow's own step sends them",
+        )
+        for at in lost
     ]
 
 

@@ -57,6 +57,8 @@ class Project:
         self._packages(needs)
         self._programs(needs)
         self.repo.commit()
+        # What the stand-ins of programs and steps say, where it becomes a name of git's.
+        self.repo.git("tag", "made-up")
         self._remote(needs.repository)
 
     def _environment(self, needs: Survey) -> dict[str, str]:
