@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from gitops_flow.cli import boundary
+from gitops_flow.cli import boundary, parts, streams
+from gitops_flow.cli import history as cli_history
 from gitops_flow.codestore import address, history
 from gitops_flow.codestore.history import Entry
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
@@ -230,9 +232,24 @@ def test_history_says_who_when_from_what_and_for_which_deployments(
 ) -> None:
     done = shop.release("1\n")
     text = gitflow("history")
-    assert f"@1  {done.entry[:12]}  2023-11-14T22:13:20Z  Ann" in text
-    assert f"main {shop.repo.head[:12]} + 1 file" in text
-    assert "hello/main" in text
+    assert f"@1  {done.entry[:12]}  2023-11-14 22:13Z  Ann" in text
+    assert f"main {shop.repo.head[:8]} + 1 file\n" in text
+    assert "    pinned: hello/main\n" in text
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_history_fits_the_terminal_whatever_the_names_are(
+    shop: Shop, gitflow: Callable[..., str], columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "\u5c71\u7530\u592a\u90ce " * 5)
+    shop.repo.git("checkout", "-q", "-b", "a-branch-with-a-name-" + "x" * 60)
+    wide = "\u6ce8\u6587/" + "\u591c" * 60
+    shop.release("1\n", names=(wide, "hello/b"))
+    shop.release("2\n", names=tuple(f"hello/deployment-{n}" for n in range(30)))
+    lines = [line for line in gitflow("history").splitlines() if line[0] in "@ "]
+    assert max(map(parts.columns, lines)) <= int(columns)
+    assert any(re.search(r"hello/deployment-0\b.* and \d+ more$", line) for line in lines)
 
 
 def _server(script: Script, monkeypatch: pytest.MonkeyPatch, pins: dict[str, str]) -> None:
@@ -271,9 +288,13 @@ def test_history_marks_what_is_pinned_now_and_lists_deployments_once(
     mark = shop.source.mark
     pins = {f"b {mark}": first, f"a {mark}": first, f"c {mark}": second, "stranger": third}
     _server(script, monkeypatch, pins)
-    lines = gitflow("history").splitlines()[1:]
-    assert ["pinned now" in line for line in lines] == [True, False, True, False]
-    assert lines[0].endswith("pinned now: hello/a, hello/b")
+    now: dict[str, str] = {}
+    place = ""
+    for line in gitflow("history").splitlines():
+        place = line.split()[0] if line.startswith("@") else place
+        if "pinned now" in line:
+            now[place] = line.strip()
+    assert now == {"@1": "pinned now: hello/a, hello/b", "@3": "pinned now: hello/c"}
     asked = [path for _, path, *_ in script.seen]
     assert sum(path.endswith("/deployments/filter") for path in asked) == 1
     _server(script, monkeypatch, pins)
@@ -405,6 +426,57 @@ def test_diff_of_two_releases_compares_their_code(shop: Shop, gitflow: Callable[
     assert "1 line added, 1 removed" in gitflow("diff", "@2", "@1")
     assert gitflow("diff", "@2", "@2", "--exit-code").startswith("code:")
     gitflow("diff", "@2", "@1", "--exit-code", code=4)
+
+
+def test_the_patch_between_two_releases_is_one_that_git_applies(
+    shop: Shop, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop.repo.path)
+    (shop.repo.path / "latin.txt").write_bytes(b"gr\xfcn\n")
+    shop.release("1\n")
+    (shop.repo.path / "latin.txt").write_bytes(b"blau \x1b[1m\xfc\n")
+    shop.release("2\n")
+    assert boundary.run(["checkout", "@2", "../before"]) == 0
+    capfdbinary.readouterr()
+    assert boundary.run(["diff", "@2", "@1", "--patch"]) == 0
+    (shop.base / "patch").write_bytes(capfdbinary.readouterr().out)
+    Repo(shop.base / "before").git("apply", "../patch")
+    for name in ("latin.txt", "flow.py"):
+        written = (shop.base / "before" / name).read_bytes()
+        assert written == (shop.repo.path / name).read_bytes()
+
+
+def test_a_patch_on_a_terminal_has_colours_of_its_own_only(
+    shop: Shop, gitflow: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.release("1\n")
+    shop.release("\x1b[2Jtwo\n")
+    monkeypatch.setattr(streams, "is_terminal", lambda: True)
+    told = gitflow("diff", "@2", "@1", "--patch")
+    assert "\x1b[32m+\\x1b[2Jtwo\x1b[0m" in told
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in gitflow("diff", "@2", "@1", "--patch")
+
+
+def test_a_patch_ends_somewhere_and_says_so(
+    shop: Shop, gitflow: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_history, "_LONGEST_PATCH", 1000)
+    monkeypatch.setattr(streams, "is_terminal", lambda: True)
+    shop.release("1\n")
+    shop.release("x\n" * 5000)
+    told = gitflow("diff", "@2", "@1", "--patch")
+    assert len(told) < 20_000
+    assert "the patch is longer than" in told
+
+
+@pytest.mark.parametrize("options", [["@2", "@1", "--json"], ["main"]])
+def test_a_patch_is_of_two_releases_and_not_json(
+    shop: Shop, gitflow: Callable[..., str], options: list[str]
+) -> None:
+    for content in "12":
+        shop.release(f"{content}\n")
+    assert "--patch" in gitflow("diff", *options, "--patch", code=2)
 
 
 def test_diff_of_a_release_that_is_not_there_says_so(

@@ -409,7 +409,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "cron word": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - cron: '0 0 * * moon'\n",
         [
-            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: day of week 'moon': 'moon' is neither a number nor one of its words",
+            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: day of week 'moon': 'moon' is neither a number nor a name",
         ],
     ),
     "cron step of zero": (

@@ -77,7 +77,7 @@ def updated(have: dict[str, Any], **want: Any) -> list[str]:
             {"cpu": "two"},
             "job_variables.cpu: work pool 'p' expects a whole number or null, not text",
         ),
-        ({"cpu": 0}, "job_variables.cpu: work pool 'p' expects at least 1, not a whole number"),
+        ({"cpu": 0}, "job_variables.cpu: work pool 'p' expects at least 1, not 0"),
         ({"image": 3}, "job_variables.image: work pool 'p' expects text, not a whole number"),
         (
             {"env": {"A": 1}},
@@ -88,7 +88,7 @@ def updated(have: dict[str, Any], **want: Any) -> list[str]:
             {"policy": "always"},
             (
                 "job_variables.policy: work pool 'p' expects one of Always, Never, IfNotPresent, "
-                "not text"
+                "not 'always'"
             ),
         ),
         (
@@ -114,6 +114,34 @@ def test_a_job_variable_that_the_pool_does_not_take_is_named(
     (problem,) = problems(job_variables=given)
     assert problem.message == f"etl/prod: {said}"
     assert problem.where == WHERE
+
+
+def test_a_value_that_is_or_may_be_a_secret_is_not_shown() -> None:
+    known = problems(job_variables={"policy": "hush-hush"}, secrets=("hush",))
+    named = problems(job_variables={"policy": "x"}, secret_fields=("job_variables.policy",))
+    schema = {"properties": {"password": {"type": "string", "pattern": "^a"}}}
+    by_key = problems(parameters={"password": "bcd"}, parameter_schema=schema)
+    for (problem,) in (known, named, by_key):
+        assert problem.message.endswith(", not this value")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "said"),
+    [
+        ({"maximum": 31}, 40, "at most 31, not 40"),
+        ({"maxLength": 2}, "abc", "a length of at most 2, not 3"),
+        ({"minItems": 2}, [1], "a number of items of at least 2, not 1"),
+        ({"pattern": "^a$"}, "b", "text that matches ^a$, not 'b'"),
+        ({"const": True}, False, "true, not false"),
+        ({"multipleOf": 5}, 7, "a multiple of 5, not 7"),
+        ({"uniqueItems": True}, [1, 1], "each item only once"),
+    ],
+)
+def test_what_was_expected_and_what_is_there_are_told_in_the_same_terms(
+    schema: dict[str, Any], value: object, said: str
+) -> None:
+    (problem,) = problems(parameters={"n": value}, parameter_schema={"properties": {"n": schema}})
+    assert problem.message == f"etl/prod: parameters.n: the flow expects {said}"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +217,7 @@ def test_parameters_are_held_against_the_flow() -> None:
     found = problems(parameters=given, parameter_schema=FLOW)
     assert errors(found) == [
         "etl/prod: parameters.n: the flow expects a whole number, not text",
-        "etl/prod: parameters.color: the flow expects one of red, green, not text",
+        "etl/prod: parameters.color: the flow expects one of red, green, not 'gren'",
     ]
     assert found[1].hint == "did you mean 'green'?"
 

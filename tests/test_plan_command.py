@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gitops_flow.cli import plan as cli_plan
 from tests.support.prefect import SharedServer, make_block
 from tests.support.project import NearProject, Project
 from tests.support.proxy import Proxy
@@ -117,6 +118,35 @@ def test_every_next_step_works_as_it_is_printed(
     project.gitflow("hold", "two")
     assert follow(project, "unhold", "--all") == "gitflow plan"
     assert follow(project, "rollback", "--all", "--dry-run") == "gitflow rollback"
+
+
+def test_the_sample_of_the_plan_page_is_what_a_plan_prints(
+    project: Project, namespace: str, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def text(tag: str, hour: int) -> str:
+        item = f"    schedules: [{{slug: nightly, cron: '0 {hour} * * *'}}]\n"
+        return manifest(namespace, "main", pool=pool).replace("t-main", tag) + item + others
+
+    others = "".join(ITEM.format(name=name, tag="x", pool=pool) for name in ("hourly", "weekly"))
+    project.repo.write("prefect.yaml", text("b", 3))
+    project.repo.commit()
+    project.deploy()
+    project.repo.write("prefect.yaml", text("", 4))
+    flow = FLOW.format(name=namespace)
+    project.repo.write("flow.py", flow + "x = 1\n")
+    page = (Path(__file__).parent.parent / "docs/plan.md").read_text()
+    (sample,) = re.findall(r"```\n(server .*?)```", page, re.DOTALL)
+    monkeypatch.setattr(cli_plan, "_ROOM", 200)  # the real names are longer
+    shown = project.gitflow("plan").stdout.replace(namespace, "hello")
+    shown = shown.replace(project.api_url, "http://127.0.0.1:4200/api")
+    assert anonymous(shown) == anonymous(sample)
+
+
+def anonymous(text: str) -> str:
+    """``text`` with its ids numbered in the order in which they come."""
+    known: dict[str, str] = {}
+    number = lambda match: known.setdefault(match[0][:8], f"id{len(known)}")  # noqa: E731
+    return re.sub(r"\b[0-9a-f]{8}(?:[0-9a-f]{4})?\b", number, text)
 
 
 def test_no_next_step_deletes_anything(project: Project, namespace: str, pool: str) -> None:

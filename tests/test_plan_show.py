@@ -29,6 +29,38 @@ def shown(want: dict[str, Any], have: dict[str, Any]) -> Rows:
     return [(line.path, line.before, line.after) for line in plan.lines(action)]
 
 
+def pinned(commit: str, **inputs: Any) -> tuple[dict[str, Any], ...]:
+    return ({PULL_CODE: {"repository": "/store", "commit": commit * 40, **inputs}},)
+
+
+OLD = {"pull_steps": pinned("a", source={"commit": "1"}), "version": "aaaaaaaa"}
+NEW = {"pull_steps": pinned("b"), "version": "bbbbbbbb", "version_is_ours": True}
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "only_code"),
+    [
+        (NEW, OLD, True),
+        ({**NEW, "pull_steps": pinned("b", release="x")}, OLD, True),
+        ({**NEW, "pull_steps": pinned("b", directory="x")}, OLD, False),
+        ({**NEW, "pull_steps": (*pinned("b"), {"other": {}})}, OLD, False),
+        ({**NEW, "version_is_ours": False}, OLD, False),
+        (NEW, {**OLD, "version": "1.0"}, False),
+        (NEW, {**OLD, "tags": ()}, False),
+        ({**NEW, "unknown": ("parameters",)}, OLD, False),
+        ({**NEW, "description": "x"}, OLD, False),
+        ({**NEW, "schedules": (Schedule({"cron": "* * * * *"}),)}, OLD, False),
+    ],
+)
+def test_a_deployment_that_only_gets_other_code_is_known_as_such(
+    want: dict[str, Any], have: dict[str, Any], only_code: bool
+) -> None:
+    live = desired(**{"paused": False, "id": "d", "flow_id": "f", **have})
+    (action,) = plan.make([desired(**want)], [live], source_mark=MARK, adopt=False).actions
+    assert isinstance(action, plan.Update)
+    assert action.new_code == (("a" * 40, "b" * 40) if only_code else None)
+
+
 @pytest.mark.parametrize(
     ("want", "have", "rows"),
     [

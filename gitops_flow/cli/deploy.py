@@ -77,7 +77,7 @@ def run(
         streams.out(json.dumps({**document(report, seconds), "server": server(found)}) + "\n")
     else:
         told = text(report, seconds, again=again, profile=profile)
-        streams.out("\n".join([server_line(found), *told]) + "\n")
+        streams.show([server_line(found), *told])
     return 0 if report.ok else 1
 
 

@@ -74,6 +74,7 @@ def plan(
     store: options.Store,
     output: options.Output,
     markdown: options.Markdown = False,
+    verbose: options.Verbose = False,
     exit_code: options.ExitCode = False,
 ) -> int:
     """Show what a deploy would do, value by value; change nothing."""
@@ -90,6 +91,7 @@ def plan(
         again=options.Again(*groups, store, output),
         as_json=output.as_json,
         markdown=markdown,
+        verbose=verbose,
         exit_code=exit_code,
     )
 
@@ -102,10 +104,13 @@ def diff(
     output: options.Output,
     adopt: options.Adopt = False,
     exit_code: options.ExitCode = False,
+    patch: options.Patch = False,
 ) -> int:
     """Show who differs from the manifest on the server; or, of two releases, their code."""
     from gitops_flow.cli import diff as verb
 
+    if output.as_json and patch:
+        raise UsageError("--json and --patch exclude each other")
     chosen = _all_unless_chosen(selection)
     return verb.run(
         options.request(chosen, working, reading, adopt=adopt, create_pools=True),
@@ -114,6 +119,7 @@ def diff(
         code_store=options.store(store),
         as_json=output.as_json,
         exit_code=exit_code,
+        patch=patch,
     )
 
 

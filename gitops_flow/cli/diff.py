@@ -34,24 +34,32 @@ def run(
     code_store: CodeStoreSettings,
     as_json: bool = False,
     exit_code: bool = False,
+    patch: bool = False,
 ) -> int:
     """Print the differences; the exit code is 4 when there are some and ``exit_code`` asks."""
     if history.are_releases(request.names):
         try:
             return history.diff(
-                request, environ, code_store=code_store, as_json=as_json, exit_code=exit_code
+                request,
+                environ,
+                code_store=code_store,
+                as_json=as_json,
+                exit_code=exit_code,
+                patch=patch,
             )
         except UsageError:
             # Deployments may be called like ids of releases, but hardly like "@1".
             if any(name.startswith("@") for name in request.names):
                 raise
+    if patch:
+        raise UsageError("--patch is for two releases", hint="gitflow diff @2 @1 --patch")
     found = options.settings(request, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
         preview = deploy.preview(request, found, environ, tell=talk.say)
     if as_json:
         streams.out(json.dumps({**_document(preview), "server": server(found)}) + "\n")
     else:
-        streams.out("\n".join([server_line(found), *text(preview)]) + "\n")
+        streams.show([server_line(found), *text(preview)])
     differs = preview.pending or preview.plan.orphans or preview.drift
     return PENDING if exit_code and differs else 0
 
@@ -65,6 +73,12 @@ def _document(preview: Preview) -> dict[str, Any]:
         "left_alone": whole["left_alone"],
         "warnings": whole["warnings"],
     }
+
+
+def _states(same: int, other: int) -> str:
+    parts = [f"{same} as the manifest says"] if same or not other else []
+    parts += [f"{other} {'differs' if other == 1 else 'differ'}"] if other else []
+    return ", ".join(parts)
 
 
 def text(preview: Preview) -> list[str]:
@@ -82,7 +96,7 @@ def text(preview: Preview) -> list[str]:
     lines += [f"{item.full_name}: not in the manifest any more" for item in preview.plan.orphans]
     lines += left_alone_lines(preview)
     total = len(preview.plan.actions)
-    told = f"{count(total, 'deployment')}: {same} as the manifest says, {total - same} not"
+    told = f"{count(total, 'deployment')}: {_states(same, total - same)}"
     if preview.drift:
         told += f"; {count(len(preview.drift), 'deployment')} switched by hand"
     lines.append(told)

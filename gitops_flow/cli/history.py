@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import printable
-from gitops_flow.cli.parts import change_lines, count, problem_lines, safe, server, server_line
+from gitops_flow.cli.parts import (
+    change_lines,
+    columns,
+    count,
+    fitted,
+    names_within,
+    problem_lines,
+    safe,
+    server,
+    server_line,
+)
 from gitops_flow.cli.plan import code_document, code_text
 from gitops_flow.deploy.releases import check_out as make
 from gitops_flow.deploy.releases import releases
@@ -16,7 +27,7 @@ from gitops_flow.model import Problem
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gitops_flow.codestore.history import Entry
@@ -25,7 +36,11 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.releases import Releases
     from gitops_flow.model import CodeStoreSettings
 
-_NAMES = 3
+_INDENT = "    "
+# Columns for an author, and for a line at the least.
+_AUTHOR = 16
+_NARROWEST = 40
+_LONGEST_PATCH = 5_000_000
 
 
 def listing(
@@ -55,7 +70,12 @@ def listing(
         whole["server"] = server(said) if said.prefect else None
         streams.out(json.dumps(whole) + "\n")
         return 0
-    lines = [_row(found, entry, signer, (now or {}).get(entry.id, [])) for entry, signer in shown]
+    width = max(shutil.get_terminal_size().columns, _NARROWEST)
+    lines = [
+        fitted(printable(redact(line)), width)
+        for entry, signer in shown
+        for line in _rows(found, entry, signer, (now or {}).get(entry.id, []), width)
+    ]
     lines[:0] = [server_line(said)] if lines and now is not None else []
     more = len(chosen) - len(shown)
     lines += [f"and {more} older (--limit N)"] if more else []
@@ -125,17 +145,32 @@ def diff(
     code_store: CodeStoreSettings,
     as_json: bool,
     exit_code: bool,
+    patch: bool = False,
 ) -> int:
-    """Compare the code of the two releases that the request names."""
+    """Compare the code of the two releases that the request names, line by line with ``patch``."""
     found = _read(request, environ, code_store)
     one, other = map(found.find, request.names)
     change = found.compare(one, other)
-    if as_json:
+    if patch:
+        _print_patch(found.patch(one, other, _LONGEST_PATCH))
+    elif as_json:
         streams.out(json.dumps({"ok": True, **code_document(change)}) + "\n")
     else:
         listed = [f"  {file.kind[0].upper()} {file.path}" for file in change.files]
         _print([code_text(change), *listed])
     return 4 if exit_code and change.files else 0
+
+
+def _print_patch(patch: bytes) -> None:
+    """Print a patch: to a program as it is, to a terminal without what could steer it."""
+    if streams.is_terminal():
+        text = patch.decode("utf-8", "surrogateescape")
+        streams.show(printable(line, keep="\t") for line in text.split("\n")[:-1])
+    else:
+        streams.out_bytes(patch)
+    if len(patch) == _LONGEST_PATCH:
+        size = f"{_LONGEST_PATCH // 1_000_000} MB"
+        streams.err(f"the patch is longer than {size}; gitflow checkout gives both releases\n")
 
 
 def check_out(
@@ -184,34 +219,36 @@ def _read(
     return releases(request, said)
 
 
-def _row(found: Releases, entry: Entry, signer: Signer | None, now: Sequence[str]) -> str:
-    parts = [
+def _rows(
+    found: Releases, entry: Entry, signer: Signer | None, now: Sequence[str], width: int
+) -> Iterator[str]:
+    """One release on a few lines: which, when and whose; its code; what it pinned, and pins now."""
+    head = [
         f"@{found.entries.index(entry) + 1}",
         entry.id[:12],
-        _time(entry),
-        entry.origin.author.partition(" <")[0],
-        _whence(entry),
-        f"snapshot {entry.snapshot[:12]}",
-        _some(entry.deployments),
+        _time(entry)[:16].replace("T", " ") + "Z",
+        fitted(entry.origin.author.partition(" <")[0], _AUTHOR),
     ]
-    parts += [f"pinned now: {_some(now)}"] if now else []
-    parts += [f"back to {entry.rollback[:12]}"] if entry.rollback else []
-    parts += [f"signed {_signed(signer)}"] if signer else []
-    return "  ".join(part for part in parts if part)
+    start = "  ".join(head)
+    yield f"{start}  {_whence(entry, 8, width - columns(start) - 2)}"
+    more = [f"snapshot {entry.snapshot[:12]}"]
+    more += [f"back to {entry.rollback[:12]}"] if entry.rollback else []
+    more += [f"signed {_signed(signer)}"] if signer else []
+    yield _INDENT + ", ".join(more)
+    if entry.deployments and set(now) != set(entry.deployments):
+        yield f"{_INDENT}pinned: {names_within(entry.deployments, width - 12)}"
+    if now:
+        yield f"{_INDENT}pinned now: {names_within(now, width - 16)}"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES
-    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _whence(entry: Entry) -> str:
-    """``main 0123456789ab + 2 files`` or ``main 0123456789ab, clean``."""
+def _whence(entry: Entry, digits: int = 12, room: int = 1000) -> str:
+    """``main 0123456789ab + 2 files`` or ``main 0123456789ab, clean``; the branch gives way."""
     origin = entry.origin
     if origin.commit is None:
         return "no commit"
-    at = f"{origin.ref or 'detached'} {origin.commit[:12]}"
-    return f"{at} + {count(entry.files, 'file')}" if origin.dirty else f"{at}, clean"
+    rest = f" {origin.commit[:digits]}"
+    rest += f" + {count(entry.files, 'file')}" if origin.dirty else ", clean"
+    return fitted(origin.ref or "detached", max(room - columns(rest), 1)) + rest
 
 
 def _signed(signer: Signer) -> str:
@@ -229,4 +266,4 @@ def _time(entry: Entry) -> str:
 
 
 def _print(lines: Sequence[str]) -> None:
-    streams.out("\n".join(printable(redact(line)) for line in lines) + "\n")
+    streams.show(printable(redact(line)) for line in lines)

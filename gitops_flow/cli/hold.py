@@ -57,12 +57,11 @@ def run(
 
 
 def _line(name: str, result: Result | None, hold: bool) -> str:
-    word = "held" if hold else "not held"
     if result is None:
-        return f"{name}  {word} already"
+        return f"{name}  {'was held already' if hold else 'was not held'}"
     if result.error is not None:
         return f"{name}  failed: {redact(result.error.message)}"
-    return f"{name}  {word if hold else 'not held any more'}"
+    return f"{name}  {'held' if hold else 'not held any more'}"
 
 
 def _next(done: Switched, hold: bool, again: Again) -> list[str]:

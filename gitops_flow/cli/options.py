@@ -136,6 +136,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 Markdown = Annotated[
     bool, typer.Option("--markdown", help="Print Markdown, for a pull request's comment.")
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Every value, also of those that only get other code."),
+]
+Patch = Annotated[
+    bool, typer.Option("--patch", "-p", help="Of two releases: the lines that differ, as git does.")
+]
 ExitCode = Annotated[
     bool, typer.Option("--exit-code", help="End with 4 when there is something to do.")
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.cli.boundary import printable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from gitops_flow.settings import Settings
 
 _SHOWN = 8
+_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{28}(?![0-9a-f])")
 
 
 class Talk:
@@ -150,6 +153,38 @@ def orphan_lines(orphans: Sequence[Deployment], again: Again) -> list[str]:
         *(f"not in the manifest any more: {item.full_name}" for item in orphans),
         f"  left alone; to see what deleting would mean: {redact(look)}",
     ]
+
+
+def names_within(names: Sequence[str], room: int) -> str:
+    """``a, b and 3 more``: as many names as fit into ``room`` columns, at least one."""
+    for shown in range(len(names), 0, -1):
+        more = len(names) - shown
+        text = ", ".join(names[:shown]) + (f" and {more} more" if more else "")
+        if columns(text) <= room:
+            return text
+    return fitted(text, room) if names else ""
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def fitted(text: str, room: int) -> str:
+    """``text`` in at most ``room`` columns, its end cut off where it is longer."""
+    if columns(text) <= room:
+        return text
+    while text and columns(text) > room - 1:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def short_ids(text: str) -> str:
+    """``text`` with 12 digits of each id of 40."""
+    return _ID.sub(r"\1", text)
 
 
 def count(number: int, noun: str) -> str:

@@ -14,6 +14,7 @@ from gitops_flow.cli.parts import (
     change_lines,
     count,
     left_out_lines,
+    names_within,
     next_lines,
     orphan_lines,
     problem_lines,
@@ -21,6 +22,7 @@ from gitops_flow.cli.parts import (
     safe,
     server,
     server_line,
+    short_ids,
     snapshot_document,
     snapshot_text,
     source_document,
@@ -28,7 +30,7 @@ from gitops_flow.cli.parts import (
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gitops_flow.cli.options import Again
     from gitops_flow.codestore.changes import CodeChange
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from gitops_flow.model import CodeStoreSettings
 
 PENDING = 4
+# Columns for the names in a list of them.
+_ROOM = 76
 _SIGNS = {"create": "+", "update": "~", "delete": "-", "refuse": "!", "held": "=", "unchanged": " "}
 
 
@@ -49,6 +53,7 @@ def run(
     as_json: bool = False,
     markdown: bool = False,
     exit_code: bool = False,
+    verbose: bool = False,
 ) -> int:
     """Print the plan; nothing is changed.
 
@@ -60,10 +65,11 @@ def run(
         preview = deploy.preview(request, found, environ, tell=talk.say)
     if as_json:
         streams.out(json.dumps({**document(preview), "server": server(found)}) + "\n")
+    elif markdown:
+        told = [*markdown_text(preview), "", f"`{_plain(server_line(found))}`"]
+        streams.out("\n".join(told) + "\n")
     else:
-        where = server_line(found)
-        shown = [*markdown_text(preview), "", f"`{_plain(where)}`"] if markdown else []
-        streams.out("\n".join(shown or [where, *text(preview, again)]) + "\n")
+        streams.show([server_line(found), *text(preview, again, verbose=verbose)])
     if preview.blocked:
         return 1
     return PENDING if exit_code and preview.pending else 0
@@ -139,8 +145,12 @@ def _action_document(action: plan.Action) -> dict[str, Any]:
     }
 
 
-def text(preview: Preview, again: Again) -> list[str]:
-    """The plan for people; ``again`` is the command line that asked for it."""
+def text(preview: Preview, again: Again, *, verbose: bool = False) -> list[str]:
+    """The plan for people.
+
+    ``again`` is the command line that asked for it; with ``verbose`` it shows every
+    value of a deployment that only gets other code, too.
+    """
     snap = preview.snapshot
     lines = problem_lines([*preview.warnings, *preview.notes])
     lines += restored_lines(preview.restored)
@@ -155,7 +165,11 @@ def text(preview: Preview, again: Again) -> list[str]:
         lines.append(f"build and push steps of {steps} run first; their outputs are not known yet")
     if not preview.blocked:
         lines += [f"+ work pool {pool} (type process)" for pool in preview.missing_pools]
-    for action in preview.plan.actions:
+    actions = preview.plan.actions
+    if not verbose:
+        lines += _moved_lines(actions)
+        actions = tuple(action for action in actions if _new_code(action) is None)
+    for action in actions:
         lines += action_lines(action)
     lines += left_alone_lines(preview)
     lines += orphan_lines(preview.plan.orphans, again)
@@ -166,6 +180,24 @@ def text(preview: Preview, again: Again) -> list[str]:
     lines.append(summary(preview))
     lines += _next(preview, again)
     return [printable(line) for line in lines if line]
+
+
+def _new_code(action: plan.Action) -> tuple[str, str] | None:
+    return action.new_code if isinstance(action, plan.Update) else None
+
+
+def _moved_lines(actions: Sequence[plan.Action]) -> Iterator[str]:
+    """What gets other code and nothing else: together, by the commits before and after."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for action in actions:
+        if commits := _new_code(action):
+            groups.setdefault(commits, []).append(action.full_name)
+    for (one, other), names in groups.items():
+        before, after = one[:12], other[:12]
+        who = names[0] if len(names) == 1 else count(len(names), "deployment")
+        yield f"~ update {who}: new code ({before} -> {after})"
+        if len(names) > 1:
+            yield f"    {names_within(names, _ROOM)}"
 
 
 def code_text(change: CodeChange) -> str:
@@ -198,11 +230,12 @@ def value_lines(action: plan.Action) -> Iterator[str]:
     """``path: before -> after`` for each value."""
     for line in plan.lines(action):
         if line.before is None:
-            yield f"{line.path}: {line.after}"
+            told = f"{line.path}: {line.after}"
         elif line.after is None:
-            yield f"{line.path}: {line.before} -> removed"
+            told = f"{line.path}: {line.before} -> removed"
         else:
-            yield f"{line.path}: {line.before} -> {line.after}"
+            told = f"{line.path}: {line.before} -> {line.after}"
+        yield short_ids(told)
 
 
 def left_alone_lines(preview: Preview) -> list[str]:

@@ -6,9 +6,30 @@ import contextlib
 import io
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from gitops_flow.errors import GitflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+_RED, _GREEN, _YELLOW, _CYAN, _BOLD = "31", "32", "33", "36", "1"
+_COLOURS = {
+    # How a patch's lines begin, and those of a plan.
+    "diff --git ": _BOLD,
+    "--- ": _BOLD,
+    "+++ ": _BOLD,
+    "@@ ": _CYAN,
+    "+": _GREEN,
+    "-": _RED,
+    "~ ": _YELLOW,
+    "! ": _RED,
+    "= ": _CYAN,
+    "warning: ": _YELLOW,
+    "refused: ": _RED,
+    "next:": _BOLD,
+}
 
 
 class OutputError(GitflowError):
@@ -34,9 +55,23 @@ def out(text: str, stream: TextIO | None = None) -> None:
         OutputError: it cannot be written, as on a full disk.
     """
     stream = stream or sys.stdout
-    try:
+    with _told(stream):
         stream.write(text)
         stream.flush()
+
+
+def out_bytes(data: bytes) -> None:
+    """Write to standard output what is to arrive as it is; errors as in :func:`out`."""
+    with _told(sys.stdout):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _told(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -45,6 +80,33 @@ def out(text: str, stream: TextIO | None = None) -> None:
             f"standard output cannot be written: {error.strerror or error}",
             hint="the report is lost; running the same command again shows how things are",
         ) from None
+
+
+def show(lines: Iterable[str]) -> None:
+    """Write lines for a person: in colours, by how they begin, where a terminal shows some.
+
+    Raises:
+        OutputError: as :func:`out`.
+    """
+    if in_colour():
+        lines = map(_coloured, lines)
+    out("\n".join(lines) + "\n")
+
+
+def in_colour() -> bool:
+    """Whether standard output is a terminal on which colours are welcome (no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and is_terminal()
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()
+
+
+def _coloured(line: str) -> str:
+    colour = next((code for start, code in _COLOURS.items() if line.startswith(start)), None)
+    return line if colour is None else f"\x1b[{colour}m{line}\x1b[0m"
 
 
 def err(text: str) -> None:

@@ -59,6 +59,16 @@ def between(store: PrivateStore, target: CodeStore, before: str, after: str) -> 
     return CodeChange(before, after, tuple(files), inserted, deleted)
 
 
+def patch(
+    store: PrivateStore, target: CodeStore, before: str, after: str, most: int
+) -> bytes | None:
+    """The first ``most`` bytes of what git shows between two snapshots; None as in :func:`between`."""
+    if not have(store, target, before) or not have(store, target, after):
+        return None
+    trees = [f"{before}^{{tree}}", f"{after}^{{tree}}"]
+    return command.head(["diff-tree", "-r", "-p", "-M", *_PLAIN, *trees], most, env=store.env())
+
+
 def have(store: PrivateStore, target: CodeStore, commit: str) -> bool:
     """Have a snapshot's objects in the private store; False when no server gives them out."""
     if store.objects().has(commit):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gitops_flow import pin
 from gitops_flow.codestore import changes, history, sign
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from gitops_flow.codestore.address import CodeStore
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.codestore.history import Chain, Entry
     from gitops_flow.codestore.sign import Signer
+    from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.model import Deployment, Source
     from gitops_flow.settings import Settings
 
+Compared = TypeVar("Compared")
 _PATIENCE = 15.0  # seconds for the Prefect server
 
 
@@ -108,16 +111,30 @@ class Releases:
         Raises:
             CodeStoreError: the code store does not give one of them out.
         """
-        prepared = self.prepared
-        store = open_store(prepared.settings.cache_dir, prepared.repository, prepared.target.url)
-        found = changes.between(store, prepared.target, one.snapshot, other.snapshot)
-        if found is None:
+        found = changes.between(*self._place(), one.snapshot, other.snapshot)
+        return self._given(found, one, other)
+
+    def patch(self, one: Entry, other: Entry, most: int) -> bytes:
+        """The first ``most`` bytes of that change as git shows it.
+
+        Raises:
+            CodeStoreError: the code store does not give one of them out.
+        """
+        found = changes.patch(*self._place(), one.snapshot, other.snapshot, most)
+        return self._given(found, one, other)
+
+    def _place(self) -> tuple[PrivateStore, CodeStore]:
+        prepared, target = self.prepared, self.prepared.target
+        return open_store(prepared.settings.cache_dir, prepared.repository, target.url), target
+
+    def _given(self, compared: Compared | None, one: Entry, other: Entry) -> Compared:
+        if compared is None:
             raise CodeStoreError(
                 f"{one.id[:12]} and {other.id[:12]} cannot be compared: "
                 "the code store does not give both out",
-                where=prepared.target.url,
+                where=self.prepared.target.url,
             )
-        return found
+        return compared
 
 
 def _called(full_name: str, name: str) -> bool:

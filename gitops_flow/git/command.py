@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,31 @@ def run(
     if check and result.returncode != 0:
         raise failure(args, result)
     return result
+
+
+def head(
+    args: Sequence[str | bytes],
+    most: int,
+    *,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120.0,
+) -> bytes:
+    """The first ``most`` bytes that ``git *args`` writes; it is ended there.
+
+    Raises:
+        GitError: git failed, or took longer than ``timeout`` seconds.
+    """
+    process = start(args, env=env)
+    timer = threading.Timer(timeout, kill, (process,))
+    timer.start()
+    try:
+        out = process.stdout.read(most) if process.stdout else b""
+        if len(out) < most and process.wait() != 0:
+            raise GitError(f"git {_verb(args)} failed with status {process.returncode}")
+    finally:
+        timer.cancel()
+        kill(process)
+    return out
 
 
 def start(

@@ -152,7 +152,7 @@ def _number(key: str, text: str, low: int | None, high: int | None) -> Bad | Non
     except ValueError:
         return f"{key} {quoted(text)} is not a number", None
     if high is None and low is not None and number < low:
-        return f"{key} {number} is not {low} or more", None
+        return f"{key} {number} is below {low}", None
     if low is not None and high is not None and not low <= number <= high:
         return f"{key} {number} is not between {low} and {high}", None
     return (f"{key} cannot be 0", None) if key == "BYSETPOS" and number == 0 else None
@@ -173,7 +173,11 @@ def _day(key: str, text: str) -> Bad | None:
         wrong = int(place) == 0 if place or bracket else False
     except ValueError:
         wrong = True
-    return (f"{key} {quoted(text)}: {quoted(place)} is not a place", None) if wrong else None
+    return (
+        (f"{key} {quoted(text)}: {quoted(place)} is not a number other than 0", None)
+        if wrong
+        else None
+    )
 
 
 def _date(key: str, text: str) -> Bad | None:

@@ -177,7 +177,7 @@ def _cron_part(part: str, low: int, high: int, words: list[str]) -> str | None:
         if end in words or (end.startswith("l") and high == 7):
             continue
         if not end.isdecimal():
-            return f"{quoted(end)} is neither a number nor one of its words"
+            return f"{quoted(end)} is neither a number nor a name"
         if not low <= int(end) <= high:
             return f"{end} is not between {low} and {high}"
     return None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gitops_flow import pin
+from gitops_flow.pin import Pin
 from gitops_flow.plan.automations import AutomationDiff
+from gitops_flow.plan.fields import is_our_version
 
 if TYPE_CHECKING:
     from gitops_flow.model import Deployment
@@ -61,6 +64,23 @@ class Update:
         """Whether only steps that have not run yet can tell if anything differs at all."""
         certain = [change for change in self.changes if not change.unknown]
         return not certain and not self.schedules and not self.automations
+
+    @property
+    def new_code(self) -> tuple[str, str] | None:
+        """The commits before and after, where the code is all that differs; else None."""
+        before, after = Pin.of(self.live.pull_steps), Pin.of(self.desired.pull_steps)
+        if before is None or after is None or before.commit == after.commit:
+            return None
+        if self.adopts or not set(self.fields) <= {"pull_steps", "version"}:
+            return None
+        if any(change.unknown for change in self.changes):
+            return None
+        moved = pin.comparable(pin.repin(self.live.pull_steps, after))
+        same_version = self.desired.version == self.live.version
+        ours = self.desired.version_is_ours and is_our_version(self.live.version)
+        if moved != pin.comparable(self.desired.pull_steps) or not (same_version or ours):
+            return None
+        return before.commit, after.commit
 
     @property
     def full_name(self) -> str:

@@ -5,6 +5,8 @@ The server validates a creation and an update differently; so does this.
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from gitops_flow.model import Deployment, Problem
@@ -12,6 +14,8 @@ from gitops_flow.plan.actions import Create, Update
 from gitops_flow.plan.hydrate import UNKNOWN, has_kinds, hydrated, workspace_variables
 from gitops_flow.plan.schema import Schemas
 from gitops_flow.plan.schemawords import complaint, nearest, place
+from gitops_flow.plan.secrets import Line, hidden
+from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -174,8 +178,15 @@ def _complaints(
     for error in schemas.errors(validator, given):
         if error.instance is UNKNOWN:
             continue
-        message, hint = complaint(error, field, owner)
+        message, hint = complaint(error, field, owner, partial(_shown, item))
         yield _problem(item, message, hint, path=(*_SECTIONS[field], *place(error)))
+
+
+def _shown(item: Deployment, path: str, text: str) -> str | None:
+    """``text`` of the value at ``path``, None where it holds a secret."""
+    keys = re.split(r"[.\[]", path)
+    (line,) = hidden([Line(path, None, text)], item)
+    return None if line.after != text or any(map(is_secret_key, keys)) else text
 
 
 def _problem(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_flow.plan.wording import value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gitops_flow.model import Json
 
@@ -22,6 +22,9 @@ _TYPES = {
     "null": "null",
 }
 _MOST = 8
+# Of a wrong kind it helps to know the kind, of a wrong size the size, of all else the value.
+_KINDS = ("type", "anyOf", "oneOf")
+_SIZES = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
@@ -35,13 +38,16 @@ def place(error: Any) -> tuple[str | int, ...]:
     return tuple(_deepest(error).absolute_path)
 
 
-def complaint(error: Any, field: str, owner: str) -> tuple[str, str | None]:
+def complaint(
+    error: Any, field: str, owner: str, shown: Callable[[str, str], str | None]
+) -> tuple[str, str | None]:
     """What a ``jsonschema`` error says, as message and hint.
 
     Args:
         error: its ValidationError.
         field: the deployment's field, with which the path starts.
         owner: who wants it so, such as ``work pool 'p'``.
+        shown: the text of a value at a path without what is secret in it; None when all is.
     """
     inner = _deepest(error)
     path = _path(field, inner.absolute_path)
@@ -51,9 +57,22 @@ def complaint(error: Any, field: str, owner: str) -> tuple[str, str | None]:
         close = nearest(extra[0], known) if extra else None
         names = ", ".join(repr(name) for name in extra[:_MOST])
         return f"{path}: unknown to {owner}: {names}", close and f"did you mean {close!r}?"
-    there = kind_of(inner.instance)
     expected = _expected(inner.validator, inner.validator_value)
-    return f"{path}: {owner} expects {expected}, not {there}", _hint(inner)
+    if inner.validator == "uniqueItems":
+        return f"{path}: {owner} expects {expected}", None
+    return f"{path}: {owner} expects {expected}, not {_there(inner, path, shown)}", _hint(inner)
+
+
+def _there(error: Any, path: str, shown: Callable[[str, str], str | None]) -> str:
+    """What stands there, in the terms of what was expected: its kind, its size, or itself."""
+    value, validator = error.instance, error.validator
+    if validator in _SIZES:
+        return str(len(value))
+    if validator in _KINDS or isinstance(value, dict | list | tuple) or value is None:
+        return kind_of(value)
+    if isinstance(value, str) and "{{" in value:
+        return kind_of(value)
+    return shown(path, repr(value) if isinstance(value, str) else value_text(value)) or "this value"
 
 
 def kind_of(value: Json) -> str:
@@ -109,9 +128,13 @@ def _expected(validator: str, wanted: Json) -> str:
         "maxLength": "a length of at most",
         "minItems": "a number of items of at least",
         "maxItems": "a number of items of at most",
-        "pattern": "a text that matches",
+        "minProperties": "a number of keys of at least",
+        "maxProperties": "a number of keys of at most",
+        "pattern": "text that matches",
         "multipleOf": "a multiple of",
     }
+    if validator == "uniqueItems":
+        return "each item only once"
     return f"{limits.get(validator, f'what its schema says of {validator}:')} {value_text(wanted)}"
 
 

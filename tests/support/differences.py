@@ -167,7 +167,7 @@ ONLY_WE_REFUSE = (
     Refusal("repeated-key", r"is written twice|duplicate key"),
     Refusal("step-shape", r"a step is one key"),
     Refusal("reserved-tag", r"is a mark of ownership|reserved"),
-    Refusal("never-runs", r"never comes|is not between|is not 1 or more"),
+    Refusal("never-runs", r"never comes|is not between|is below 1"),
     Refusal("other-code", r"pull steps name other code than what is deployed"),
     Refusal("stored-secret", r"would be stored on the server in clear"),
     Refusal("secret-files", r"look like secrets|looks like"),
