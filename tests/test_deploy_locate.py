@@ -90,6 +90,8 @@ LISTED = (
     ("d3", "broken.py:f", None),
     ("[dev] d", "c.py:load_all", "Nice Flow"),
     ("d*", "d.py:main", "flow-d"),
+    ("d4", "broken.py:g", None),
+    ("d4", "a.py:main", "flow-a"),
 )
 
 
@@ -113,6 +115,10 @@ LISTED = (
         (["d*"], [6]),
         (["flow-d/d*"], [6]),
         (["d[1*]"], [0, 1, 3, 6]),
+        (["d4"], [7, 8]),
+        (["*/d4"], [7, 8]),
+        (["flow-a/d4"], [8]),
+        (["main/d4"], [8]),
     ],
 )
 def test_a_deployment_is_chosen_by_its_name_its_flows_or_its_functions(

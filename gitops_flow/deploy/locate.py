@@ -164,7 +164,8 @@ def narrow(
 
     The flow's own name counts first, as the server has it; a name that means
     none so is a function's, as in Prefect. ``flow_of`` is None where a flow
-    cannot be read. ``tags`` are those that the others lack.
+    cannot be read: such a deployment is meant by its own name, and never keeps
+    others from being found. ``tags`` are those that the others lack.
 
     Raises:
         UsageError: a name that matches nothing.
@@ -176,8 +177,10 @@ def narrow(
     unread = [item for item in chosen if item.index not in known]
     meant: set[int] = set()
     for name in names:
+        # A name that says nothing of the flow means those that cannot be read as well.
+        of_flow = "/" in name and not name.startswith("*/")
         meant |= (
-            _called(known, name)
+            (of_flow and _called(known, name))
             or _called(functions, name)
             # Why it cannot be read is what there is to say then.
             or {item.index for item in unread if _may_be_called(item, name)}
