@@ -117,6 +117,61 @@ def test_flow_name(case: str) -> None:
     assert read(source, function).name == expected
 
 
+TEXTS = (
+    "T.capitalize()",
+    "f'{T.capitalize()} to lake'",
+    "T.upper() + T.lower() + T.title().swapcase()",
+    "'  x '.strip() + ' y'.lstrip() + 'z '.rstrip('z ') + 'ab'.removeprefix('a')",
+    "T.replace('_', ' ').title()",
+    "T.replace('', '-')",
+    "'{} and {}'.format(T, N)",
+    "'{1}-{0}-{n:>4}'.format(T, N, n=N)",
+    "'{!r:>30}'.format(T)",
+    "'%s to %03d, %.2f' % (T, N, 1.5)",
+    "'%s' % T",
+    "'%(t)s' % {'t': T}",
+    "'-'.join([T, 'x'])",
+    "' '.join(L).upper()",
+    "f'{N:03d}-{1.5:.1f}-{T!r}'",
+    "f'{T:>{N}}'",
+    "'-' * 5 + 2 * T",
+    "f'{\"a\".upper()}'",
+)
+
+
+@pytest.mark.parametrize("expression", TEXTS)
+def test_name_made_of_constants_by_methods_of_texts_is_what_python_makes_of_it(
+    expression: str,
+) -> None:
+    constants = "T = 'sales_data'\nN = 14\nL = ('a', 'b')\n"
+    namespace: dict[str, object] = {}
+    exec(f"{constants}NAME = {expression}", namespace)
+    source = f"from prefect import flow\n{constants}@flow(name={expression})\ndef f(): ..."
+    assert read(source).name == namespace["NAME"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "T.format",
+        "T.encode()",
+        "T.join(range(3))",
+        "T.translate({})",
+        "'{0.__class__}'.format(T)",
+        "'{0[0]}'.format(T)",
+        "'{:{}}'.format(T, 3)",
+        "'%s' % [T]",
+        "'%c' % 65",
+        "'%s %s' % T",
+        "os.getcwd().upper()",
+        "f'{os.sep:>3}'",
+    ],
+)
+def test_name_made_in_another_way_is_not_guessed(expression: str) -> None:
+    source = f"import os\nfrom prefect import flow\nT = 'x'\n@flow(name={expression})\ndef f(): ..."
+    assert "the name of flow 'f' is only known when the code runs" in refused(source)
+
+
 def test_flow_may_come_by_way_of_another_file() -> None:
     common = "from prefect import flow\n"
     assert read("from .common import flow\n@flow\ndef f(): ...", flows__common=common).name == "f"
@@ -294,7 +349,7 @@ REFUSED = {
         "Jobs.run",
         (
             "flows/etl.py:4: 'g' is computed when the class's body runs "
-            "(set flow_name: in the manifest)"
+            "(set flow_name: in the manifest, or deploy with --import-flows)"
         ),
     ),
     "made of a function of a class in a class": (
@@ -302,7 +357,7 @@ REFUSED = {
         "Jobs.run",
         (
             "flows/etl.py:4: 'In.g' is computed when the class's body runs "
-            "(set flow_name: in the manifest)"
+            "(set flow_name: in the manifest, or deploy with --import-flows)"
         ),
     ),
     "made of itself in a class": (
@@ -336,7 +391,8 @@ REFUSED = {
         "f",
         (
             "flows/etl.py:2: 'f' is computed when the code runs "
-            "(define it with @flow, or as flow(function), or set flow_name: in the manifest)"
+            "(define it with @flow, or as flow(function), or set flow_name: in the manifest, "
+            "or deploy with --import-flows)"
         ),
     ),
     "computed name": (
@@ -344,7 +400,7 @@ REFUSED = {
         "f",
         (
             "flows/etl.py:4: the name of flow 'f' is only known when the code runs "
-            "(set flow_name: in the manifest)"
+            "(set flow_name: in the manifest, or deploy with --import-flows)"
         ),
     ),
     "banned character": (
@@ -357,7 +413,8 @@ REFUSED = {
         "f",
         (
             "flows/etl.py: 'f' is imported from 'library.flows.f', which is not in the repository "
-            "(name the file that defines the flow, or set flow_name: in the manifest)"
+            "(name the file that defines the flow, or set flow_name: in the manifest, "
+            "or deploy with --import-flows)"
         ),
     ),
     "goes round in circles": (

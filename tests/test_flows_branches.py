@@ -1,4 +1,4 @@
-"""Names that branches bind: what is decided is read, what depends on the worker is not guessed."""
+"""Names that branches bind: what can be Prefect's is; what depends on the branch is not guessed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops_flow import flows
 from gitops_flow.errors import FlowError
 from tests.support.flows import ours, prefects, read, write
 
@@ -36,11 +37,7 @@ DECIDED = {
     "True": either("True", "X = 1", "X = 2") + DEFAULT,
     "False and more": either("False and os.name", "X = 1", "X = 2") + DEFAULT,
     "not TYPE_CHECKING": either("not typing.TYPE_CHECKING", "X = 1", "X = 2") + DEFAULT,
-    "a constant of the file": "DEBUG = False\n" + either("DEBUG", "X = 1", "X = 2") + DEFAULT,
     "the main program": "X = 1\nif __name__ == '__main__':\n    X = 2\n" + DEFAULT,
-    "a Python that Prefect needs": either("sys.version_info >= (3, 8)", NEW, OLD),
-    "Python 2": either("sys.version_info[0] == 2", OLD, NEW),
-    "a Python that is not there yet": either("sys.version_info < (4,)", NEW, OLD),
     "the same value": either("os.getpid()", "X = 1", "X = 1") + DEFAULT,
     "the same type": either(
         "sys.version_info >= (3, 11)",
@@ -48,14 +45,10 @@ DECIDED = {
         "from typing_extensions import Annotated as An",
     )
     + "@flow\ndef f(a: An[int, Field(ge=1)]): ...",
-    "flows that look the same": either("os.getpid()", f"{NEW}\n#", NEW.replace("...", "return 1")),
     "in one branch only": "if os.getpid():\n    X = 1\n" + DEFAULT,
     "the other raises": either("os.getpid()", "X = 1", "raise ValueError") + DEFAULT,
-    "the other exits": "X = 1\nif not os.getpid():\n    X = 2\n    sys.exit()\n" + DEFAULT,
     "a stand-in for a library": "try:\n    from enum import Enum as E\nexcept ImportError:\n    class E: ...\n"
     "class C(E):\n    A = 1\n@flow\ndef f(a: C = C.A): ...",
-    "a stand-in for Prefect": "try:\n    from prefect import flow as g\n    X = 1\nexcept ImportError:\n    X = 2\n"
-    "@g\ndef f(a: int = X): ...",
     "finally": "try:\n    X = int('1')\nfinally:\n    X = 2\n" + DEFAULT,
     "the name of an error": "try:\n    import json\nexcept ImportError as X:\n    pass\nX = 1\n"
     + DEFAULT,
@@ -66,9 +59,6 @@ DECIDED = {
         "L = 2\nraise ValueError",
     )
     + "@flow\ndef f(a: C): ...",
-    "each branch has its own": "L = 0\n"
-    + either("os.getpid()", "L = 1\nclass C(BaseModel):\n    x: int = L", "L = 2")
-    + "@flow\ndef f(a: C): ...",
     "a class, decided": "class C(BaseModel):\n"
     + "\n".join(indented(either("TYPE_CHECKING", "x: int", "y: int")))
     + "\n@flow\ndef f(a: C): ...",
@@ -78,10 +68,6 @@ DECIDED = {
     "bound again before": "X = 1\nX = X + 1\n" + DEFAULT,
     "imported in two ways": "import datetime\nfrom datetime import datetime\n@flow\ndef f(a: datetime): ...",
     "deleted and bound": "X = 1\ndel X\nX = 2\n" + DEFAULT,
-    "global, called later": "X = 1\ndef setup():\n    global X\n    X = 2\n"
-    + DEFAULT
-    + "\nsetup()",
-    "global, never called": "X = 1\ndef setup():\n    global X\n    X = 2\n" + DEFAULT,
     "a star above": "from other import *\n@flow\ndef f(a: int = X): ...",
     "a star below": "@flow\ndef f(a: int): ...\nfrom other import *",
 }
@@ -89,7 +75,7 @@ DECIDED = {
 
 @pytest.mark.real
 @pytest.mark.parametrize("case", DECIDED)
-def test_what_is_decided_is_what_prefect_imports(case: str, tmp_path: Path) -> None:
+def test_what_no_branch_changes_is_what_prefect_imports(case: str, tmp_path: Path) -> None:
     root = write(tmp_path, {"branch.py": f"{HEAD}{DECIDED[case]}\n", "other.py": OTHER})
     info = read(root, "branch.py:f")
     assert ours(info) == prefects(root, "branch.py:f")
@@ -122,6 +108,14 @@ NOT_DECIDED = {
     "a class": "class C:\n    X = 1\n    if os.getpid():\n        X = 2\nX = C.X\n",
     "a class that hides the file's": "X = 1\nclass C:\n    X = os.getpid()\n    Y = X\nX = C.Y\n",
     "another file": "from others import X\n",
+    "a constant of the file": "DEBUG = False\n" + either("DEBUG", "X = 1", "X = 2"),
+    "every Python that Prefect needs": either("sys.version_info >= (3, 8)", "X = 1", "X = 2"),
+    "what ends the import": "X = 1\nif not os.getpid():\n    X = 2\n    sys.exit()\n",
+    "beside Prefect": "try:\n    from prefect import flow as g\n    X = 1\nexcept ImportError:\n    X = 2\n",
+    "global, called later": "def setup():\n    global X\n    X = 2\nX = 1\nsetup()\n",
+    "global, never called": "X = 1\ndef setup():\n    global X\n    X = 2\n",
+    "what a library gives by a star": "from library import *\nif os.getpid():\n    X = 1\n",
+    "twenty ways": "".join(f"if os.getpid() == {n}:\n    X = {n}\n" for n in range(40)),
 }
 
 
@@ -148,6 +142,7 @@ def test_what_is_not_decided_is_not_guessed(case: str, tmp_path: Path) -> None:
         either("os.name == 'nt'", "C = str", "C: typing.TypeAlias = int"),
         "class C(BaseModel):\n    if os.name == 'nt':\n        x: int\n",
         "class C(BaseModel): ...\nC.model_config = {}\n",
+        "L = 0\n" + either("os.getpid()", "L = 1\nclass C(BaseModel):\n    x: int = L\n", "L = 2"),
     ],
 )
 def test_type_that_is_not_decided_takes_any_value_and_is_noted(source: str, tmp_path: Path) -> None:
@@ -160,6 +155,8 @@ def test_type_that_is_not_decided_takes_any_value_and_is_noted(source: str, tmp_
 
 FLOWS = {
     "the worker's Python": either("sys.version_info >= (3, 12)", NEW, OLD),
+    "every Python that Prefect needs": either("sys.version_info >= (3, 8)", NEW, OLD),
+    "flows that look the same": either("os.getpid()", f"{NEW}\n#", NEW.replace("...", "return 1")),
     "the worker's platform": either("sys.platform == 'win32'", NEW, OLD),
     "a library": f"try:\n    import library\n{chr(10).join(indented(NEW))}\nexcept ImportError:\n{chr(10).join(indented(OLD))}\n",
     "changed": f"{NEW}\nif os.getpid():\n    f = f.with_options(name='old')\n",
@@ -183,6 +180,96 @@ def test_flow_that_is_not_decided_needs_a_name(case: str, tmp_path: Path) -> Non
         read(root, "branch.py:f")
     assert "set flow_name: in the manifest" in (caught.value.hint or "")
     assert read(root, "branch.py:f", "given").name == "given"
+
+
+# What a module of a project does so that it can be imported without Prefect.
+STAND_IN = "def flow(function=None, **options):\n    return function or (lambda each: each)\n"
+OURS = "from prefect import flow\n"
+COMPAT = {
+    "looked for": "import importlib.util\n"
+    + either("importlib.util.find_spec('prefect')", OURS, STAND_IN),
+    "a switch that was tried": "try:\n    import prefect\n    THERE = True\nexcept ImportError:\n"
+    "    THERE = False\n" + either("THERE", OURS, STAND_IN),
+    "a module or nothing": "try:\n    import prefect\nexcept ImportError:\n    prefect = None\n"
+    f"{STAND_IN.replace('flow', 'none')}\nflow = prefect.flow if prefect is not None else none\n",
+    "nothing or a module": "prefect = None\ntry:\n    import prefect\nexcept ImportError:\n    pass\n"
+    + either("prefect is None", STAND_IN, "flow = prefect.flow\n"),
+    "overridden": STAND_IN + "try:\n    from prefect import flow\nexcept ImportError:\n    pass\n",
+    "stood in for": "try:\n    from prefect import flow\nexcept Exception:\n"
+    + "\n".join(indented(STAND_IN))
+    + "\n",
+    "tried last": "try:\n    from absent_library_of_mine import flow\nexcept ImportError:\n    from prefect import flow\n",
+    "suppressed": f"import contextlib\n{STAND_IN}\nwith contextlib.suppress(ImportError):\n    from prefect import flow\n",
+    "by the environment": "import os\n" + either("os.environ.get('WITHOUT')", STAND_IN, OURS),
+    "handed on": "from inner import flow\n",
+    "with options": "import os\n"
+    + either("os.environ.get('WITHOUT')", STAND_IN, f"{OURS}flow = flow(retries=1)"),
+}
+USES = {
+    "named": "from compat import flow\n@flow(name='Load')\ndef f(a: int = 1): ...",
+    "bare": "from compat import flow\n@flow\ndef f(a: int = 1): ...",
+    "by its module": "import compat\n@compat.flow(name='Load', version='2')\ndef f(a: int = 1): ...",
+    "with a function for want of a flow": "import os\nfrom compat import flow\n"
+    + either("os.getpid()", "@flow(name='Load')\ndef f(a: int = 1): ...", "def f(): ..."),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("case", COMPAT)
+def test_what_can_be_prefects_flow_is_taken_as_it(case: str, use: str, tmp_path: Path) -> None:
+    inner = COMPAT["looked for"]
+    root = write(
+        tmp_path, {"use.py": f"{USES[use]}\n", "compat.py": COMPAT[case], "inner.py": inner}
+    )
+    info = read(root, "use.py:f")
+    assert ours(info) == prefects(root, "use.py:f")
+    assert info.notes == ()
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        "from company import flow",
+        "from company.flows import flow",
+        "import company",
+        "flow = make()",
+        "from company import *",
+    ],
+)
+def test_a_flow_named_by_a_decorator_of_that_name_is_certain(binding: str, tmp_path: Path) -> None:
+    decorator = "company.flow" if binding == "import company" else "flow"
+    root = write(tmp_path, {"f.py": f"{binding}\n@{decorator}(name='Load')\ndef f(a: int): ..."})
+    info = read(root, "f.py:f")
+    assert info.name == "Load"
+    assert info.takes_more
+    assert info.parameter_schema["properties"]["a"] == {"title": "a", "position": 0}
+    assert "f.py:3: a decorator may change the parameters; any value is accepted" in info.notes
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from company import flow\n@flow\ndef f(): ...",
+        "from company import job\n@job(name='Load')\ndef f(): ...",
+        "def flow(**options): ...\n@flow(name='Load')\ndef f(): ...",
+        "from prefect import flow\ndef flow(**options): ...\n@flow(name='Load')\ndef f(): ...",
+    ],
+)
+def test_a_decorator_that_may_be_anything_makes_no_flow(source: str, tmp_path: Path) -> None:
+    root = write(tmp_path, {"f.py": source})
+    with pytest.raises(FlowError, match="name of flow 'f' is only known"):
+        read(root, "f.py:f")
+
+
+def test_branches_of_branches_through_many_files_are_read_in_bounded_time() -> None:
+    files = {
+        f"m{n}.py": f"if a:\n    from m{n + 1} import X, Y\nelse:\n    from m{n + 1} import X as Y, Y as X\n"
+        for n in range(200)
+    }
+    files["f.py"] = f"{HEAD}from m0 import X\n@flow\ndef f(a=X): ..."
+    info = flows.read({name: text.encode() for name, text in files.items()}.get, "f.py:f")
+    assert "its default is only known when the code runs" in info.notes[0]
 
 
 def test_flow_of_one_name_with_several_signatures_takes_any_parameters(tmp_path: Path) -> None:

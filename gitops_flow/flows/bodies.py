@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from gitops_flow.flows.binding import NOT_KNOWN
-from gitops_flow.flows.branches import decided
 from gitops_flow.flows.evaluate import unknown_value
 from gitops_flow.flows.libraries import Ignored, Unknown
-from gitops_flow.flows.module import run
+from gitops_flow.flows.module import NOT_KNOWN, decided, run
 from gitops_flow.flows.scope import module_name
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import pydantic.dataclasses
 import typing_extensions
 
 from gitops_flow.flows import bodies
-from gitops_flow.flows.branches import decided
 from gitops_flow.flows.libraries import BaseSettings, Unknown
+from gitops_flow.flows.module import decided
 from gitops_flow.flows.scope import Made, module_name
 
 if TYPE_CHECKING:

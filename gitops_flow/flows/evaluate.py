@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import typing_extensions
 
-from gitops_flow.flows import libraries, operators
-from gitops_flow.flows.binding import Bound, Either, Imported
+from gitops_flow.flows import constants, libraries
 from gitops_flow.flows.libraries import Unbound, Unknown
-from gitops_flow.flows.module import Module
-from gitops_flow.flows.program import Symbol
+from gitops_flow.flows.module import Bound, Imported, Module
+from gitops_flow.flows.program import Either, Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_flow.flows.binding import Place
+    from gitops_flow.flows.module import Place
     from gitops_flow.flows.scope import Scope
 
 _LITERAL = (typing.Literal, typing_extensions.Literal)
@@ -101,12 +100,12 @@ class Evaluator:
     def guarded(self, node: ast.expr, *, annotation: bool) -> Any:
         """The value of an expression, in bounded time and depth."""
         value = self._owner(node, annotation=annotation)
-        if isinstance(value, Module):
+        if isinstance(value, Module | constants.TextMethod):
             raise Unknown
         return value
 
     def _owner(self, node: ast.expr, *, annotation: bool) -> Any:
-        """As :meth:`guarded`, but it may be a module."""
+        """As :meth:`guarded`, but it may be a module, or a method of a text."""
         with self.scope.step():
             try:
                 return self._evaluate(node, annotation)
@@ -124,7 +123,7 @@ class Evaluator:
             case ast.Constant():
                 if annotation and isinstance(node.value, str):
                     return self.annotation(node) if self.scope.in_class else self._bare(node)
-                return operators.modest(node.value)
+                return constants.modest(node.value)
             case ast.Name():
                 return self.name(node.id, annotation)
             case ast.Attribute():
@@ -136,9 +135,9 @@ class Evaluator:
                 right = self.guarded(node.right, annotation=annotation)
                 if isinstance(node.op, ast.BitOr) and annotation:
                     return no_text(left) | no_text(right)
-                return operators.binary(node.op, left, right)
+                return constants.binary(node.op, left, right)
             case ast.UnaryOp():
-                return operators.unary(node.op, self.value(node.operand))
+                return constants.unary(node.op, self.value(node.operand))
             case ast.Call():
                 return self._call(node)
             case _:
@@ -158,7 +157,7 @@ class Evaluator:
                         merged[self.value(key)] = self.value(each)
                 return merged
             case ast.JoinedStr():
-                return operators.modest("".join(self._piece(piece) for piece in node.values))
+                return constants.modest("".join(self._piece(piece) for piece in node.values))
         raise Unknown
 
     def _elements(self, nodes: list[ast.expr], annotation: bool) -> Iterator[Any]:
@@ -201,7 +200,7 @@ class Evaluator:
         """
         binding = found.binding
         if isinstance(binding, Either):
-            return self._same(found, annotation)
+            return self._same(binding, annotation)
         if found.changed and isinstance(binding, _CHANGEABLE):
             raise Unknown
         if isinstance(binding, ast.ClassDef):
@@ -219,12 +218,9 @@ class Evaluator:
                 return self.scope.kept(binding, lambda: self.value(binding), _IDENTITY)
             return self.guarded(binding, annotation=annotation)
 
-    def _same(self, found: Symbol, annotation: bool) -> Any:
-        """The value that all branches give a name."""
-        symbols = [self.scope.program.of(each) for each in found.alternatives]
-        if any(each is None for each in symbols):
-            raise Unknown
-        first, *others = [self._symbol(each, annotation) for each in symbols if each]
+    def _same(self, either: Either, annotation: bool) -> Any:
+        """The value that a name has whatever runs."""
+        first, *others = [self._symbol(each, annotation) for each in either.alternatives]
         for each in others:
             plain = type(each) is type(first) and isinstance(each, str | int | float | None)
             if each is not first and not (plain and each == first):
@@ -252,6 +248,8 @@ class Evaluator:
             return self._symbol(found, annotation)
         if owner is datetime.timezone and node.attr == "utc":
             return datetime.timezone.utc  # noqa: UP017 - the attribute that the source names
+        if isinstance(owner, str) and not isinstance(owner, enum.Enum):
+            return constants.method(owner, node.attr)
         return self.scope.member(owner, node.attr)
 
     def _subscript(self, node: ast.Subscript, annotation: bool) -> Any:
@@ -270,15 +268,18 @@ class Evaluator:
 
     def _piece(self, piece: ast.expr) -> str:
         if isinstance(piece, ast.FormattedValue):
-            value = self.value(piece.value)
-            plain = isinstance(value, str | int) and not isinstance(value, enum.Enum)
-            if piece.format_spec or piece.conversion != -1 or not plain:
-                raise Unknown
-            return str(value)
+            spec = str(self.value(piece.format_spec)) if piece.format_spec else ""
+            conversion = chr(piece.conversion) if piece.conversion != -1 else None
+            return constants.formatted(self.value(piece.value), conversion, spec)
         return str(self.value(piece))
 
     def _call(self, node: ast.Call) -> Any:
-        called = self.guarded(node.func, annotation=False)
+        called = self._owner(node.func, annotation=False)
+        if isinstance(called, Module):
+            raise Unknown
+        if isinstance(called, constants.TextMethod):
+            arguments = list(self._elements(node.args, annotation=False))
+            return called(*arguments, **dict(self._keyword(each) for each in node.keywords))
         if called in libraries.VALIDATORS:
             if any(each.arg == "json_schema_input_type" for each in node.keywords):
                 raise Unknown

@@ -1,4 +1,8 @@
-"""A Python file as its syntax says it: what each of its names is bound to."""
+"""A Python file as its syntax says it: what each of its names may be, and from where on.
+
+Statements are read from the top down. One inside an ``if``, a ``try`` or a loop may run or
+not, so it adds to what a name may be; any other says what the name is.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +14,62 @@ import re
 import sys
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
-from gitops_flow.flows import branches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_flow.flows.binding import Bound, Place
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     ReadFile = Callable[[str], bytes | None]
+    # Line and column of a statement.
+    Place = tuple[int, int]
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+# The value of a name that loops, unpacking or += give one.
+NOT_KNOWN: ast.expr = ast.Yield()
 # Parsing takes a hundred times the file's size in memory.
 _LARGEST = 2_000_000
 _NEWER = re.compile(r"\s*(type\s+\w+.*=|class\s+\w+\[|(async\s+)?def\s+\w+\[)")
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A name that comes from elsewhere: ``module`` and, for ``from``, a name in it.
+
+    ``level`` counts the leading dots.
+    """
+
+    module: str
+    name: str | None
+    level: int = 0
+
+    @property
+    def dotted(self) -> str:
+        """``prefect.flow`` for ``from prefect import flow``."""
+        return f"{self.module}.{self.name}" if self.name else self.module
+
+
+Binding = Imported | Function | ast.ClassDef | ast.expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    """A name's value from a place on; None when it has none there.
+
+    ``sure`` is False for a statement that may not run. ``stand_in`` is True for
+    what takes the place of something that could not be imported.
+    """
+
+    at: Place
+    binding: Binding | None
+    sure: bool = True
+    stand_in: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Module:
-    """The names that running the file's top level would bind, in order.
+    """The names that running the top level of a file, or the body of a class, would bind.
 
     ``name`` is what Python would call the module that imports the file.
     """
@@ -40,6 +80,8 @@ class Module:
     stars: list[Bound] = field(default_factory=list)
     # Names whose values are changed, by the attribute that is set; "" for more.
     altered: dict[str, set[str]] = field(default_factory=dict)
+    # Names that functions may bind again.
+    rebound: set[str] = field(default_factory=set)
     # Names that only code which never runs would bind.
     hidden: set[str] = field(default_factory=set)
     # Whether annotations are text when the code runs.
@@ -48,41 +90,256 @@ class Module:
     # The MD5 of the file, which Prefect takes for a flow's version.
     digest: str = ""
 
-    def latest(self, name: str, at: Place | None = None) -> Bound | None:
-        """What ``name`` is at a place, by default at the end of the file.
+    def values(self, name: str, at: Place | None = None) -> list[Bound]:
+        """The values of ``name`` above a place, by default in the whole file, and star imports."""
+        values = self.bindings.get(name, [])
+        if self.stars:
+            values = sorted([*values, *self.stars], key=_place)
+        return values[: bisect.bisect_left(values, at, key=_place)] if at else values
 
-        What is bound only below counts where it is used before, as in text.
+    def latest(self, name: str, at: Place | None = None) -> Bound | None:
+        """What ``name`` is at a place, NOT_KNOWN where it may be several things.
+
+        Star imports are not looked at. What is bound only below counts where it
+        is used before, as in text.
         """
-        found = self.bindings.get(name)
-        if not found:
-            return None
-        above = bisect.bisect_left(found, at, key=_place) if at else 0
-        last = found[above - 1]
-        return found[-1] if last.binding is None else last
+        every = self.bindings.get(name, [])
+        above = bisect.bisect_left(every, at, key=_place) if at else 0
+        values = possible(every[:above]) or possible(every)
+        values = [each for each in values if not each.stand_in] or values
+        if len(values) > 1 or (values and name in self.rebound):
+            return Bound(values[0].at, NOT_KNOWN)
+        return values[0] if values else None
+
+
+def possible(values: Sequence[Bound]) -> list[Bound]:
+    """The last of ``values`` that may count, the very last one first."""
+    counting: list[Bound] = []
+    for each in reversed(values):
+        if each.binding is not None:
+            counting.append(each)
+        if each.sure:
+            break
+    return counting
+
+
+def place(node: ast.stmt | ast.expr) -> Place:
+    """Where a node begins."""
+    return node.lineno, node.col_offset
 
 
 def _place(bound: Bound) -> Place:
     return bound.at
 
 
-def run(body: list[ast.stmt], path: str) -> Module:
+def run(body: Sequence[ast.stmt], path: str) -> Module:
     """The names that the statements of a file, or of a class, bind."""
-    done = branches.Run(body)
-    module = Module(path, altered=done.altered)
-    for name, last in done.names.items():
-        if name != "*":
-            module.bindings[name] = _history(last)
-    module.stars = _history(done.names.get("*"))
-    module.hidden = done.hidden - set(module.bindings)
+    module = Module(path)
+    _Reader(module).read(body, sure=True)
+    module.hidden -= module.bindings.keys()
     return module
 
 
-def _history(last: Bound | None) -> list[Bound]:
-    found = []
-    while last is not None:
-        found.append(replace(last, previous=None))
-        last = last.previous
-    return found[::-1]
+class _Reader:
+    """Puts what statements bind into a module."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        # Names that the statements in hand only stand in for.
+        self._missing: frozenset[str] = frozenset()
+
+    def read(self, body: Iterable[ast.stmt], *, sure: bool) -> None:
+        for statement in body:
+            self._statement(statement, sure)
+
+    def _statement(self, node: ast.stmt, sure: bool) -> None:
+        match node:
+            case ast.If():
+                self._walrus(node.test)
+                self._if(node, sure)
+            case ast.Try() | ast.TryStar():
+                self._try(node, sure)
+            case ast.For():
+                self._inside([node.iter], targets(node.target), [node.body, node.orelse])
+            case ast.While():
+                self._inside([node.test], [], [node.body, node.orelse])
+            case ast.With():
+                names = (name for item in node.items for name in targets(item.optional_vars))
+                self._inside([item.context_expr for item in node.items], names, [node.body])
+            case ast.Match():
+                self._inside([node.subject], _captured(node), [case.body for case in node.cases])
+            case _:
+                self._simple(node, sure)
+
+    def _simple(self, node: ast.stmt, sure: bool) -> None:
+        for name, binding in bound_by(node):
+            self._bind(name, place(node), binding, sure)
+        for name, attribute in _altered_by(node):
+            self._module.altered.setdefault(name, set()).add(attribute)
+        if not isinstance(node, ast.ClassDef):
+            self._walrus(node)
+
+    def _bind(self, name: str, at: Place, binding: Binding | None, sure: bool) -> None:
+        bound = Bound(at, binding, sure, name in self._missing)
+        if name == "*":
+            self._module.stars.append(bound)
+        else:
+            self._module.bindings.setdefault(name, []).append(bound)
+
+    def _walrus(self, node: ast.AST) -> None:
+        for each in _executed(node):
+            if isinstance(each, ast.NamedExpr):
+                self._bind(each.target.id, place(each), NOT_KNOWN, sure=False)
+
+    def _if(self, node: ast.If, sure: bool) -> None:
+        holds = truth(node.test)
+        for body, runs in (
+            (node.body, holds),
+            (node.orelse, holds if holds is None else not holds),
+        ):
+            if runs is False:
+                self._module.hidden |= run(body, self._module.path).bindings.keys()
+            else:
+                self.read(body, sure=sure and runs is True)
+
+    def _inside(
+        self, heads: Iterable[ast.expr], names: Iterable[str], bodies: Iterable[list[ast.stmt]]
+    ) -> None:
+        """Read a statement that runs ``bodies`` or not, and binds ``names`` itself."""
+        for head in heads:
+            self._walrus(head)
+            for name in names:
+                self._bind(name, place(head), NOT_KNOWN, sure=False)
+        for body in bodies:
+            self.read(body, sure=False)
+
+    def _try(self, node: ast.Try | ast.TryStar, sure: bool) -> None:
+        first = node.body[0]
+        imported = isinstance(first, ast.Import | ast.ImportFrom)
+        self._statement(first, sure and imported)
+        self.read(node.body[1:], sure=False)
+        outer = self._missing
+        if imported:
+            # What stands in for a library that is missing is not what the flow will use.
+            self._missing |= {name for name, _ in bound_by(first)}
+        for handler in node.handlers:
+            self.read(handler.body, sure=False)
+        self._missing = outer
+        self.read(node.orelse, sure=False)
+        self.read(node.finalbody, sure=sure)
+
+
+def truth(test: ast.expr) -> bool | None:
+    """Whether a condition holds wherever Prefect imports the file; None when that depends."""
+    match test:
+        case ast.Constant():
+            return bool(test.value)
+        case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
+            return False
+        case ast.UnaryOp(op=ast.Not()):
+            inner = truth(test.operand)
+            return None if inner is None else not inner
+        case ast.BoolOp():
+            decisive = isinstance(test.op, ast.Or)
+            return decisive if decisive in map(truth, test.values) else None
+        case ast.Compare(
+            left=ast.Name(id="__name__"),
+            ops=[ast.Eq()],
+            comparators=[ast.Constant(value="__main__")],
+        ):
+            # Prefect never runs a file as the main program.
+            return False
+    return None
+
+
+def decided(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a class, with those of conditions that are known in their place."""
+    for statement in body:
+        known = truth(statement.test) if isinstance(statement, ast.If) else None
+        if isinstance(statement, ast.If) and known is not None:
+            yield from decided(statement.body if known else statement.orelse)
+        else:
+            yield statement
+
+
+def bound_by(statement: ast.stmt) -> Iterator[tuple[str, Binding | None]]:
+    """The names that a simple statement binds, and to what; None for ``del``."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield statement.name, statement
+        case ast.Import() | ast.ImportFrom():
+            yield from _imported(statement)
+        case ast.Assign():
+            for target in statement.targets:
+                for name in targets(target):
+                    yield name, statement.value if isinstance(target, ast.Name) else NOT_KNOWN
+        case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value):
+            yield target.id, value
+        case ast.AugAssign(target=ast.Name() as target):
+            yield target.id, NOT_KNOWN
+        case ast.Delete():
+            yield from ((each.id, None) for each in statement.targets if isinstance(each, ast.Name))
+        case _ if type(statement).__name__ == "TypeAlias":  # which Python 3.11 does not have
+            named: Any = statement
+            yield named.name.id, named
+
+
+def _imported(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Imported]]:
+    for alias in statement.names:
+        if isinstance(statement, ast.Import):
+            top = alias.name.partition(".")[0]
+            yield alias.asname or top, Imported(alias.name if alias.asname else top, None)
+        else:
+            name = None if alias.name == "*" else alias.name
+            imported = Imported(statement.module or "", name, statement.level)
+            yield alias.asname or alias.name, imported
+
+
+def targets(target: ast.expr | None) -> Iterator[str]:
+    """The names in the target of an assignment."""
+    for node in ast.walk(target) if target else ():
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def _altered_by(statement: ast.stmt) -> Iterator[tuple[str, str]]:
+    """Names whose value a statement changes, and the attribute that it sets; "" for more."""
+    changed: Sequence[ast.expr] = ()
+    match statement:
+        case ast.Assign() | ast.Delete():
+            changed = statement.targets
+        case ast.AnnAssign() | ast.AugAssign():
+            changed = [statement.target]
+        case ast.Expr(value=ast.Call(func=ast.Attribute() as method)):
+            changed = [ast.Starred(method.value)]
+    for target in changed:
+        root, attribute = target, ""
+        while isinstance(root, ast.Attribute | ast.Subscript | ast.Starred):
+            attribute = root.attr if isinstance(root, ast.Attribute) else ""
+            root = root.value
+        if isinstance(root, ast.Name) and root is not target:
+            yield root.id, attribute
+
+
+def _captured(node: ast.Match) -> Iterator[str]:
+    """The names that patterns give a value."""
+    for case in node.cases:
+        for each in ast.walk(case.pattern):
+            name = getattr(each, "rest", None) or getattr(each, "name", None)
+            if isinstance(name, str):
+                yield name
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """A node's parts, without the bodies of functions."""
+    waiting: list[ast.AST] = [node]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [*each.decorator_list, *each.args.defaults]
+        elif not isinstance(each, ast.Lambda):
+            waiting += ast.iter_child_nodes(each)
 
 
 def parse(data: bytes, path: str, name: str = "") -> Module:
@@ -102,9 +359,11 @@ def _parsed(data: bytes, path: str) -> Module:
     except RecursionError:
         raise FlowError("cannot be read: too deeply nested", where=path) from None
     module.digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    for statement in tree.body:
-        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            module.future |= any(alias.name == "annotations" for alias in statement.names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            module.rebound |= set(node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            module.future |= any(alias.name == "annotations" for alias in node.names)
     return module
 
 

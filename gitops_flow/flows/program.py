@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import posixpath
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import libraries
-from gitops_flow.flows.binding import NOT_KNOWN, Either, Imported
-from gitops_flow.flows.module import Module, parse
+from gitops_flow.flows.module import NOT_KNOWN, Imported, Module, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from gitops_flow.flows.binding import Binding, Place
-    from gitops_flow.flows.module import ReadFile
+    from gitops_flow.flows.module import Binding, Place, ReadFile
 
 # Prefect has imported these before the flow's directory is on the path.
 _ELSEWHERE = frozenset(("prefect", "pydantic", "pydantic_core", "typing", "typing_extensions"))
 _LONGEST_CHAIN = 30
 _LARGEST_IMPORT = 1_000_000
+_MOST_ALTERNATIVES = 20
+_BUILTIN = frozenset(dir(builtins))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Either:
+    """One of several, which one only running the code would tell."""
+
+    alternatives: tuple[Symbol | str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +41,7 @@ class Symbol:
     """
 
     module: Module
-    binding: Binding | None = None
+    binding: Binding | Either | None = None
     at: Place | None = None
     name: str = ""
 
@@ -40,12 +49,6 @@ class Symbol:
     def changed(self) -> set[str]:
         """The attributes that the module sets of it; "" for more than attributes."""
         return self.module.altered.get(self.name, set())
-
-    @property
-    def alternatives(self) -> list[Symbol]:
-        """What it may be, one for each branch."""
-        several = self.binding.alternatives if isinstance(self.binding, Either) else ()
-        return [replace(self, binding=each.binding, at=each.seen_from) for each in several]
 
 
 class Program:
@@ -63,6 +66,7 @@ class Program:
         self._directory = posixpath.dirname(entry)
         self._script = entry if script else None
         self._modules: dict[tuple[str, str], Module | None] = {}
+        self._resolved: dict[tuple[Module, str, Place | None], Symbol | str | None] = {}
         self._depth = 0
 
     def find(self, dotted: str, near: Module | None = None) -> Module | None:
@@ -114,32 +118,55 @@ class Program:
     def resolve(self, module: Module, name: str, at: Place | None = None) -> Symbol | str | None:
         """What ``name`` stands for in ``module`` at a place, through all imports.
 
+        What can come from Prefect does. Of several other things it is an
+        :class:`Either`.
+
         Returns:
             a full dotted name when it comes from outside the repository; None
-            when the module does not bind it, or not to one thing.
+            when the module does not bind it.
         """
-        self._depth += 1
-        try:
-            if self._depth > _LONGEST_CHAIN:
-                return None
-            bound = module.latest(name, at)
-            found = None
-            if bound is not None and bound.binding is not None:
-                found = self.of(Symbol(module, bound.binding, bound.seen_from, name))
-            return self._by_star(module, name, found, bound.at if bound else None, at)
-        finally:
-            self._depth -= 1
+        key = (module, name, at)
+        if key not in self._resolved and self._depth < _LONGEST_CHAIN:
+            self._resolved[key] = None  # for imports that go round in circles
+            self._depth += 1
+            try:
+                # What is bound only below counts where it is used before, as in text.
+                found = self._possible(module, name, at) or self._possible(module, name, None)
+            finally:
+                self._depth -= 1
+            self._resolved[key] = _chosen(module, name, found)
+        return self._resolved.get(key)
+
+    def _possible(
+        self, module: Module, name: str, at: Place | None
+    ) -> list[tuple[Symbol | str | None, bool]]:
+        """What ``name`` may stand for, the last first, and whether that is only a stand-in."""
+        found: list[tuple[Symbol | str | None, bool]] = []
+        unknown = Symbol(module, NOT_KNOWN, at, name)
+        for bound in reversed(module.values(name, at)):
+            if bound in module.stars:
+                given = self._given(module, bound.binding, name)
+                if given is None:
+                    if found and self._may_give(module, bound.binding):
+                        found.append((unknown, False))
+                    continue
+                found.append((given, bound.stand_in))
+            elif bound.binding is not None:
+                symbol = Symbol(module, bound.binding, bound.at, name)
+                found.append((self.of(symbol), bound.stand_in))
+            if bound.sure:
+                break
+        else:
+            if found and name in _BUILTIN:
+                found.append((unknown, False))
+        if found and name in module.rebound:
+            found.append((unknown, False))
+        return found
 
     def of(self, symbol: Symbol) -> Symbol | str | None:
         """What a binding stands for, through all imports."""
         binding = symbol.binding
-        if isinstance(binding, Imported):
-            return self._imported(symbol.module, binding)
-        if isinstance(binding, Either):
-            found = [self.of(each) for each in symbol.alternatives]
-            if all(isinstance(each, str) and each == found[0] for each in found):
-                return found[0]
-        return symbol
+        return self._imported(symbol.module, binding) if isinstance(binding, Imported) else symbol
 
     def expression(
         self, module: Module, node: ast.expr, at: Place | None = None
@@ -195,23 +222,6 @@ class Program:
         below = self._modules[key]
         return Symbol(below) if below else None
 
-    def _by_star(
-        self,
-        module: Module,
-        name: str,
-        found: Symbol | str | None,
-        since: Place | None,
-        at: Place | None,
-    ) -> Symbol | str | None:
-        """``found``, bound ``since`` a place, or what a star import after it gives instead."""
-        for bound in reversed(module.stars):
-            if (since and bound.at < since) or (since and at and bound.at > at):
-                continue
-            given = self._given(module, bound.binding, name)
-            if given is not None and given != found:
-                return given if bound.sure or found is None else Symbol(module, NOT_KNOWN, bound.at)
-        return found
-
     def _given(self, module: Module, star: Any, name: str) -> Symbol | str | None:
         """What ``from star import *`` binds ``name`` to."""
         other = self._relative(module, star) if star.level else self.find(star.module, module)
@@ -219,6 +229,43 @@ class Program:
             known = not star.level and _hands_on(star.module, name)
             return f"{star.module}.{name}" if known else None
         return None if name.startswith("_") else self.resolve(other, name)
+
+    def _may_give(self, module: Module, star: Any) -> bool:
+        """Whether a star import gives names that are not known."""
+        if star.level or self.find(star.module, module):
+            return False
+        top = star.module.partition(".")[0]
+        return top not in _ELSEWHERE and top not in sys.stdlib_module_names
+
+
+def _chosen(
+    module: Module, name: str, found: Sequence[tuple[Symbol | str | None, bool]]
+) -> Symbol | str | None:
+    """The one that counts of several, or all of them."""
+    for each, _ in found:
+        if isinstance(each, str) and each.partition(".")[0] == "prefect":
+            return each
+    real = [each for each, stand_in in found if not stand_in] or [each for each, _ in found]
+    different: list[Symbol | str] = []
+    for each in real:
+        one = each or Symbol(module, NOT_KNOWN)
+        alternatives: tuple[Symbol | str, ...] = (one,)
+        if isinstance(one, Symbol) and isinstance(one.binding, Either):
+            alternatives = one.binding.alternatives
+        for alternative in alternatives:
+            if not any(_same(alternative, other) for other in different):
+                different.append(alternative)
+        if len(different) > _MOST_ALTERNATIVES:
+            return Symbol(module, NOT_KNOWN, name=name)
+    if len(different) < 2:
+        return real[0] if real else None
+    return Symbol(module, Either(tuple(different)), name=name)
+
+
+def _same(one: Symbol | str, other: Symbol | str) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return one.module is other.module and one.binding is other.binding is not NOT_KNOWN
 
 
 def _hands_on(library: str, name: str) -> bool:

@@ -9,14 +9,13 @@ import ast
 import contextlib
 import re
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import classes, docstring, schema
 from gitops_flow.flows.bodies import fields
+from gitops_flow.flows.entrypoint import SET_NAME, ComputedError, FlowFunction, locate
 from gitops_flow.flows.libraries import Unknown
-from gitops_flow.flows.locate import ComputedError, Found, SeveralError, locate
 from gitops_flow.flows.scope import Scope
 from gitops_flow.model import FlowInfo
 
@@ -38,30 +37,11 @@ def read(
         # Pydantic warns of what the user's classes do; that is not for a deploy to say.
         warnings.simplefilter("ignore")
         try:
-            return _described(read_file, entrypoint, flow_name)
+            return _describe(locate(read_file, entrypoint), flow_name)
         except ComputedError as error:
             if not flow_name:
                 raise
             return _given(flow_name, error)
-
-
-def _described(
-    read_file: Callable[[str], bytes | None], entrypoint: str, flow_name: str | None
-) -> FlowInfo:
-    try:
-        return _describe(locate(read_file, entrypoint), flow_name)
-    except SeveralError as error:
-        several: list[FlowInfo] = []
-        with contextlib.suppress(FlowError):
-            several = [
-                _describe(locate(read_file, entrypoint, choice), flow_name)
-                for choice in range(error.count)
-            ]
-        # Flows of which all that is read is the same are as good as one.
-        same = [each for each in several if replace(each, notes=several[0].notes) == several[0]]
-        if len(same) < error.count:
-            raise
-        return same[0]
 
 
 def _given(flow_name: str, error: FlowError) -> FlowInfo:
@@ -72,7 +52,7 @@ def _given(flow_name: str, error: FlowError) -> FlowInfo:
     return FlowInfo(checked, None, None, schema_, (why,), takes_more=True)
 
 
-def _describe(found: Found, flow_name: str | None) -> FlowInfo:
+def _describe(found: FlowFunction, flow_name: str | None) -> FlowInfo:
     scope = Scope(found.program, classes.make)
     evaluator = scope.evaluator(found.module)
     evaluator.at = found.at
@@ -101,7 +81,7 @@ def _describe(found: Found, flow_name: str | None) -> FlowInfo:
     )
 
 
-def _digest(found: Found) -> str | None:
+def _digest(found: FlowFunction) -> str | None:
     """What Prefect takes for a flow's version: of the file that its function is in."""
     return found.module.digest if found.same_signature else None
 
@@ -114,7 +94,7 @@ def _is_task(function: ast.AST) -> bool:
     return False
 
 
-def _name(found: Found, evaluator: Evaluator, given: str | None, notes: list[str]) -> str:
+def _name(found: FlowFunction, evaluator: Evaluator, given: str | None, notes: list[str]) -> str:
     option = found.options.get("name")
     name: Any = None
     known = found.is_flow
@@ -135,7 +115,7 @@ def _name(found: Found, evaluator: Evaluator, given: str | None, notes: list[str
         raise FlowError(
             f"the name of flow {found.function.name!r} is only known when the code runs",
             where=found.where,
-            hint="set flow_name: in the manifest",
+            hint=SET_NAME,
         )
     name = _plain(name) if name else found.function.name.replace("_", "-")
     if given and given != name:
@@ -150,7 +130,7 @@ def _checked(name: str, where: str | None) -> str:
     return name
 
 
-def _text(found: Found, evaluator: Evaluator, option: str, notes: list[str]) -> str | None:
+def _text(found: FlowFunction, evaluator: Evaluator, option: str, notes: list[str]) -> str | None:
     node = found.options.get(option)
     if node is None:
         return None

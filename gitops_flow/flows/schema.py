@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import core_schema
 
-    from gitops_flow.flows.binding import Function
     from gitops_flow.flows.evaluate import Evaluator
+    from gitops_flow.flows.module import Function
     from gitops_flow.model import Json
 
 _REQUIRED: Any = ...

@@ -9,9 +9,9 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow.flows.binding import NOT_KNOWN
 from gitops_flow.flows.evaluate import Evaluator
 from gitops_flow.flows.libraries import Unknown
+from gitops_flow.flows.module import NOT_KNOWN
 
 if TYPE_CHECKING:
     import ast

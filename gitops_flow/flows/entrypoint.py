@@ -1,4 +1,4 @@
-"""Finds the flow that an entrypoint names, and how the code makes it a flow."""
+"""From an entrypoint to the function that it names, and the options that make it a flow."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import FlowError
-from gitops_flow.flows import making
 from gitops_flow.flows import module as source
-from gitops_flow.flows.binding import NOT_KNOWN, Either, Imported, function_of, place
-from gitops_flow.flows.program import Program, Symbol
+from gitops_flow.flows.module import NOT_KNOWN, Function, Imported, place
+from gitops_flow.flows.program import Either, Program, Symbol
 from gitops_flow.model import Entrypoint
 
 if TYPE_CHECKING:
-    from gitops_flow.flows.binding import Binding, Function, Place
-    from gitops_flow.flows.module import Module, ReadFile
+    from gitops_flow.flows.module import Binding, Module, Place, ReadFile
 
+    Options = dict[str, ast.expr]
+
+_FLOW = ("prefect.flow", "prefect.flows.flow")
+_FLOW_CLASS = ("prefect.Flow", "prefect.flows.Flow")
+# What is read of a flow's options.
+_READ = ("name", "description", "version")
 _ENDS = ("/__init__.py", ".py")
-_SET_NAME = "set flow_name: in the manifest"
+SET_NAME = "set flow_name: in the manifest, or deploy with --import-flows"
 _TRANSPARENT = ("staticmethod", "classmethod")
 _LONGEST_CHAIN = 10
 # Attributes of a flow that say what is read here.
@@ -31,14 +35,8 @@ class ComputedError(FlowError):
     """The flow is made by code that would have to be run."""
 
 
-class SeveralError(ComputedError):
-    """The flow is one of ``count``; which one depends on where the code runs."""
-
-    count = 0
-
-
 @dataclass(slots=True)
-class Found:
+class FlowFunction:
     """A flow: its function, and the options it is made with, still as syntax.
 
     ``is_flow`` is False when only a decorator we do not know could make it one;
@@ -61,16 +59,14 @@ class Found:
         return f"{self.module.path}:{self.function.lineno}"
 
 
-def locate(read_file: ReadFile, entrypoint: str, choice: int | None = None) -> Found:
+def locate(read_file: ReadFile, entrypoint: str) -> FlowFunction:
     """Find the flow; nothing is imported or run.
 
     Args:
         read_file: as for :func:`gitops_flow.flows.read`.
         entrypoint: the same.
-        choice: which one to take of several that branches define.
 
     Raises:
-        SeveralError: when there is such a choice, and it is not made.
         ComputedError: when there is something of that name, which only running
             the code would tell.
         FlowError: when the file, or the function in it, is not there.
@@ -102,21 +98,20 @@ def locate(read_file: ReadFile, entrypoint: str, choice: int | None = None) -> F
     path, data = found
     name = posixpath.basename(path).removesuffix(".py") if script else parsed.location
     module = source.parse(data, path, name)
-    return _Search(Program(read_file, path, script), choice).qualified(module, parsed.qualname)
+    return _Search(Program(read_file, path, script)).qualified(module, parsed.qualname)
 
 
 class _Search:
     """Follows names until they end at a function."""
 
-    def __init__(self, program: Program, choice: int | None) -> None:
+    def __init__(self, program: Program) -> None:
         self._program = program
-        self._choice = choice
         self._steps = 0
         self._owner: ast.ClassDef | None = None
         # The names of the class in whose body the value that is followed stands.
         self._beside: Module | None = None
 
-    def qualified(self, module: Module, qualname: str, at: Place | None = None) -> Found:
+    def qualified(self, module: Module, qualname: str, at: Place | None = None) -> FlowFunction:
         """The flow called ``func`` or ``Class.method`` in a module."""
         self._steps += 1
         self._beside = None
@@ -131,19 +126,19 @@ class _Search:
             raise ComputedError(
                 f"{qualname!r} is imported from {found!r}, which is not in the repository",
                 where=module.path,
-                hint="name the file that defines the flow, or set flow_name: in the manifest",
+                hint=f"name the file that defines the flow, or {SET_NAME}",
             )
         while rest and isinstance(found.binding, ast.ClassDef):
             name, _, rest = rest.partition(".")
             found = self._inherited(found, name, set()) or _no_member(found, qualname, name)
-        if isinstance(found.binding, ast.expr) and rest:
+        if isinstance(found.binding, ast.expr | Either) and rest:
             message = f"{qualname!r} is computed when the code runs"
-            raise ComputedError(message, where=found.module.path, hint=_SET_NAME)
+            raise ComputedError(message, where=found.module.path, hint=SET_NAME)
         if rest or found.binding is None or isinstance(found.binding, ast.ClassDef):
             raise FlowError(f"{qualname!r} is not a flow", where=found.module.path)
         if found.changed & _TOLD:
             message = f"{qualname!r} is changed when the code runs"
-            raise ComputedError(message, where=found.module.path, hint=_SET_NAME)
+            raise ComputedError(message, where=found.module.path, hint=SET_NAME)
         flow = self._flow(found.module, found.binding, qualname, found.at)
         flow.owner = flow.owner or self._owner
         return flow
@@ -169,9 +164,9 @@ class _Search:
         bound = members.latest(name)
         if bound is not None:
             if isinstance(bound.binding, ast.Name):
-                bound = members.latest(bound.binding.id, bound.seen_from) or bound
+                bound = members.latest(bound.binding.id, bound.at) or bound
             self._owner, self._beside = node, members
-            return Symbol(owner.module, bound.binding, bound.seen_from)
+            return Symbol(owner.module, bound.binding, bound.at)
         for base in node.bases:
             base = base.value if isinstance(base, ast.Subscript) else base
             found = self._program.expression(owner.module, base, owner.at)
@@ -179,7 +174,9 @@ class _Search:
                 return member
         return None
 
-    def _flow(self, module: Module, binding: Binding, qualname: str, at: Place | None) -> Found:
+    def _flow(
+        self, module: Module, binding: Binding | Either, qualname: str, at: Place | None
+    ) -> FlowFunction:
         self._steps += 1
         if self._steps > 2 * _LONGEST_CHAIN:
             raise FlowError(f"{qualname!r} cannot be followed to a function", where=module.path)
@@ -187,7 +184,7 @@ class _Search:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 return self._decorated(module, binding)
             case ast.Lambda():
-                return Found(self._program, module, function_of(binding), at=at)
+                return FlowFunction(self._program, module, _function_of(binding), at=at)
             case ast.Name() | ast.Attribute() if beside := self._in_class(module, binding, at):
                 return self._flow(module, beside[0], qualname, beside[1])
             case ast.Name() | ast.Attribute():
@@ -195,10 +192,10 @@ class _Search:
             case ast.Call():
                 return self._made(module, binding, qualname, at)
             case Either():
-                return self._one_of(Symbol(module, binding), qualname)
+                return self._one_of(module, binding, qualname)
         if binding is NOT_KNOWN:
             message = f"{qualname!r} is computed when the code runs"
-            raise ComputedError(message, where=module.path, hint=_SET_NAME)
+            raise ComputedError(message, where=module.path, hint=SET_NAME)
         raise FlowError(
             f"{qualname!r} is not a function", where=module.path, hint="name a @flow function"
         )
@@ -214,48 +211,45 @@ class _Search:
         if bound is None:
             return None
         if node is root and bound.binding and not isinstance(bound.binding, Imported):
-            return bound.binding, bound.seen_from
+            return bound.binding, bound.at
         message = f"{ast.unparse(node)!r} is computed when the class's body runs"
-        raise ComputedError(message, where=f"{module.path}:{node.lineno}", hint=_SET_NAME)
+        raise ComputedError(message, where=f"{module.path}:{node.lineno}", hint=SET_NAME)
 
-    def _one_of(self, found: Symbol, qualname: str) -> Found:
-        several = found.alternatives
-        if self._choice is None or self._choice >= len(several):
-            error = SeveralError(
-                f"{qualname!r} is given several values in this file; "
-                "which one is the flow is only known when the code runs",
-                where=found.module.path,
-                hint=f"give the flow a name of its own, or {_SET_NAME}",
-            )
-            error.count = len(several)
-            raise error
-        one = self._program.of(several[self._choice])
-        if not isinstance(one, Symbol) or one.binding is None:
-            message = f"{qualname!r} is imported from elsewhere"
-            raise ComputedError(message, where=found.module.path, hint=_SET_NAME)
-        return self._flow(one.module, one.binding, qualname, one.at)
+    def _one_of(self, module: Module, either: Either, qualname: str) -> FlowFunction:
+        """The only one of several that can be a flow."""
+        flows = [each for each in either.alternatives if not _is_no_flow(each)]
+        if len(flows) == 1 and isinstance(flows[0], Symbol) and flows[0].binding is not None:
+            return self._flow(flows[0].module, flows[0].binding, qualname, flows[0].at)
+        raise ComputedError(
+            f"{qualname!r} is given several values in this file; "
+            "which one is the flow is only known when the code runs",
+            where=module.path,
+            hint=f"give the flow a name of its own, or {SET_NAME}",
+        )
 
-    def _made(self, module: Module, call: ast.Call, qualname: str, at: Place | None) -> Found:
+    def _made(
+        self, module: Module, call: ast.Call, qualname: str, at: Place | None
+    ) -> FlowFunction:
         """``flow(f, name=...)``, ``flow(name=...)(f)`` or ``other.with_options(...)``."""
-        named = making.keywords(module, call, at)
+        named = _keywords(module, call, at)
         function = call.func
         if isinstance(function, ast.Attribute) and function.attr == "with_options":
             found = self._flow(module, function.value, qualname, at)
             found.options |= named
             return found
-        if making.is_partial(self._program, module, function, at) and call.args:
+        if _is_partial(self._program, module, function, at) and call.args:
             found = self._flow(module, call.args[0], qualname, at)
             # Neither what is left of the parameters nor a name of its own is certain.
             found.same_signature = False
             found.options = {"name": NOT_KNOWN}
             return found
         inner: ast.expr | None = named.pop("fn", None) or (call.args[0] if call.args else None)
-        options = making.maker(self._program, module, function, at)
+        options = _maker(self._program, module, function, at)
         if inner is None or options is None:
             raise ComputedError(
                 f"{qualname!r} is computed when the code runs",
                 where=f"{module.path}:{call.lineno}",
-                hint=f"define it with @flow, or as flow(function), or {_SET_NAME}",
+                hint=f"define it with @flow, or as flow(function), or {SET_NAME}",
             )
         found = self._flow(module, inner, qualname, at)
         unnamed = {"name": NOT_KNOWN} if not found.same_signature else {}
@@ -263,21 +257,49 @@ class _Search:
         found.is_flow = True
         return found
 
-    def _decorated(self, module: Module, function: Function) -> Found:
-        found = Found(self._program, module, function, at=place(function))
-        makers = [
-            making.maker(self._program, module, each, found.at) for each in function.decorator_list
-        ]
+    def _decorated(self, module: Module, function: Function) -> FlowFunction:
+        found = FlowFunction(self._program, module, function, at=place(function))
+        makers = [_maker(self._program, module, each, found.at) for each in function.decorator_list]
         for decorator, options in zip(function.decorator_list, makers, strict=True):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
             if options is not None:
                 found.is_flow = True
                 found.options = options
+            elif named := self._named(module, decorator, found.at):
+                # It may be Prefect's, or a wrapper that changes more than it is told.
+                found.is_flow, found.same_signature = True, False
+                found.options = dict.fromkeys(_READ, NOT_KNOWN) | named
             elif not (isinstance(called, ast.Name) and called.id in _TRANSPARENT) and (
                 found.is_flow or all(each is None for each in makers)
             ):
                 found.same_signature = False
         return found
+
+    def _named(self, module: Module, decorator: ast.expr, at: Place | None) -> Options | None:
+        """The options of ``@flow(name=...)`` where ``flow`` is something outside the repository."""
+        if not isinstance(decorator, ast.Call):
+            return None
+        called = ast.unparse(decorator.func).rpartition(".")[2]
+        options = _keywords(module, decorator, at)
+        if called != "flow" or "name" not in options:
+            return None
+        flow = self._program.expression(module, decorator.func, at)
+        outside = isinstance(flow, str) or (flow is None and module.stars)
+        computed = isinstance(flow, Symbol) and isinstance(flow.binding, ast.expr)
+        return options if outside or computed else None
+
+
+def _is_no_flow(value: Symbol | str) -> bool:
+    """Whether a value is a function or constant that nothing makes a flow."""
+    binding = None if isinstance(value, str) else value.binding
+    plain = isinstance(binding, Function) and not binding.decorator_list
+    return plain or isinstance(binding, ast.ClassDef | ast.Constant)
+
+
+def _function_of(node: ast.Lambda) -> ast.FunctionDef:
+    """A lambda as the function that Python makes of it."""
+    made = ast.FunctionDef(name="<lambda>", args=node.args, body=[], decorator_list=[])
+    return ast.copy_location(made, node)
 
 
 def _members(owner: Symbol) -> Module:
@@ -297,3 +319,90 @@ def _missing(where: str | None, qualname: str, known: list[str]) -> FlowError:
     close = difflib.get_close_matches(qualname, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else None
     return FlowError(f"there is no {qualname!r} in this file", where=where, hint=hint)
+
+
+def _maker(
+    program: Program,
+    module: Module,
+    node: ast.expr,
+    at: Place | None = None,
+    depth: int = 0,
+) -> Options | None:
+    """The options that calling ``node`` with a function makes a flow with.
+
+    Args:
+        program: for a ``flow`` that other files of the repository hand on.
+        module: where ``node`` stands.
+        node: ``flow``, ``flow(name=...)``, ``functools.partial(flow, ...)`` or a name for one.
+        at: the place from where names are seen.
+        depth: how many names led here.
+
+    Returns:
+        None when it is not Prefect's ``flow``.
+    """
+    if depth > _LONGEST_CHAIN:
+        return None
+    if isinstance(node, ast.Call):
+        function, arguments = node.func, node.args
+        if _is_partial(program, module, function, at) and arguments:
+            function, *arguments = arguments
+        options = _maker(program, module, function, at, depth + 1)
+        return None if options is None or arguments else options | _keywords(module, node, at)
+    if isinstance(node, ast.IfExp):
+        either = [_maker(program, module, each, at, depth + 1) for each in (node.body, node.orelse)]
+        return _either(either)
+    return _handed_on(program, module, program.expression(module, node, at), depth)
+
+
+def _handed_on(
+    program: Program, module: Module, maker: Symbol | str | None, depth: int
+) -> Options | None:
+    """The options that what a name stands for makes a flow with."""
+    if isinstance(maker, str):
+        return {} if maker in (*_FLOW, *_FLOW_CLASS) else None
+    if isinstance(maker, Symbol) and isinstance(maker.binding, Either):
+        several = maker.binding.alternatives
+        return _either([_handed_on(program, module, each, depth + 1) for each in several])
+    if not isinstance(maker, Symbol) or not isinstance(maker.binding, ast.expr):
+        return None
+    options = _maker(program, maker.module, maker.binding, maker.at, depth + 1)
+    if options is None or maker.module is module:
+        return options
+    # Their values are written in the other file's names.
+    return dict.fromkeys(options, NOT_KNOWN)
+
+
+def _either(several: list[Options | None]) -> Options | None:
+    """The options that one of several makes a flow with: what is not Prefect's does not count."""
+    makers = [each for each in several if each is not None]
+    if not makers or all(each == makers[0] for each in makers):
+        return makers[0] if makers else None
+    return dict.fromkeys((name for each in makers for name in each), NOT_KNOWN)
+
+
+def _is_partial(program: Program, module: Module, node: ast.expr, at: Place | None = None) -> bool:
+    """Whether ``node`` is ``functools.partial``."""
+    return program.expression(module, node, at) == "functools.partial"
+
+
+def _keywords(module: Module, call: ast.Call, at: Place | None = None) -> Options:
+    """The keyword arguments of a call; those that ``**`` may hide are not known."""
+    options: Options = {}
+    for each in call.keywords:
+        if each.arg is None:
+            options |= _spread(module, each.value, at)
+        else:
+            options[each.arg] = each.value
+    return options
+
+
+def _spread(module: Module, node: ast.expr, at: Place | None) -> Options:
+    if isinstance(node, ast.Name):
+        found = module.latest(node.id, at)
+        if found and isinstance(found.binding, ast.expr) and node.id not in module.altered:
+            node = found.binding
+    if isinstance(node, ast.Dict):
+        names = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+        if all(isinstance(name, str) for name in names):
+            return dict(zip(map(str, names), node.values, strict=True))
+    return dict.fromkeys(_READ, NOT_KNOWN)
