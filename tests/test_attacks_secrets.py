@@ -38,7 +38,7 @@ from tests.support.prefect import SharedServer
 from tests.support.proxy import Proxy
 from tests.support.repo import Repo
 from tests.support.watcher import Watcher, watching
-from tests.test_guard import TOKENS
+from tests.test_guard import PRIVATE_KEY, TOKEN
 from tests.test_prefect_client import Script
 
 
@@ -235,8 +235,8 @@ OUT_OF_THE_ADDRESS = defence(
 SPLIT = defence("gitops_flow.git.url.split_userinfo", instead=lambda url: (url, None, None))
 REDACT = defence("gitops_flow.redact.redact", instead=lambda text, secrets=(): text)
 FORMS = defence("gitops_flow.git.command.Auth.forms", instead=property(lambda auth: ()))
-NAME = defence("gitops_flow.codestore.guard.secret_name", instead=lambda path: False)
-CONTENT = defence("gitops_flow.codestore.guard.secret_in", instead=lambda data: None)
+NAME = defence("gitops_flow.codestore.detect.secret_name", instead=lambda path: False)
+CONTENT = defence("gitops_flow.codestore.detect.secret_in", instead=lambda data: None)
 HOST = defence("gitops_flow.codestore.address._check_token", instead=lambda *named: None)
 SIZES = defence("gitops_flow.codestore.guard.check_sizes", instead=lambda sizes, allow: None)
 
@@ -284,10 +284,10 @@ ATTACKS = (
         Attack(18, partial(a_file_that_leaves, name=name, content=content), layers, name)
         for name, content, layers in (
             (".env", b"A=1\n", (NAME,)),
-            ("deploy/id_rsa", TOKENS["a private key"], (NAME, CONTENT)),
-            ("notes.md", b"see:\n" + TOKENS["a private key"], (CONTENT,)),
-            ("flow.py", b"TOKEN = '" + TOKENS["a GitHub token"] + b"'\n", (CONTENT,)),
-            ("wide.ps1", TOKENS["a GitHub token"].decode().encode("utf-16"), (CONTENT,)),
+            ("deploy/id_rsa", PRIVATE_KEY, (NAME, CONTENT)),
+            ("notes.md", b"see:\n" + PRIVATE_KEY, (CONTENT,)),
+            ("flow.py", b"TOKEN = '" + TOKEN + b"'\n", (CONTENT,)),
+            ("wide.ps1", TOKEN.decode().encode("utf-16"), (CONTENT,)),
             ("model.bin", b"\0" * 100_001, (SIZES,)),
         )
     ),
@@ -347,13 +347,13 @@ def test_a_deploy_sends_a_token_to_prefect_or_shows_it_only_without_its_defence(
 
 def test_exactly_one_file_is_allowed_and_the_others_are_listed(ground: Scene) -> None:
     for name in (".env", "a/.env", "a/notes.md"):
-        ground.project.write(name, TOKENS["a GitHub token"])
+        ground.project.write(name, TOKEN)
     ground.patch.chdir(ground.project.path)
     with pytest.raises(SnapshotError) as refused:
         push_code(allow_secrets=["a/.env"])
     assert refused.value.paths == (".env (by its name)",)
     with pytest.raises(SnapshotError) as refused:
         push_code(allow_secrets=["a/.env", ".env"])
-    assert refused.value.paths == ("a/notes.md (it holds a GitHub token)",)
+    assert refused.value.paths == ("a/notes.md (line 1: GitHub token)",)
     assert "--allow-secret PATH" in str(refused.value.hint)
     assert push_code(allow_secrets=["a/.env", ".env", "a/notes.md"])["commit"]

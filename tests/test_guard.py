@@ -2,61 +2,102 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from gitops_flow.codestore import guard
+from gitops_flow.codestore import detect, guard
 from gitops_flow.errors import SnapshotError
+from tests.support import secrets
 from tests.support.repo import Repo
 from tests.test_snapshot import repo, take  # noqa: F401
+from tools.secretrules import __main__ as secretrules
 
-# Put together at run time: a scanner that reads this file must not find tokens in it.
-TOKENS = {
-    "a GitHub token": b"ghp_" + b"a1B2" * 9,
-    "a GitLab token": b"glpat-" + b"x" * 20,
-    "an AWS access key": b"AKIA" + b"ABCDEFGH234567AB",
-    "a private key": b"-----BEGIN RSA PRIVATE" + b" KEY-----\n" + b"M" * 64,
-    "an AWS secret key": b"aws_secret_access_key = " + b"wJalrXUtnF" * 4,
-    "a Slack token": b"xoxb-" + b"123456789012-abcdefghijkl",
-    "a Google API key": b"AIza" + b"B" * 35,
-    "a Prefect API key": b"pnu_" + b"c" * 36,
-    "a Stripe key": b"sk_live_" + b"d" * 24,
-    "an npm token": b"npm_" + b"e" * 36,
-    "a signed JSON web token": b"eyJhbGciOiJIUzI1NiJ9." + b"eyJzdWIiOiIxMjM0NTY3ODkw." + b"f" * 43,
-    "a password in a URL": b"postgresql://" + b"user:hunter22@db.internal/x",
-}
+PRIVATE_KEY = b"-----BEGIN RSA PRIVATE" + b" KEY-----\n" + b"MIIEpAIBAAKCAQEA7xQz" * 4
+TOKEN = b"ghp_" + b"aK3jD9fLq2ZxV7bN1mQ8wE5rT6yU4iO0pAsD"
 
 
-@pytest.mark.parametrize("kind", TOKENS)
-def test_a_token_in_an_untracked_file_is_refused(repo: Repo, take, kind: str) -> None:  # noqa: F811
-    repo.write("config.py", b"value = '" + TOKENS[kind] + b"'\n")
+def test_at_least_19_of_20_shapes_of_secrets_are_found() -> None:
+    shapes = secrets.shapes()
+    missed = [label for label, data in shapes.items() if not detect.secret_in(data)]
+    assert len(shapes) >= 150
+    assert len(missed) <= len(shapes) / 20, missed
+
+
+def test_at_least_19_of_20_names_of_secrets_are_found() -> None:
+    missed = [name for name in secrets.NAMES if not detect.secret_name(name)]
+    assert len(secrets.NAMES) >= 90
+    assert len(missed) <= len(secrets.NAMES) / 20, missed
+
+
+@pytest.mark.parametrize("label", secrets.EXAMPLES)
+def test_an_example_is_no_secret(label: str) -> None:
+    assert detect.secret_in(secrets.EXAMPLES[label].encode()) is None
+
+
+@pytest.mark.parametrize("name", secrets.ORDINARY_NAMES)
+def test_an_ordinary_name_is_no_secret(name: str) -> None:
+    assert not detect.secret_name(name)
+
+
+def test_nothing_is_found_in_this_program() -> None:
+    root = Path(guard.__file__).parents[1]
+    assert [p for p in root.rglob("*.py") if detect.secret_in(p.read_bytes())] == []
+
+
+def test_the_data_file_holds_our_own_rules_as_they_are_written() -> None:
+    data = json.loads(secretrules.TARGET.read_text("utf-8"))
+    own = tomllib.loads(secretrules.OWN.read_text("utf-8"))
+    assert {key: data[key] for key in own} == own
+
+
+def test_the_data_file_names_the_collection_its_version_and_its_licence() -> None:
+    collection = json.loads(secretrules.TARGET.read_text("utf-8"))["collection"]
+    assert collection["name"] == "betterleaks"
+    assert collection["version"]
+    assert collection["licence"].startswith("MIT License")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"a" * 300_000, b"a1" * 150_000, b"://a:" * 60_000, b"key = " * 50_000, b"password=host=" * 20_000],
+    ids=["letters", "digits", "addresses", "keys", "passwords"],
+)  # fmt: skip
+def test_no_text_makes_the_search_slow(text: bytes) -> None:
+    # Without bounds on repetitions this takes hours, and the test's time limit ends it.
+    assert detect.secret_in(text) is None
+
+
+def test_a_refusal_names_the_line_and_the_rule_but_not_the_secret(repo: Repo, take) -> None:  # noqa: F811
+    repo.write("config.py", b"import os\n\nvalue = '" + TOKEN + b"'\n")
     with pytest.raises(SnapshotError) as error:
         take(repo.path)
-    assert error.value.paths == (f"config.py (it holds {kind})",)
-    assert TOKENS[kind].decode() not in str(error.value)
+    assert error.value.paths == ("config.py (line 3: GitHub token)",)
+    assert TOKEN.decode() not in str(error.value)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
 def test_a_token_in_a_wide_encoding_is_seen(encoding: str) -> None:
-    text = "\ufeff" * (encoding != "utf-16") + TOKENS["a GitHub token"].decode()
-    assert guard.secret_in(text.encode(encoding)) == "a GitHub token"
+    text = "\ufeff" * (encoding != "utf-16") + TOKEN.decode()
+    assert detect.secret_in(text.encode(encoding)) == ("GitHub token", 1)
 
 
 def test_a_token_in_a_modified_file_is_refused(repo: Repo, take) -> None:  # noqa: F811
-    repo.write("flow.py", TOKENS["a GitHub token"])
+    repo.write("flow.py", TOKEN)
     with pytest.raises(SnapshotError, match="looks like secrets"):
         take(repo.path)
 
 
 def test_a_token_in_a_staged_file_is_refused(repo: Repo, take) -> None:  # noqa: F811
-    repo.write("staged.py", TOKENS["a GitHub token"]).git("add", "staged.py")
+    repo.write("staged.py", TOKEN).git("add", "staged.py")
     with pytest.raises(SnapshotError, match="looks like secrets"):
         take(repo.path)
 
 
 def test_a_committed_token_was_decided_before(repo: Repo, take) -> None:  # noqa: F811
-    repo.write("old.py", TOKENS["a GitHub token"]).commit()
+    repo.write("old.py", TOKEN).commit()
     assert b"old.py" in take(repo.path).files()
 
 
@@ -101,7 +142,7 @@ def test_harmless_content_is_not_refused(repo: Repo, take, text: str) -> None:  
 
 @pytest.mark.parametrize("glob", [".env", "*.env", "conf/.env", "conf/*"])
 def test_an_allowed_secret_is_in(repo: Repo, take, glob: str) -> None:  # noqa: F811
-    repo.write("conf/.env", TOKENS["a GitHub token"])
+    repo.write("conf/.env", TOKEN)
     assert b"conf/.env" in take(repo.path, secrets=(glob,)).files()
 
 
@@ -113,7 +154,7 @@ def test_an_ignored_secret_is_no_matter(repo: Repo, take) -> None:  # noqa: F811
 def test_a_refused_secret_is_refused_again_in_a_plain_folder(tmp_path: Path, take) -> None:  # noqa: F811
     folder = tmp_path / "plain"
     folder.mkdir()
-    (folder / "a.py").write_bytes(TOKENS["a GitHub token"])
+    (folder / "a.py").write_bytes(TOKEN)
     for _ in range(2):
         with pytest.raises(SnapshotError, match="looks like secrets"):
             take(folder)
@@ -148,6 +189,21 @@ def test_the_default_limits_are_50_and_500_megabytes() -> None:
     assert guard.Allowance().total_limit == 500_000_000
 
 
-def test_a_private_key_in_json_is_seen() -> None:
-    data = b'{"k": "-----BEGIN PRIVATE' + b" KEY-----\\n" + b"M" * 64 + b'"}'
-    assert guard.secret_in(data) == "a private key"
+def test_what_was_searched_before_is_not_searched_again(repo: Repo, take, monkeypatch) -> None:  # noqa: F811
+    repo.write("a.py", "x = 1\n")
+    take(repo.path)
+    searched: list[bytes] = []
+    monkeypatch.setattr(detect, "secret_in", searched.append)
+    repo.write("b.py", "y = 2\n")
+    take(repo.path)
+    assert searched == [b"y = 2\n"]
+
+
+def test_other_rules_search_everything_again(repo: Repo, take, monkeypatch) -> None:  # noqa: F811
+    repo.write("a.py", "x = 1\n")
+    take(repo.path)
+    searched: list[bytes] = []
+    monkeypatch.setattr(detect, "secret_in", searched.append)
+    monkeypatch.setattr(detect, "digest", lambda: "00" * 32)
+    take(repo.path)
+    assert searched == [b"x = 1\n"]

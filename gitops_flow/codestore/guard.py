@@ -1,22 +1,27 @@
 """What should not leave the machine by accident: secrets and huge files.
 
 Only work in progress is looked at (untracked or modified files): what is
-committed has been somebody's decision already.
+committed has been somebody's decision already. What a secret looks like is said
+in :mod:`gitops_flow.codestore.detect`.
 """
 
 from __future__ import annotations
 
-import codecs
 import fnmatch
-import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from gitops_flow.codestore import detect
 from gitops_flow.errors import SnapshotError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEGABYTE = 1_000_000
 DEFAULT_FILE_LIMIT = 50 * MEGABYTE
 DEFAULT_TOTAL_LIMIT = 500 * MEGABYTE
 _SHOWN = 20
+_ID = 20  # bytes of an object's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,100 +44,38 @@ class Allowance:
         )
 
 
-# File names that by convention hold secrets.
-_NAME = re.compile(
-    r"""(?ix) (^|/) (
-        \.env (\.(?!example$|sample$|template$|dist$|defaults?$)[^/]+)?
-      | [^/]+\.env
-      | id_(rsa|dsa|ecdsa|ed25519)(_sk)?
-      | [^/]+\.(p12|pfx|jks|keystore|kdbx|ppk|pkcs12)
-      | \.(netrc|pgpass|git-credentials|htpasswd|vault_pass|vault-token|my\.cnf|s3cfg|boto)
-      | \.aws/credentials | \.docker/config\.json | \.kube/config | \.config/gcloud/.+
-      | (service[-_]?account|client_secrets?|gcp[-_]?key|credentials)[^/]*\.json
-      | credentials(\.(ya?ml|toml|ini|cfg|txt))?
-      | secrets?\.(ya?ml|toml|json|ini|env|txt)
-      | terraform\.tfstate(\.backup)?
-    ) $"""
-)
+class Harmless:
+    """Contents in which no secret was found, so that they are not searched again.
 
-# Token shapes their issuers document, with a prefix or frame that nothing else has.
-_CONTENT: tuple[tuple[str, bytes, re.Pattern[bytes]], ...] = tuple(
-    (label, literal, re.compile(pattern))
-    for label, literal, pattern in (
-        (
-            "a private key",
-            b"PRIVATE KEY",
-            rb"-----BEGIN (?:RSA |DSA |EC |OPENSSH |ENCRYPTED |PGP )?PRIVATE KEY(?: BLOCK)?-----(?:\s|\\+[rn])*[A-Za-z0-9+/=\s:,-]{40}",
-        ),
-        ("an age secret key", b"AGE-SECRET-KEY-1", rb"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
-        (
-            "an AWS access key",
-            b"A",
-            rb"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])",
-        ),
-        *(
-            (
-                "an AWS secret key",
-                name,
-                name + rb"['\"]?\s*[=:]\s*['\"]?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])",
-            )
-            for name in (b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY")
-        ),
-        ("a GitHub token", b"gh", rb"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{36,255}"),
-        ("a GitHub token", b"github_pat_", rb"(?<![A-Za-z0-9])github_pat_[A-Za-z0-9_]{60,255}"),
-        (
-            "a GitLab token",
-            b"gl",
-            rb"(?<![A-Za-z0-9])gl(?:pat|dt|rt|cbt|ptt|oas)-[A-Za-z0-9_-]{20,}",
-        ),
-        ("a Slack token", b"xox", rb"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{20,}"),
-        (
-            "a Slack webhook",
-            b"hooks.slack.com",
-            rb"https://hooks\.slack\.com/(?:services|workflows)/T[A-Za-z0-9_/]{30,}",
-        ),
-        ("a Stripe key", b"k_live_", rb"(?<![A-Za-z0-9])[rs]k_live_[A-Za-z0-9]{20,}"),
-        ("a Google API key", b"AIza", rb"(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
-        ("a Google OAuth secret", b"GOCSPX-", rb"(?<![A-Za-z0-9])GOCSPX-[A-Za-z0-9_-]{28}"),
-        ("a PyPI token", b"pypi-AgEIcHlwaS5vcmc", rb"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}"),
-        ("an npm token", b"npm_", rb"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
-        ("an Anthropic key", b"sk-ant-", rb"(?<![A-Za-z0-9])sk-ant-[A-Za-z0-9_-]{40,}"),
-        ("an OpenAI key", b"sk-", rb"(?<![A-Za-z0-9])sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,}"),
-        ("a Hugging Face token", b"hf_", rb"(?<![A-Za-z0-9])hf_[A-Za-z]{34}(?![A-Za-z0-9])"),
-        ("a SendGrid key", b"SG.", rb"(?<![A-Za-z0-9])SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
-        ("a Prefect API key", b"pn", rb"(?<![A-Za-z0-9])pn[ub]_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
-        ("a DigitalOcean token", b"_v1_", rb"(?<![A-Za-z0-9])do[opr]_v1_[a-f0-9]{64}"),
-        ("a HashiCorp Vault token", b"hv", rb"(?<![A-Za-z0-9])hv[sb]\.[A-Za-z0-9_-]{24,}"),
-        ("a Databricks token", b"dapi", rb"(?<![A-Za-z0-9])dapi[a-f0-9]{32}(?![a-f0-9])"),
-        ("an Azure storage key", b"AccountKey=", rb"AccountKey=[A-Za-z0-9+/]{86}=="),
-        (
-            "a signed JSON web token",
-            b"eyJ",
-            rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.[A-Za-z0-9_-]{20,}",
-        ),
-        (
-            "a password in a URL",
-            b"://",
-            rb"(?:postgres(?:ql)?|mysql|mongodb|redis|amqp|https?)(?:\+[a-z0-9]+)?://[A-Za-z0-9._%-]+:(?!\$|\{|<|%\(|\*)[^@\s/'\"{}<>$]{6,}@(?!localhost|127\.|example\.)",
-        ),
-    )
-)
+    ``path`` is a file of the cache: what it says holds as long as the rules stay
+    the same. It keeps what was asked for or found since it was read, and forgets the rest.
+    """
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._head = bytes.fromhex(detect.digest())
+        data = path.read_bytes() if path.is_file() else b""
+        whole = data.startswith(self._head) and not (len(data) - len(self._head)) % _ID
+        start = len(self._head) if whole else len(data)
+        self._before = {data[at : at + _ID] for at in range(start, len(data), _ID)}
+        self._now: set[bytes] = set()
 
-def secret_name(path: str) -> bool:
-    """Whether the file's name alone says that it holds a secret."""
-    return bool(_NAME.search(path))
+    def has(self, blob: str) -> bool:
+        """Whether nothing was found in ``blob`` (40 hex digits) before."""
+        name = bytes.fromhex(blob)
+        if name in self._before:
+            self._now.add(name)
+        return name in self._before
 
+    def add(self, blob: str) -> None:
+        """Note that nothing was found in ``blob`` (40 hex digits)."""
+        self._now.add(bytes.fromhex(blob))
 
-def secret_in(data: bytes) -> str | None:
-    """What kind of secret ``data`` seems to hold ("a GitHub token"), or None."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        data = data.replace(b"\0", b"")
-    for label, literal, pattern in _CONTENT:
-        # A plain search first: it is a hundred times faster, and nearly always enough.
-        if literal in data and pattern.search(data):
-            return label
-    return None
+    def keep(self) -> None:
+        """Write it down for the next time."""
+        if self._now != self._before:
+            # What is cut off by a crash is only searched again.
+            self._path.write_bytes(self._head + b"".join(sorted(self._now)))
 
 
 def check_sizes(sizes: dict[str, int], allow: Allowance) -> None:

@@ -11,10 +11,11 @@ import fnmatch
 import os
 import shlex
 import stat
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import guard, hashing, lfs
+from gitops_flow.codestore import detect, guard, hashing, lfs
 from gitops_flow.codestore.links import leaves_tree
 from gitops_flow.codestore.worktree import Scan, scan
 from gitops_flow.errors import GitflowError, SnapshotError
@@ -125,7 +126,7 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
     large: dict[bytes, Entry] = {}
     if options.lfs:
         large = lfs.contents(repo, store, base, entries, options.allow, prefix)
-    pointers = _check_content(objects, fresh, {**entries, **large}, options, prefix)
+    pointers = _check_content(store, objects, fresh, {**entries, **large}, options, prefix)
     removed, left_out = _taken_out(objects, state, entries, prefix)
     links = [
         path for path in state.submodules if _is_gitlink(entries.get(path, Entry(GITLINK, "")))
@@ -210,13 +211,14 @@ def _check_names_and_sizes(
             continue
         if stat.S_ISREG(info.st_mode):
             sizes[shown] = info.st_size
-            if guard.secret_name(shown) and not options.allow.allows(shown):
+            if detect.secret_name(shown) and not options.allow.allows(shown):
                 names[shown] = "by its name"
     guard.check_sizes(sizes, options.allow)
     guard.refuse_secrets(names)
 
 
 def _check_content(
+    store: PrivateStore,
     objects: Objects,
     paths: list[bytes],
     entries: dict[bytes, Entry | None],
@@ -230,16 +232,22 @@ def _check_content(
     """
     reasons: dict[str, str] = {}
     pointers = set()
+    known = guard.Harmless(store.path / f"harmless-{zlib.crc32(os.fsencode(prefix)):08x}")
     for path in paths:
         entry = entries.get(path)
         shown = prefix + os.fsdecode(path)
         if entry is None or entry.mode in (SYMLINK, GITLINK) or options.allow.allows(shown):
             continue
+        if known.has(entry.id):
+            continue
         data = objects.data(entry.id)
-        if pointer(data):
+        if is_pointer := pointer(data):
             pointers.add(shown)
-        if kind := guard.secret_in(data):
-            reasons[shown] = f"it holds {kind}"
+        if found := detect.secret_in(data):
+            reasons[shown] = f"line {found.line}: {found.rule}"
+        elif not is_pointer:
+            known.add(entry.id)
+    known.keep()
     guard.refuse_secrets(reasons)
     return pointers
 
