@@ -74,3 +74,33 @@ def test_a_snapshot_that_another_machine_published_is_fetched(repo: Repo, tmp_pa
 def test_a_snapshot_that_nobody_has_gives_no_answer(repo: Repo, tmp_path: Path) -> None:
     store, target = stores(repo, tmp_path)
     assert changes.between(store, target, "0" * 39 + "1", take(repo, store)) is None
+
+
+def test_ci_files_that_older_snapshots_hold_are_no_deletions(repo: Repo, tmp_path: Path) -> None:
+    store, target = stores(repo, tmp_path)
+    repo.write(".github/workflows/ci.yml", "1\n").commit()
+    found = repository.discover(repo.path)
+    options = snapshot.Options(ci_files=True)
+    before = snapshot.take(found, store, options, source="s", author="A").commit
+    repo.write("edited", "2\n")
+    between = changes.between(store, target, before, take(repo, store))
+    assert between is not None
+    assert between.files == (FileChange("edited", "modified"),)
+    assert (between.insertions, between.deletions) == (0, 2)
+    shown = changes.patch(store, target, between.before, between.after, 10_000)
+    assert shown is not None
+    assert b"edited" in shown
+    assert b"workflows" not in shown
+
+
+def test_a_ci_file_that_is_shipped_is_compared(repo: Repo, tmp_path: Path) -> None:
+    store, target = stores(repo, tmp_path)
+    found = repository.discover(repo.path)
+    taken = []
+    for text in ("1\n", "2\n"):
+        repo.write(".gitlab-ci.yml", text)
+        options = snapshot.Options(ci_files=True)
+        taken.append(snapshot.take(found, store, options, source="s", author="A").commit)
+    between = changes.between(store, target, *taken)
+    assert between is not None
+    assert between.files == (FileChange(".gitlab-ci.yml", "modified"),)

@@ -33,3 +33,14 @@ def test_what_git_repeats_of_a_password_is_not_shown() -> None:
         "fatal: strange thing at http://u:hunter2@h/x", "http://u:hunter2@h/x"
     )
     assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "who", ["a GitHub App", "an OAuth App", "a Personal Access Token", "an integration"]
+)
+def test_a_refusal_of_workflow_files_names_the_cause_and_the_ways_out(who: str) -> None:
+    said = f"(refusing to allow {who} to create or update workflow `.github/workflows/ci.yml`)"
+    error = diagnosis.explain(f"! [remote rejected] x -> x {said}", "https://h/x")
+    assert "workflow files" in error.message
+    assert "without --ci-files" in str(error.hint)
+    assert "GITHUB_TOKEN" in str(error.hint)

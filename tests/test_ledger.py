@@ -59,7 +59,7 @@ def test_an_entry_says_who_when_from_what_and_for_which_deployments(
     shown = bare.git("show", "-s", "--format=%an|%ae|%at%n%B", entry)
     assert shown.splitlines() == [
         "A|a@b|1700000000",
-        f"shop: snapshot {snap.commit[:12]} (1 uncommitted file)",
+        f"shop: snapshot {snap.commit[:12]} (1 uncommitted file) [skip ci]",
         "",
         "M f",
         "",
@@ -134,3 +134,10 @@ def test_a_released_snapshot_is_found_however_far_back(objects: Objects) -> None
         tip = ledger.write_entry(objects, tip, _release(snap))
     assert ledger.holds(objects, tip, snaps[0].commit)
     assert not ledger.holds(objects, tip, _snapshot(objects, b"never").commit)
+
+
+def test_an_entry_of_an_older_version_starts_no_ci_once_it_is_written_anew() -> None:
+    old = "shop: snapshot 0123 (clean)\n\nGitflow-Snapshot: x\n"
+    new = "shop: snapshot 0123 (clean) [skip ci]\n\nGitflow-Snapshot: x\n"
+    assert ledger.quiet(old) == new
+    assert ledger.quiet(new) == new

@@ -97,6 +97,10 @@ Lfs = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option("--lfs/--no-lfs", help="Include the content of Git LFS files."),
 ]
+CiFiles = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--ci-files/--no-ci-files", help="Ship CI files such as .github/workflows."),
+]
 AllowSecret = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(metavar="GLOB", help="Let a file through that looks like a secret."),
@@ -199,6 +203,7 @@ class Working(Located):
     submodules: Submodules = None
     ignore_submodule: IgnoreSubmodule = None
     lfs: Lfs = None
+    ci_files: CiFiles = None
     allow_secret: AllowSecret = None
     max_file_size: MaxFileSize = None
     max_total_size: MaxTotalSize = None

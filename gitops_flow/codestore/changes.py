@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_flow.codestore import cifiles
 from gitops_flow.errors import GitError
 from gitops_flow.git import command, remote
 from gitops_flow.model import FileChange
@@ -44,7 +45,13 @@ def between(store: PrivateStore, target: CodeStore, before: str, after: str) -> 
     if not have(store, target, before) or not have(store, target, after):
         return None
     answer = command.run(
-        [*_COMPARE, *_PLAIN, f"{before}^{{tree}}", f"{after}^{{tree}}"],
+        [
+            *_COMPARE,
+            *_PLAIN,
+            f"{before}^{{tree}}",
+            f"{after}^{{tree}}",
+            *_shipped(store, before, after),
+        ],
         env=store.env(),
         timeout=120,
         check=False,
@@ -66,7 +73,19 @@ def patch(
     if not have(store, target, before) or not have(store, target, after):
         return None
     trees = [f"{before}^{{tree}}", f"{after}^{{tree}}"]
+    trees += _shipped(store, before, after)
     return command.head(["diff-tree", "-r", "-p", "-M", *_PLAIN, *trees], most, env=store.env())
+
+
+def _shipped(store: PrivateStore, before: str, after: str) -> list[str]:
+    """Arguments that leave out of a comparison what nobody deleted.
+
+    These are the CI files of an older snapshot, when the newer one was taken without any.
+    """
+    objects = store.objects()
+    old, new = (cifiles.below(objects, objects.commit(each).tree) for each in (before, after))
+    gone = [] if any(True for _ in new) else [f":(exclude,literal){os.fsdecode(p)}" for p in old]
+    return ["--", ".", *gone] if gone else []
 
 
 def have(store: PrivateStore, target: CodeStore, commit: str) -> bool:

@@ -29,6 +29,8 @@ ROOT_MESSAGE = (
     "snapshot of code as its second parent; Prefect workers fetch those snapshots.\n"
 )
 _TRAILER = "Gitflow-Snapshot"
+# What GitHub, GitLab, Bitbucket, Gitea, CircleCI and others look for in a commit's first line.
+_SKIP_CI = "[skip ci]"
 _FILES_SHOWN = 200
 # A date of twelve digits would be after the year 5000.
 _DATED = re.compile(r"[^<>\0\n]* <[^<>\0\n]*> ([0-9]{1,11}) [+-][0-9]{4}")
@@ -105,7 +107,7 @@ def message(release: Release) -> str:
     origin = snapshot.provenance
     count = len(snapshot.changes)
     state = f"{count} uncommitted file{'' if count == 1 else 's'}" if origin.dirty else "clean"
-    subject = f"{_line(origin.source)}: snapshot {snapshot.commit[:12]} ({state})"
+    subject = f"{_line(origin.source)}: snapshot {snapshot.commit[:12]} ({state}) {_SKIP_CI}"
     shown = [f"{c.kind[0].upper()} {_line(c.path)}" for c in snapshot.changes[:_FILES_SHOWN]]
     if count > _FILES_SHOWN:
         shown.append(f"and {count - _FILES_SHOWN} more")
@@ -122,6 +124,12 @@ def message(release: Release) -> str:
     ]
     body = [subject, "", *shown, ""] if shown else [subject, ""]
     return "\n".join([*body, *(f"{key}: {_line(value)}" for key, value in trailers), ""])
+
+
+def quiet(message: str) -> str:
+    """An entry's message that starts no CI; those of older versions did not say so."""
+    subject, newline, rest = message.partition("\n")
+    return message if _SKIP_CI in subject else f"{subject} {_SKIP_CI}{newline}{rest}"
 
 
 def snapshot_of(objects: Objects, entry: str) -> str | None:

@@ -12,10 +12,10 @@ import os
 import shlex
 import stat
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import detect, guard, hashing, lfs
+from gitops_flow.codestore import cifiles, detect, guard, hashing, lfs
 from gitops_flow.codestore.links import leaves_tree
 from gitops_flow.codestore.worktree import Scan, scan
 from gitops_flow.errors import GitflowError, SnapshotError
@@ -49,6 +49,7 @@ class Options:
     their working trees as plain directories instead of refusing them;
     ``ignore_submodules`` holds globs of those that are left out all the same.
     ``lfs`` includes the content of Git LFS files instead of their pointers.
+    ``ci_files`` includes what a forge starts its CI by.
     """
 
     allow: guard.Allowance = field(default_factory=guard.Allowance)
@@ -56,6 +57,7 @@ class Options:
     submodules: bool = False
     ignore_submodules: tuple[str, ...] = ()
     lfs: bool = False
+    ci_files: bool = False
 
     def ignores_submodule(self, path: str) -> bool:
         """Whether the submodule at ``path`` is left out."""
@@ -108,6 +110,23 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
     state = scan(repo, store, prefix.count("/"))
     hashing.look_at_unwatched(repo, store, state)
     _check_depth(state, options, prefix)
+    # A forge looks for them at the top of what it is given, and nowhere else.
+    if options.ci_files or prefix:
+        return _take_all(repo, store, options, state, prefix)
+    dropped = cifiles.drop(state)
+    taken = _take_all(repo, store, options, state, prefix)
+    objects = store.objects()
+    committed = list(cifiles.below(objects, taken.tree))
+    left_out = [
+        LeftOut(os.fsdecode(path), cifiles.LEFT_OUT) for path in sorted({*dropped, *committed})
+    ]
+    tree = objects.overlay(taken.tree, dict.fromkeys(committed)) if committed else taken.tree
+    return replace(taken, tree=tree, left_out=(*left_out, *taken.left_out))
+
+
+def _take_all(
+    repo: Repository, store: PrivateStore, options: Options, state: Scan, prefix: str
+) -> _Taken:
     if options.clean:
         return _take_head(repo, store, options, state, prefix)
     if state.conflicts:

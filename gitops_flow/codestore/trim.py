@@ -98,7 +98,7 @@ def rewrite(
             tip = renamed[entry.id] = objects.write_commit(
                 entry.tree,
                 (tip, entry.snapshot),
-                _renamed(entry.message, renamed),
+                ledger.quiet(_renamed(entry.message, renamed)),
                 _ident(objects, entry.id),
                 headers={"mergetag": entry.signature} if entry.signature else None,
             )

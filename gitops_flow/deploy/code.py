@@ -177,7 +177,8 @@ def options(prepared: Prepared) -> snapshot.Options:
         submodules = said.submodules == "include" or wanted
         ignored += ("*",) if said.submodules == "ignore" else ()
     lfs = said.lfs if request.lfs is None else request.lfs
-    return snapshot.Options(allow, request.clean, submodules, ignored, lfs)
+    ci_files = said.ci_files if request.ci_files is None else request.ci_files
+    return snapshot.Options(allow, request.clean, submodules, ignored, lfs, ci_files)
 
 
 def sign(prepared: Prepared, code: Code, planned: Plan) -> tuple[Plan, str | None]:

@@ -45,6 +45,7 @@ class DeployRequest:
         submodules: include their files; None leaves it to the manifest.
         ignore_submodules: globs of submodules that are left out.
         lfs: include the content of Git LFS files; None leaves it to the manifest.
+        ci_files: include what a forge starts its CI by; None leaves it to the manifest.
         adopt: take over deployments that another source owns.
         prune: delete what this source owns and the manifest no longer has.
         force_prune: also when that is more than a third of it.
@@ -72,6 +73,7 @@ class DeployRequest:
     submodules: bool | None = None
     ignore_submodules: tuple[str, ...] = ()
     lfs: bool | None = None
+    ci_files: bool | None = None
     adopt: bool = False
     prune: bool = False
     force_prune: bool = False

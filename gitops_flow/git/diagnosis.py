@@ -27,6 +27,14 @@ def _rule(pattern: str, kind: str, message: str, hint: str, *, retry: bool = Fal
 # "Could not read from remote repository" or "the remote end hung up".
 _RULES = (
     _rule(
+        r"refusing to allow an? .{1,60} to (create|update|create or update) (workflow|\.github)",
+        "refused",
+        "GitHub does not let this token push workflow files (.github/workflows)",
+        "leave them out, as by default (without --ci-files, gitflow: {ci_files: exclude}); or push with a "
+        "token that may change workflows: the scope `workflow`, or `Workflows: write` of a "
+        "fine-grained token. The GITHUB_TOKEN of a workflow can never have it",
+    ),
+    _rule(
         r"HTTP 413|returned error: 413|pack exceeds maximum allowed size|GH001|"
         r"exceeds .{0,60}(file|size|push) (size )?limit|push (size|is) .{0,30}too large",
         "too-large",

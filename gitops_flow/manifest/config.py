@@ -54,6 +54,7 @@ class GitflowConfig:
     submodules: Literal["refuse", "include", "ignore"] = "refuse"
     ignore_submodules: tuple[str, ...] = ()
     lfs: bool = False
+    ci_files: bool = False
     checkout: Literal["pinned", "stock"] = "pinned"
     ignore: tuple[str, ...] = ()
 

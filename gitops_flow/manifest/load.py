@@ -175,6 +175,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         submodules=section.submodules,
         ignore_submodules=tuple(section.ignore_submodules or ()),
         lfs=section.lfs == "include",
+        ci_files=section.ci_files == "include",
         checkout=section.checkout,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
     )

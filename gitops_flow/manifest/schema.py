@@ -230,6 +230,7 @@ class GitflowSection(BaseModel):
     submodules: Literal["refuse", "include", "ignore"] = "refuse"
     ignore_submodules: list[str] | None = None
     lfs: Literal["pointers", "include"] = "pointers"
+    ci_files: Literal["exclude", "include"] = "exclude"
 
 
 class ManifestSection(_Section):

@@ -26,6 +26,7 @@ def push_code(
     submodules: bool = False,
     ignore_submodules: Sequence[str] = (),
     lfs: bool = False,
+    ci_files: bool = False,
     allow_secrets: Sequence[str] = (),
     max_file_size: int = guard.DEFAULT_FILE_LIMIT,
     max_total_size: int = guard.DEFAULT_TOTAL_LIMIT,
@@ -44,6 +45,7 @@ def push_code(
         submodules: include their files.
         ignore_submodules: globs of submodules that are left out.
         lfs: include the content of Git LFS files.
+        ci_files: include what a forge starts its CI by.
         allow_secrets: globs of files that may look like secrets.
         max_file_size: bytes, for each uncommitted file.
         max_total_size: bytes, for all uncommitted files.
@@ -65,7 +67,8 @@ def push_code(
     store = open_store(found.cache_dir, repo, target.url)
     author = repo.identity(os.environ)
     allow = guard.Allowance(tuple(allow_secrets), int(max_file_size), int(max_total_size))
-    options = snapshot.Options(allow, clean, submodules, tuple(ignore_submodules), lfs)
+    ignored = tuple(ignore_submodules)
+    options = snapshot.Options(allow, clean, submodules, ignored, lfs, ci_files)
     snap = snapshot.take(repo, store, options, source=url.name_of(str(repo.root)), author=author)
     done = publish.publish(store, target, ledger.Release.of(snap))
     log.get("steps").info(
