@@ -271,15 +271,15 @@ def test_working_tree_encoding_applies(repo: Repo, take) -> None:
 def test_a_clean_filter_is_run_by_git(repo: Repo, take) -> None:
     repo.git("config", "filter.hide.clean", "tr a-z n-za-m")
     repo.git("config", "filter.hide.required", "true")
-    repo.write(".gitattributes", "*.key filter=hide\n").write("my.key", "uryyb\n")
+    repo.write(".gitattributes", "*.form filter=hide\n").write("my.form", "uryyb\n")
     taken = take(repo.path)
-    assert taken.content(b"my.key") == b"hello\n"
+    assert taken.content(b"my.form") == b"hello\n"
 
 
 def test_a_required_filter_that_fails_is_an_error(repo: Repo, take) -> None:
     repo.git("config", "filter.hide.clean", "false")
     repo.git("config", "filter.hide.required", "true")
-    repo.write(".gitattributes", "*.key filter=hide\n").write("my.key", "x\n")
+    repo.write(".gitattributes", "*.form filter=hide\n").write("my.form", "x\n")
     with pytest.raises(SnapshotError, match="clean filter 'hide' failed"):
         take(repo.path)
 
