@@ -100,10 +100,10 @@ def test_a_machine_without_git_lfs_is_told_what_to_install(
 def test_a_filter_that_fails_is_named_with_the_file(repo: Repo, take: Callable[..., Taken]) -> None:
     repo.git("config", "filter.locked.clean", "exit 3")
     repo.git("config", "filter.locked.required", "true")
-    repo.write(".gitattributes", "*.key filter=locked\n").write("a.key", "x")
+    repo.write(".gitattributes", "*.form filter=locked\n").write("a.form", "x")
     with pytest.raises(SnapshotError, match="says: locked failed") as error:
         take(repo)
-    assert error.value.paths == ("a.key",)
+    assert error.value.paths == ("a.form",)
 
 
 @pytest.mark.parametrize("lfs", [False, True], ids=["pointers", "content"])
