@@ -133,6 +133,45 @@ def test_ctrl_c_before_anything_is_loaded_is_told_as_later(
     assert (document(answer)["message"] if answer.stdout else None) == told
 
 
+def _python(*lines: str) -> str:
+    program = [sys.executable, "-c", "\n".join(lines)]
+    return subprocess.run(program, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")
+def test_the_seconds_count_from_the_start_of_the_process() -> None:
+    told = _python(
+        "import time",
+        "time.sleep(0.3)",
+        "from gitops_flow import cli",
+        "cli._began = cli._process_began()",
+        "print(cli.elapsed(time.monotonic()))",
+    )
+    assert float(told) >= 0.3
+
+
+def test_a_process_that_became_gitflow_long_after_its_start_does_not_count_that() -> None:
+    told = _python(
+        "import time",
+        "from gitops_flow import cli",
+        "cli._LONGEST_START = -1.0",
+        "print(cli._process_began() == cli._loaded)",
+    )
+    assert told == "True\n"
+
+
+def test_a_command_ends_through_what_is_registered_for_the_exit_and_what_it_has_written() -> None:
+    told = _python(
+        "import atexit, sys",
+        "atexit.register(print, 'at exit', flush=True)",
+        "from gitops_flow import cli",
+        "sys.argv = ['gitflow', 'plan', '--help']",
+        "cli.main()",
+    )
+    assert told.startswith("Usage: gitflow plan")
+    assert told.endswith("at exit\n")
+
+
 def test_a_name_after_two_dashes_is_no_option(project: Path) -> None:
     answer = gitflow(project, "gitflow deploy -- --json")
     assert answer.returncode == 2

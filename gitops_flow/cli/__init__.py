@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+
+# Longer than that is not how long the interpreter took to start: a shell, say, became this process.
+_LONGEST_START = 3.0
+_loaded = time.monotonic()
+_began: float | None = None
 
 
 def main() -> None:
@@ -25,7 +31,44 @@ def main() -> None:
     for_one_command()
     from gitops_flow.cli.boundary import run
 
-    sys.exit(run(sys.argv[1:]))
+    global _began
+    _began = _process_began()
+    _end(run(sys.argv[1:]))
+
+
+def elapsed(since: float) -> float:
+    """Seconds since this process began, or since ``since`` (monotonic) where it has another use."""
+    return time.monotonic() - (since if _began is None else _began)
+
+
+def _process_began() -> float:
+    """When, by the monotonic clock, the process began; before Python did, where Linux tells it."""
+    try:
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - pathlib is not loaded yet
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        began = ticks / os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, ValueError, IndexError, AttributeError):
+        return _loaded
+    began = time.monotonic() - age
+    return began if 0 <= _loaded - began <= _LONGEST_START else _loaded
+
+
+def _end(code: int) -> None:
+    """Exit without taking the interpreter apart, which would take a fifth of a short command."""
+    import atexit
+    import threading
+
+    others = [each for each in threading.enumerate() if not each.daemon]
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    if len(others) > 1:
+        sys.exit(code)
+    atexit._run_exitfuncs()  # noqa: SLF001 - what Python would do first
+    os._exit(code)
 
 
 def _interrupted(*_: object) -> None:

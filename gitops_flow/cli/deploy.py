@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy
-from gitops_flow.cli import options, streams
+from gitops_flow.cli import elapsed, options, streams
 from gitops_flow.cli.boundary import BUG, error_document, how_it_ended, printable
 from gitops_flow.cli.parts import (
     Talk,
@@ -72,7 +72,7 @@ def run(
             confirm=confirm,
             on_result=written.append,
         )
-    seconds = time.monotonic() - started
+    seconds = elapsed(started)
     if as_json:
         streams.out(json.dumps({**document(report, seconds), "server": server(found)}) + "\n")
     else:

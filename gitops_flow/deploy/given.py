@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from gitops_flow import checkout, files
+from gitops_flow import files
 from gitops_flow.manifest.template import placeholders
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def told(jobs: Iterable[Job], code: Code) -> Iterator[dict[str, Json]]:
     if all(mark.name != f"{ID}.{_DIRECTORY}" for mark in placeholders(steps)):
         yield {ID: given}
         return
+    from gitops_flow import checkout  # seldom needed, and slow to load
+
     with files.temporary("gitflow-code-") as top:
         lender = code.store.lend(top / "snapshot.git")
         made = checkout.make(str(lender), code.snapshot.commit, top)
