@@ -161,7 +161,7 @@ def test_hit_loads_neither_pydantic_nor_a_parser(tmp_path: Path) -> None:
         "source = b'from prefect import flow\\n@flow\\ndef f(): ...'\n"
         f"cache = flows.Cache(Path({str(tmp_path)!r}))\n"
         "flows.read_cached(cache, {'f.py': source}.get, {'f.py': '1'}.get, 'f.py:f')\n"
-        "print('pydantic' in sys.modules, 'gitops_flow.flows.evaluate' in sys.modules)\n"
+        "print('pydantic' in sys.modules, 'gitops_flow.flows.evaluator' in sys.modules)\n"
     )
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

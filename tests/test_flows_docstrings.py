@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitops_flow.flows import classes, docstring
+from gitops_flow.flows import reading, schema
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -47,12 +47,12 @@ TEXTS = {
 def prefects(text: str) -> dict[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return parameter_docstrings(classes.document_of(text))
+        return parameter_docstrings(reading.document_of(text))
 
 
 @pytest.mark.parametrize("style", TEXTS)
 def test_descriptions_are_those_that_prefect_reads(style: str) -> None:
-    assert docstring.parameters(classes.document_of(TEXTS[style])) == prefects(TEXTS[style])
+    assert schema.descriptions(reading.document_of(TEXTS[style])) == prefects(TEXTS[style])
 
 
 @pytest.mark.parametrize("style", ["numpy", "sphinx", "epytext"])
@@ -96,4 +96,4 @@ LINES = st.sampled_from(
 )
 def test_any_arrangement_of_lines_is_read_as_prefect_does(lines: list[tuple[str, str]]) -> None:
     text = "\n".join(indent + line for indent, line in lines)
-    assert docstring.parameters(classes.document_of(text)) == prefects(text)
+    assert schema.descriptions(reading.document_of(text)) == prefects(text)

@@ -96,17 +96,26 @@ class Cache:
             raise
 
 
-def read(
+def read_cached(
     cache: Cache,
     read_file: Callable[[str], bytes | None],
     blob_id: BlobId,
     entrypoint: str,
-    flow_name: str | None,
+    *,
+    flow_name: str | None = None,
 ) -> FlowInfo:
-    """The flow as the cache has it, or else read from its source and put there.
+    """As :func:`read`, but what is known already is not read again.
+
+    Args:
+        cache: where results are kept.
+        read_file: as for :func:`read`; not called when the result is known.
+        blob_id: a cheap id of a file's content, the same for the same content
+            everywhere; None if there is no such file.
+        entrypoint: as for :func:`read`.
+        flow_name: as for :func:`read`.
 
     Raises:
-        FlowError: as reading does; errors are not remembered.
+        FlowError: as :func:`read` does; errors are not remembered.
     """
     found = cache.get(entrypoint, flow_name, blob_id)
     if found is not None:

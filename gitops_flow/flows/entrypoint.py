@@ -77,25 +77,21 @@ def locate(read_file: ReadFile, entrypoint: str) -> FlowFunction:
         raise FlowError(
             f"entrypoint {entrypoint!r} {error}", hint="write path/to/file.py:flow_function"
         ) from None
-    found = None
     candidates = [posixpath.normpath(parsed.location)]
     script = parsed.kind == "file"
     if not script:
         name = parsed.location.replace(".", "/")
         candidates = [f"{top}{name}{end}" for top in ("", "src/") for end in _ENDS]
-    for path in candidates:
-        data = None if path.startswith(("../", "/")) else read_file(path)
-        if data is not None:
-            found = (path, data)
-            break
-    if found is None:
+    inside = (path for path in candidates if not path.startswith(("../", "/")))
+    readable = ((path, data) for path in inside if (data := read_file(path)) is not None)
+    path, data = next(readable, ("", None))
+    if data is None:
         what = "file" if parsed.kind == "file" else "module"
         raise FlowError(
             f"the {what} {parsed.location!r} does not exist",
             where=entrypoint,
             hint="the path is relative to the manifest, the repository's root or the current directory",
         )
-    path, data = found
     name = posixpath.basename(path).removesuffix(".py") if script else parsed.location
     module = source.parse(data, path, name)
     return _Search(Program(read_file, path, script)).qualified(module, parsed.qualname)
@@ -330,15 +326,8 @@ def _maker(
 ) -> Options | None:
     """The options that calling ``node`` with a function makes a flow with.
 
-    Args:
-        program: for a ``flow`` that other files of the repository hand on.
-        module: where ``node`` stands.
-        node: ``flow``, ``flow(name=...)``, ``functools.partial(flow, ...)`` or a name for one.
-        at: the place from where names are seen.
-        depth: how many names led here.
-
-    Returns:
-        None when it is not Prefect's ``flow``.
+    ``node`` is ``flow``, ``flow(name=...)``, ``functools.partial(flow, ...)`` or
+    a name for one; None when it is not Prefect's. ``depth`` names led here.
     """
     if depth > _LONGEST_CHAIN:
         return None

@@ -1,136 +1,212 @@
-"""Imports flows and says what Prefect makes of them. A script, run by the user's Python.
-
-Nothing of gitops-flow may be imported here: that Python need not have it.
-Standard input holds a JSON object: ``entrypoints``, and ``as_worker`` when all
-that matters is whether a run would find its flow. A line of JSON for each
-entrypoint goes to what was standard output at the start, which the user's code
-does not get to see.
-"""
+"""What Prefect itself says of flows, asked of the user's Python in a process of its own."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import inspect
+import contextlib
 import json
+import math
 import os
-import sys
-import traceback
+import signal
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow.errors import FlowError
+from gitops_flow.model import FlowInfo
+from gitops_flow.redact import redact
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping, Sequence
 
 
-def main() -> None:
-    """Answer for every entrypoint, in order."""
-    question = json.load(sys.stdin)
-    answers = os.dup(1)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.close(silence)
-    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as light as can be
-    if sys.path and os.path.abspath(sys.path[0] or ".") == here:  # noqa: PTH100
-        del sys.path[0]  # the modules beside this script are not the user's
-    sys.argv = [""]
-    with os.fdopen(answers, "w", encoding="utf-8") as out:
-        out.write("\n")
-        for entrypoint in question["entrypoints"]:
-            answer = _answer(entrypoint, _loaded if question["as_worker"] else _described)
-            out.write(json.dumps([entrypoint, answer]) + "\n")
-            out.flush()
-    # Threads of the user's would keep the process.
-    os._exit(0)
+class NotReachedError(FlowError):
+    """A flow that was not looked at, because another one before it ended the process."""
 
 
-def _answer(entrypoint: str, look: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    before = set(sys.modules)
-    try:
-        return look(entrypoint)
-    except BaseException as error:  # noqa: BLE001 - sys.exit() at import is the user's mistake too
-        return _failure(error)
-    finally:
-        _forget(before)
+_SCRIPT = Path(__file__).with_name("import_script.py")
+_LONGEST_MESSAGE = 500
+_WITHOUT = "deploy without --import-flows"
 
 
-def _load(entrypoint: str) -> Any:
-    # By name, so that nothing that reads imports takes this for one of gitops-flow's own.
-    load = importlib.import_module("prefect.flows").load_flow_from_entrypoint
-    options = {}
-    if "use_placeholder_flow" in inspect.signature(load).parameters:
-        options["use_placeholder_flow"] = False
-    return load(entrypoint, **options)
+def ask(
+    python: str,
+    root: Path,
+    entrypoints: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout: float,
+) -> dict[str, FlowInfo | FlowError]:
+    """Have flows imported, and say what Prefect makes of each when it deploys them.
 
+    One process runs ``python`` in ``root``; it is killed with all that it
+    started when it is done or the time is over.
 
-def _loaded(entrypoint: str) -> dict[str, Any]:
-    """Load the flow as a run does, which makes a flow of a function in a file that is none yet."""
-    flows = importlib.import_module("prefect.flows")
-    try:
-        _load(entrypoint)
-    except importlib.import_module("prefect.exceptions").MissingFlowError:
-        if ":" not in entrypoint:
-            raise
-        flows.load_function_and_convert_to_flow(entrypoint)
-    return {}
+    Args:
+        python: the Python that has Prefect and what the flows need.
+        root: the directory that entrypoints are relative to.
+        entrypoints: in the forms that Prefect takes.
+        environ: the process's whole environment.
+        timeout: for all of them together, in seconds.
 
-
-def _described(entrypoint: str) -> dict[str, Any]:
-    flow = _load(entrypoint)
-    callables = importlib.import_module("prefect.utilities.callables")
-    schema = callables.parameter_schema(flow).model_dump(exclude_unset=True)
-    parameters = inspect.signature(flow.fn).parameters.values()
-    version, digest = flow.version, _digest(flow)
-    if version and version == digest:
-        version = None
+    Returns:
+        for each entrypoint what the flow says, or why it could not be imported;
+        a :class:`NotReachedError` for those after one that ended the process.
+    """
+    answers = _Process(python, root, environ).answers(entrypoints, timeout)
     return {
-        "file_digest": digest or None,
-        "name": flow.name,
-        "description": flow.description,
-        "version": version,
-        "parameter_schema": schema,
-        "takes_more": any(each.kind is each.VAR_KEYWORD for each in parameters),
+        entrypoint: answer
+        if isinstance(answer, FlowError)
+        else _error(python, entrypoint, answer, _WITHOUT) or _described(answer)
+        for entrypoint, answer in answers.items()
     }
 
 
-def _digest(flow: Any) -> str:
-    """What Prefect takes for a version when none is given."""
-    try:
-        with open(inspect.getsourcefile(flow.fn) or "", "rb") as file:  # noqa: PTH123
-            return hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
-    except (OSError, TypeError):
-        return ""
+def load(
+    python: str,
+    root: Path,
+    entrypoints: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout: float,
+    instead: str,
+) -> dict[str, FlowError | None]:
+    """Have flows loaded as a run of theirs loads them; otherwise as :func:`ask`.
+
+    A run is content with a function that is no flow, which a deploy is not.
+
+    Args:
+        python: as for :func:`ask`.
+        root: the same.
+        entrypoints: the same.
+        environ: the same.
+        timeout: the same.
+        instead: what else to do about a package that ``python`` does not have.
+
+    Returns:
+        for each entrypoint why it does not load, None where it does.
+    """
+    answers = _Process(python, root, environ).answers(entrypoints, timeout, as_worker=True)
+    return {
+        entrypoint: answer
+        if isinstance(answer, FlowError)
+        else _error(python, entrypoint, answer, instead)
+        for entrypoint, answer in answers.items()
+    }
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
-    # Prefect wraps what a script raises.
-    error = getattr(error, "user_exc", None) or error
-    root = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118
-    where = None
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith("<"):
-            continue  # Python's own import system
-        path = os.path.abspath(frame.filename)  # noqa: PTH100
-        if path.startswith(root) and "site-packages" not in path:
-            where = f"{path[len(root) :]}:{frame.lineno}"
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f"{os.path.relpath(error.filename, root)}:{error.lineno}"
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - the user's exception, with the user's __str__
-        message = ""
-    kind = type(error).__name__
-    missing = isinstance(error, ModuleNotFoundError) and error.name == "prefect" and where is None
-    return {"error": kind, "message": message, "where": where, "no_prefect": missing}
+class _Process:
+    """One run of the script; ``reason`` and ``hint`` say why answers are missing, if any are."""
+
+    def __init__(self, python: str, root: Path, environ: Mapping[str, str]) -> None:
+        self._python = python
+        self._root = root
+        self._environ = environ
+        self.started = True
+        self.late = False
+        self.reason = "the process that imports it ended without an answer"
+        self.hint = ""
+
+    def answers(
+        self, entrypoints: Sequence[str], timeout: float, *, as_worker: bool = False
+    ) -> dict[str, dict[str, Any] | FlowError]:
+        """What it answered for each entrypoint, or why it did not."""
+        question = {"entrypoints": list(dict.fromkeys(entrypoints)), "as_worker": as_worker}
+        answers: dict[str, dict[str, Any] | FlowError] = {}
+        for line in self._run(json.dumps(question).encode(), timeout):
+            # Python's own start may have printed something there.
+            with contextlib.suppress(ValueError, TypeError):
+                entrypoint, answer = json.loads(line)
+                if isinstance(answer, dict):
+                    answers[entrypoint] = answer
+        reason, kind = self.reason, FlowError
+        for entrypoint in entrypoints:
+            if entrypoint not in answers:
+                answers[entrypoint] = kind(
+                    reason, where=entrypoint, hint=self.hint or None, retry=self.late
+                )
+                if self.started:
+                    # Only the first one can be where it ended.
+                    reason = f"not imported: another flow came first, and {self.reason}"
+                    kind = NotReachedError
+        return {each: answers[each] for each in entrypoints}
+
+    def _run(self, question: bytes, timeout: float) -> list[bytes]:
+        """The lines that it answered with."""
+        try:
+            process = subprocess.Popen(
+                [self._python, str(_SCRIPT)],
+                cwd=self._root,
+                env=dict(self._environ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.started = False
+            self.reason = f"{self._python} cannot be started: {error.strerror}"
+            self.hint = "name the Python that your flows run with"
+            return []
+        try:
+            out, _ = process.communicate(question, timeout)
+        except subprocess.TimeoutExpired as error:
+            self.late = True
+            self.reason = f"importing it did not end within {timeout:g} seconds"
+            self.hint = "look at what the file does when it is imported, or allow more time"
+            out = error.output or b""
+        else:
+            self._say_exit(process.returncode)
+        finally:
+            # The whole group: what the user's code started would outlive it.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        return out.splitlines()
+
+    def _say_exit(self, code: int) -> None:
+        how = f"exit code {code}"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                how = signal.Signals(-code).name
+        self.reason = f"the process that imports it ended with {how}"
+        self.hint = "import the file with that Python to see what it does"
 
 
-def _forget(before: set[str]) -> None:
-    """Let the next flow import its own ``models``, not that of another directory."""
-    root = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118
-    for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and file.startswith(root) and "site-packages" not in file:
-            del sys.modules[name]
+def _described(answer: dict[str, Any]) -> FlowInfo:
+    return FlowInfo(
+        name=answer["name"],
+        description=answer["description"],
+        version=answer["version"],
+        file_digest=answer["file_digest"],
+        parameter_schema=_without_infinity(answer["parameter_schema"]),
+        takes_more=answer["takes_more"],
+    )
 
 
-if __name__ == "__main__":
-    main()
+def _error(python: str, entrypoint: str, answer: dict[str, Any], instead: str) -> FlowError | None:
+    """Why the flow could not be imported; None when it could.
+
+    ``instead`` is what else to do about a package that ``python`` does not have.
+    """
+    if "error" not in answer:
+        return None
+    if answer["no_prefect"]:
+        hint = "name the Python that your flows run with"
+        return FlowError(f"{python} has no prefect", where=entrypoint, hint=hint)
+    message = redact(" ".join(str(answer["message"]).split()))[:_LONGEST_MESSAGE]
+    why = f"{answer['error']}: {message}" if message else str(answer["error"])
+    advice = None
+    if answer["error"] in ("ModuleNotFoundError", "ImportError"):
+        advice = f"install what it needs where {python} finds it, or {instead}"
+    return FlowError(
+        f"importing the flow failed: {why}", where=answer["where"] or entrypoint, hint=advice
+    )
+
+
+def _without_infinity(value: Any) -> Any:
+    """What JSON makes of a value: it has neither infinity nor NaN, so Prefect stores null."""
+    if isinstance(value, dict):
+        return {key: _without_infinity(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_infinity(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -152,8 +152,10 @@ class Program:
                     continue
                 found.append((given, bound.stand_in))
             elif bound.binding is not None:
-                symbol = Symbol(module, bound.binding, bound.at, name)
-                found.append((self.of(symbol), bound.stand_in))
+                value: Symbol | str | None = Symbol(module, bound.binding, bound.at, name)
+                if isinstance(bound.binding, Imported):
+                    value = self._imported(module, bound.binding)
+                found.append((value, bound.stand_in))
             if bound.sure:
                 break
         else:
@@ -162,11 +164,6 @@ class Program:
         if found and name in module.rebound:
             found.append((unknown, False))
         return found
-
-    def of(self, symbol: Symbol) -> Symbol | str | None:
-        """What a binding stands for, through all imports."""
-        binding = symbol.binding
-        return self._imported(symbol.module, binding) if isinstance(binding, Imported) else symbol
 
     def expression(
         self, module: Module, node: ast.expr, at: Place | None = None

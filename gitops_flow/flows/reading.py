@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import inspect
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
-from gitops_flow.flows import classes, docstring, schema
-from gitops_flow.flows.bodies import fields
+from gitops_flow.flows import classes, schema
 from gitops_flow.flows.entrypoint import SET_NAME, ComputedError, FlowFunction, locate
 from gitops_flow.flows.libraries import Unknown
 from gitops_flow.flows.scope import Scope
@@ -22,7 +22,7 @@ from gitops_flow.model import FlowInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_flow.flows.evaluate import Evaluator
+    from gitops_flow.flows.evaluator import Evaluator
 
 __all__ = ["read"]
 
@@ -32,7 +32,19 @@ _BANNED = re.compile(r"[/%&><]")
 def read(
     read_file: Callable[[str], bytes | None], entrypoint: str, *, flow_name: str | None = None
 ) -> FlowInfo:
-    """As :func:`gitops_flow.flows.read`."""
+    """What the flow at ``entrypoint`` says about itself.
+
+    Args:
+        read_file: the content of a file of the repository, by path with "/",
+            or None if there is none.
+        entrypoint: ``a/b.py:func``, ``a/b.py:Class.method``, ``a.b:func`` or ``a.b.func``.
+        flow_name: the manifest's; it counts when the code computes the name,
+            as Prefect takes the name from the code wherever there is one.
+
+    Raises:
+        FlowError: when the flow is not there, is not a flow, or its name is
+            computed and none is given.
+    """
     with warnings.catch_warnings():
         # Pydantic warns of what the user's classes do; that is not for a deploy to say.
         warnings.simplefilter("ignore")
@@ -58,16 +70,16 @@ def _describe(found: FlowFunction, flow_name: str | None) -> FlowInfo:
     evaluator.at = found.at
     if found.owner is not None:
         with contextlib.suppress(Unknown):
-            evaluator.owned = fields(found.owner, evaluator, "plain").written
+            evaluator.owned = classes.fields(found.owner, evaluator, "plain").written
             evaluator.locals = [evaluator.owned]
     notes: list[str] = scope.notes
     name = _name(found, evaluator, flow_name, notes)
-    document = classes.document_of(ast.get_docstring(found.function, clean=False))
+    document = document_of(ast.get_docstring(found.function, clean=False))
     parameters = schema.read(found.function, evaluator, found.module.path)
     if not found.same_signature:
         why = f"{found.where}: a decorator may change the parameters; any value is accepted"
         parameters = schema.unsure(parameters, why)
-    described, vague = schema.schema_of(parameters, docstring.parameters(document), scope.later)
+    described, vague = schema.schema_of(parameters, schema.descriptions(document), scope.later)
     notes += [each.note for each in parameters if each.note]
     notes += [f"{found.where}: parameter {each!r}: any value is accepted" for each in vague]
     return FlowInfo(
@@ -145,3 +157,8 @@ def _text(found: FlowFunction, evaluator: Evaluator, option: str, notes: list[st
 def _plain(value: Any) -> str:
     """Text as JSON has it: of a member of an enumeration, its value."""
     return str.__str__(value) if isinstance(value, str) else str(value)
+
+
+def document_of(docstring: str | None) -> str | None:
+    """A docstring as ``inspect.getdoc`` gives it."""
+    return inspect.cleandoc(docstring) if docstring is not None else None

@@ -9,7 +9,7 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow.flows.evaluate import Evaluator
+from gitops_flow.flows.evaluator import Evaluator
 from gitops_flow.flows.libraries import Unknown
 from gitops_flow.flows.module import NOT_KNOWN
 

@@ -11,6 +11,7 @@ import ast
 import contextlib
 import datetime
 import enum
+import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,15 @@ class Evaluator:
             with self._seen_from(None, []):
                 return no_text(self.guarded(_parsed(node), annotation=True))
         return no_text(self.guarded(_parsed(node) if text else node, annotation=True))
+
+    @contextlib.contextmanager
+    def within(self, names: dict[str, Any]) -> Iterator[None]:
+        """Let expressions see the names of a class's body."""
+        self.locals.append(names)
+        try:
+            yield
+        finally:
+            self.locals.pop()
 
     @contextlib.contextmanager
     def _seen_from(self, at: Place | None, names: list[dict[str, Any]]) -> Iterator[None]:
@@ -300,6 +310,29 @@ class Evaluator:
         elif called in (list, tuple, set, frozenset) and arguments:
             self.scope.spend(len(arguments[0]))
         return called(*arguments, **named)
+
+    def computes_value(self, node: ast.expr) -> bool:
+        """Whether an expression gives a default, and surely nothing that describes a field.
+
+        That is so for what the standard library computes.
+        """
+        if isinstance(node, ast.Call):
+            found = self.scope.program.expression(self.module, node.func)
+            if isinstance(found, str):
+                return found.partition(".")[0] in sys.stdlib_module_names - {"dataclasses"}
+            inner = node.func
+            return isinstance(inner, ast.Attribute) and self.computes_value(inner.value)
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            found = self.scope.program.expression(self.module, node)
+            if isinstance(found, str):
+                return found.partition(".")[0] in sys.stdlib_module_names
+            return isinstance(node.value, ast.Attribute | ast.Call) and self.computes_value(
+                node.value
+            )
+        computed = (
+            ast.BinOp | ast.JoinedStr | ast.ListComp | ast.DictComp | ast.SetComp | ast.Compare
+        )
+        return isinstance(node, computed)
 
     def _keyword(self, each: ast.keyword) -> tuple[str, Any]:
         if each.arg is None:
