@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from gitops_flow import manifest
 from gitops_flow.apply import Result
 from gitops_flow.cli import deploy, options, parts
 from gitops_flow.deploy import Report
 from gitops_flow.deploy.request import Published
+from gitops_flow.errors import GitflowError, StoppedError
 from gitops_flow.model import Deployment, Position, Problem, Provenance, Snapshot, Source
 from gitops_flow.plan import Create, Plan
 from tests.support.manifests import FLOW, MARK, OURS
@@ -128,3 +130,46 @@ def test_deployments_of_which_the_same_is_said_are_not_each_listed() -> None:
         f"warning: p.yaml:2:35: {ignored} (the first of 2 places)",
         f"note: p.yaml:2:3: {pulled} (the first of 2 places)",
     ]
+
+
+@pytest.mark.parametrize(("repeated", "end"), [(0, "s"), (1, ", 1 request repeated")])
+def test_the_last_count_says_how_many_requests_were_repeated(repeated: int, end: str) -> None:
+    report = replace(_report(Result("created", "f/d", "id")), repeated=repeated)
+    lines = deploy.text(report, 1.0, again=AGAIN, profile=None)
+    assert next(line for line in lines if "deployment: 1 created" in line).endswith(end)
+    document = deploy.document(report, 1.0)
+    assert document["requests_repeated"] == repeated
+
+
+CREATED = Result("created", "f/d", "id")
+
+
+def _end_after_a_write(error: BaseException) -> None:
+    with deploy.Written() as written:
+        written.append(CREATED)
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (typer.Exit(143), 143, "terminated"),
+        (GitflowError("the store is gone", hint="look there"), 1, "the store is gone"),
+    ],
+)
+def test_whatever_ends_the_writing_is_told_with_what_was_written(
+    error: BaseException, code: int, message: str
+) -> None:
+    with pytest.raises(StoppedError) as caught:
+        _end_after_a_write(error)
+    stopped = caught.value
+    assert (stopped.exit_code, stopped.message) == (code, message)
+    assert stopped.lines == ("f/d  created",)
+    assert stopped.document["deployments"] == [deploy.result_document(CREATED)]
+    assert str(stopped.hint).endswith("run the same command again: it converges")
+
+
+def test_what_ends_a_command_before_it_writes_is_left_as_it_is() -> None:
+    with pytest.raises(KeyboardInterrupt), deploy.Written():
+        raise KeyboardInterrupt

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "Status", "execute"]
 
-# Each of these was retried for half a minute or more: a server that is away for two
+# Each of these was repeated for up to some minutes: a server that is away for two
 # deployments in a row would keep a manifest of a hundred waiting for hours.
 _AWAY = (None, 408, 429, 502, 503, 504)
 _PATIENCE = 2
