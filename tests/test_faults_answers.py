@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
+import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_flow import apply, plan, prefect
 from gitops_flow.errors import ApiError
-from gitops_flow.model import Automation, Deployment, Schedule
+from gitops_flow.model import Automation, Deployment, PrefectConnection, Schedule
 from tests.support.script import Script
 
 MARK = "gitflow:etl-0123abcd"
@@ -101,17 +105,71 @@ JUNK = st.recursive(
 )
 
 
-@st.composite
-def spoilt(draw: st.DrawFn) -> Any:
-    """A valid object, or a list of one, with junk in one place."""
+GONE = object()
+SPOILT: list[Any] = [GONE, None, [1], [None], {}, {"id": 1}, "x", "", 7, -1.5, True]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in ``value``, itself included."""
+    yield path
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from places(inner, (*path, key))
+
+
+def spoilt(path: tuple[Any, ...], junk: Any) -> Any:
+    """``VALID`` with ``junk`` at ``path``, or without what is there."""
     whole = [copy.deepcopy(VALID)]
     at: Any = whole
-    key: Any = 0
-    while isinstance(at[key], dict | list) and at[key] and draw(st.booleans()):
+    for key in (0, *path)[:-1]:
         at = at[key]
-        key = draw(st.sampled_from(sorted(at) if isinstance(at, dict) else range(len(at))))
-    at[key] = draw(JUNK)
-    return whole if draw(st.booleans()) else whole[0]
+    last = (0, *path)[-1]
+    if junk is GONE:
+        del at[last]
+    else:
+        at[last] = junk
+    return whole[0] if whole else {}
+
+
+class InProcess(httpx.BaseTransport):
+    """A server without a socket; ``answer`` gives status and JSON for method and path."""
+
+    answer: Callable[[str, str], tuple[int, Any]]
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        status, data = self.answer(request.method, request.url.path)
+        return httpx.Response(204) if status == 204 else httpx.Response(status, json=data)
+
+
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[prefect.Client, InProcess]]:
+    transport = InProcess()
+    server = PrefectConnection("http://server.invalid/api", max_retries=0)
+    with prefect.Client(server) as client, httpx.Client(transport=transport) as http:
+        monkeypatch.setattr(client, "_http", http)
+        yield client, transport
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_one_wrong_value_in_an_answer_is_understood_or_an_understood_error(
+    near: tuple[prefect.Client, InProcess], name: str
+) -> None:
+    client, server = near
+    wrong: Any = None
+
+    def answer(method: str, path: str) -> tuple[int, Any]:
+        if method in ("PATCH", "PUT", "DELETE"):
+            return 204, None
+        listed = re.search(r"/filter$|/related-to/|/schedules$", path)
+        return 200, [wrong] if listed else wrong
+
+    server.answer = answer
+    for path, junk in itertools.product(places(VALID), SPOILT):
+        wrong = spoilt(path, junk)
+        client.flow_ids.clear()
+        with contextlib.suppress(ApiError):
+            CALLS[name](client)
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +195,8 @@ def test_every_function_is_asked() -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@settings(max_examples=25, deadline=None)
-@given(answer=JUNK | spoilt(), status=st.sampled_from([200, 200, 200, 201, 204, 404, 409, 422]))
+@settings(max_examples=15, deadline=None)
+@given(answer=JUNK, status=st.sampled_from([200, 200, 200, 201, 204, 404, 409, 422]))
 def test_any_answer_is_understood_or_an_understood_error(
     script: Script, client: prefect.Client, name: str, answer: Any, status: int
 ) -> None:
@@ -160,7 +218,7 @@ class Server:
         self.writes: list[str] = []
         self.count = 0
 
-    def __call__(self, method: str, path: str, _headers: Any, _body: Any) -> Any:
+    def __call__(self, method: str, path: str) -> tuple[int, Any]:
         self.count += 1
         if self.count == self.nth:
             return 200, self.junk
@@ -169,7 +227,7 @@ class Server:
         if path.endswith("/count"):
             return 200, 0
         if method in ("PATCH", "PUT", "DELETE"):
-            return 204, b""
+            return 204, None
         return 201, [{"id": "new"}] if path.endswith("/schedules") else {"id": "new"}
 
 
@@ -181,29 +239,24 @@ def actions() -> plan.Plan:
     return plan.make([changed, new], [LIVE, old], prune=True, automations={}, **OPTIONS)
 
 
-def execute(script: Script, client: prefect.Client, server: Server) -> list[apply.Result]:
-    script.answers = [server]
-    client.flow_ids.clear()
-    return apply.execute(client, actions())
-
-
 @pytest.mark.parametrize("junk", [[1], {}, None, "x", [{}], {"id": 1}])
 def test_junk_at_any_moment_of_applying_leaves_a_report_of_all_actions(
-    script: Script, client: prefect.Client, junk: Any
+    near: tuple[prefect.Client, InProcess], junk: Any
 ) -> None:
-    server = Server(0, None)
-    assert {each.status for each in execute(script, client, server)} == {
-        "created",
-        "updated",
-        "deleted",
-    }
+    client, transport = near
+
+    def execute(server: Server) -> list[apply.Result]:
+        transport.answer = server
+        client.flow_ids.clear()
+        return apply.execute(client, actions())
+
+    whole = Server(0, None)
+    assert {each.status for each in execute(whole)} == {"created", "updated", "deleted"}
     failures = 0
-    for nth in range(1, server.count + 1):
-        results = execute(script, client, Server(nth, junk))
+    for nth in range(1, whole.count + 1):
+        results = execute(Server(nth, junk))
         assert [each.full_name for each in results] == ["etl/d", "etl/new", "etl/old"]
-        failed = [each.error for each in results if each.error]
-        failures += bool(failed)
-        assert all("bug" not in str(error) for error in failed)
+        failures += any(each.error for each in results)
     assert failures > 5
 
 
