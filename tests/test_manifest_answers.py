@@ -294,17 +294,32 @@ def test_of_what_is_left_and_exists_there_is_nothing_to_say(line: str) -> None:
     assert left(line, there=("nam", "secret/tokn")) == []
 
 
-def test_credentials_of_the_code_store_that_do_not_exist_are_told() -> None:
+CREDENTIALS = f"gitflow: {{code_store: {{credentials: '{BLOCK}'}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "place"),
+    [
+        (CREDENTIALS, "p.yaml:1:37: gitflow.code_store.credentials"),
+        ("", "p.yaml:2:3: deployments[0]"),
+    ],
+)
+def test_credentials_of_the_code_store_that_do_not_exist_are_told(head: str, place: str) -> None:
     [(name, inputs)] = OURS.items()
     step = {name: {**inputs, "credentials": BLOCK}}
-    [told] = left("version: '1'", pull_step=step)
-    assert CRASHES in told
+    answers = manifest.Answers(left=frozenset())
+    _, problems = resolve(head + BASE, pull_step=step, answers=answers)
+    [told] = [each for each in problems if CRASHES in each]
+    assert told.startswith(f"error: {place}")
 
 
-def test_the_credentials_of_a_clone_that_is_replaced_are_looked_for_where_they_go() -> None:
-    clone = f"repository: {OWN}, access_token: '{BLOCK}'"
-    [told] = left(f"pull: [{{prefect.deployments.steps.git_clone: {{{clone}}}}}]")
+def test_the_credentials_of_a_clone_that_is_replaced_are_looked_for_and_told_of_where_they_stand() -> (
+    None
+):
+    line = f"pull: [{{prefect.deployments.steps.git_clone: {{repository: '{OWN}', access_token: '{BLOCK}'}}}}]"
+    [told] = left(line)
     assert CRASHES in told
+    assert told.startswith(f"error: p.yaml:4:{line.rindex(BLOCK) + 2}: ")
 
 
 def test_incomplete_block_is_an_error_and_not_looked_up() -> None:

@@ -58,11 +58,11 @@ class Lookups:
 def lookups(
     manifest: Manifest,
     chosen: Sequence[DeploymentConfig] | None = None,
-    credentials: str | None = None,
+    credentials: Json = None,
 ) -> Lookups:
     """What :func:`resolve` and :func:`fill_step` need of the server for these deployments.
 
-    ``credentials`` is the placeholder that is put into pull steps.
+    ``credentials`` holds the placeholders that are put into pull steps.
     """
     here: list[Placeholder] = []
     left = list(placeholders(credentials))

@@ -139,8 +139,7 @@ def check_pull(
     for step in steps:
         for mark in placeholders(step):
             if mark.kind in ("block", "variable"):
-                at = numbers.get(id(step))
-                filling.leave(mark, path if at is None else (*path, at, *mark.path))
+                filling.leave(mark, _written(filling, mark, section, path))
             first = mark.name.replace("[", ".").partition(".")[0]
             # Any step before may give a bare {{ key }}, only the one of that id an {{ id.key }}.
             bare = bool(before) and first == mark.name
@@ -154,3 +153,14 @@ def check_pull(
                 where = (*path, numbers[id(step)], *mark.path)
                 filling.warning(where, f"nothing will fill in {mark.shown} on the worker", hint)
         before.append(inputs_of(step).get("id"))
+
+
+def _written(filling: Filling, mark: Placeholder, section: Sequence[Step], path: Path) -> Path:
+    """Where a placeholder of a stored pull step is written, which may be elsewhere."""
+    own: Path = ("", "gitflow", "code_store", "credentials")
+    credentials = filling.manifest.gitflow.code_store.credentials
+    for above, value in ((path, list(section)), (own, credentials)):
+        for each in placeholders(value):
+            if each.text == mark.text:
+                return (*above, *each.path)
+    return ()
