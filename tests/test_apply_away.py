@@ -168,6 +168,15 @@ def test_whatever_ends_the_work_each_action_is_told_of(error: BaseException) -> 
     assert (second.changed, str(second.error)) == ((), "not written")
 
 
+def test_what_is_interrupted_before_the_first_write_has_written_nothing() -> None:
+    made = plan.make(WANTED_BOTH, NAMES.values(), source_mark=MARK, adopt=False)
+    told: list[apply.Result] = []
+    server = Until("POST", "/flow_runs/filter", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        apply.execute(cast("Client", server), made, on_result=told.append)
+    assert [str(each.error) for each in told] == ["not written"] * 2
+
+
 def test_where_the_server_cannot_be_asked_before_the_first_write_nothing_is_tried() -> None:
     made = plan.make(WANTED_BOTH, NAMES.values(), source_mark=MARK, adopt=False)
     results = apply.execute(cast("Client", Until("POST", "/flow_runs/filter")), made)

@@ -57,11 +57,10 @@ def execute(
     results: list[Result] = []
     away: list[ApiError] = []
     failed = 0
-    done: list[str] = []
+    done: list[str] | None = None  # what stands of the action in work
     try:
         late, unready = _prepare(client, plan)
         for action in plan.actions:
-            done = []
             if unready is not None and isinstance(action, Create | Update | Delete):
                 result = _not_tried(action, unready, "it could not be prepared")
             elif len(away) >= _PATIENCE and isinstance(action, Create | Update | Delete):
@@ -69,10 +68,12 @@ def execute(
             elif failed and isinstance(action, Delete):
                 result = _kept(action, failed)
             else:
+                done = []
                 result = _attempt(client, action, late, done)
                 away = _still_away(away, result)
             failed += result.error is not None and not isinstance(action, Delete)
             results.append(result)
+            done = None
             on_result(result)
             if fail_fast and result.error is not None:
                 break
