@@ -49,7 +49,7 @@ def ask_for_credentials(url: str, auth: Auth | None) -> str:
 def test_an_inherited_repository_index_or_program_does_not_reach_git(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inherited = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ASKPASS",
+    inherited = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY",
                  "GIT_EXTERNAL_DIFF", "GIT_CONFIG_PARAMETERS", "GIT_TRACE_CURL", "GIT_NAMESPACE", "GIT_EDITOR"]  # fmt: skip
     for name in inherited:
         monkeypatch.setenv(name, "/inherited")
@@ -60,12 +60,72 @@ def test_how_to_reach_servers_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     kept = {
         "GIT_SSH_COMMAND": "ssh -i key",
         "GIT_SSL_CAINFO": "/ca",
+        "GIT_ASKPASS": "/askpass",
+        "SSH_ASKPASS": "/ssh-askpass",
+        "SSH_ASKPASS_REQUIRE": "force",
         "SSH_AUTH_SOCK": "/agent",
         "https_proxy": "p",
     }
     for name, value in kept.items():
         monkeypatch.setenv(name, value)
     assert kept.items() <= environment(tmp_path, monkeypatch).items()
+
+
+def askpass(path: Path) -> str:
+    """A program that answers git's questions as a CI system's does."""
+    path.write_text(f'#!/bin/sh\ncase "$1" in Username*) echo someone;; *) echo {SECRET};; esac\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["GIT_ASKPASS", "SSH_ASKPASS", "core.askPass"])
+def test_git_asks_the_program_that_the_user_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    program = askpass(tmp_path / "askpass")
+    if name.startswith("core"):
+        subprocess.run(["git", "config", "--global", name, program], check=True)
+    else:
+        monkeypatch.setenv(name, program)
+    assert f"username=someone\npassword={SECRET}\n" in ask_for_credentials(URL, None)
+
+
+def test_a_given_secret_comes_before_the_program_that_the_user_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_ASKPASS", askpass(tmp_path / "askpass"))
+    told = ask_for_credentials(URL, Auth(URL, "given", "me"))
+    assert "username=me\npassword=given\n" in told
+
+
+@pytest.mark.parametrize("program", ["exit 1", "exit 0", "cat"], ids=["fails", "silent", "reads"])
+def test_a_program_that_gives_no_answer_ends_in_no_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    path = tmp_path / "askpass"
+    path.write_text(f"#!/bin/sh\n{program}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("GIT_ASKPASS", str(path))
+    assert SECRET not in ask_for_credentials(URL, None)
+
+
+def test_a_program_that_waits_for_somebody_is_ended_with_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "askpass"
+    path.write_text("#!/bin/sh\nexec sleep 300\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("GIT_ASKPASS", str(path))
+    question = b"protocol=https\nhost=git.example.org\n\n"
+    with pytest.raises(command.GitTimeoutError):
+        command.run(["credential", "fill"], stdin=question, timeout=0.5)
+
+
+def test_without_a_program_of_the_users_ssh_looks_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_ASKPASS", raising=False)
+    assert environment(tmp_path, monkeypatch)["SSH_ASKPASS_REQUIRE"] == "never"
 
 
 def test_git_never_asks_and_speaks_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

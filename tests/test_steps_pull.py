@@ -406,6 +406,21 @@ def test_a_token_opens_an_http_server_and_is_seen_nowhere(
 
 
 @pytest.mark.real
+def test_a_worker_asks_the_program_that_its_environment_names(
+    served: tuple[gitservers.GitServer, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, commit = served
+    program = tmp_path / "askpass"
+    program.write_text(
+        f'#!/bin/sh\ncase "$1" in Username*) echo worker;; *) echo {SECRET};; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("GIT_ASKPASS", str(program))
+    directory = Path(pull_code(server.url("store.git"), commit)["directory"])
+    assert (directory / "flow.py").read_text() == "x"
+
+
+@pytest.mark.real
 @pytest.mark.parametrize(
     "given", ["wrong-t0ken", {"username": "worker", "password": "wrong-t0ken"}]
 )

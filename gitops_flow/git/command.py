@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 MINIMUM_VERSION = (2, 31)
 
 # Inherited GIT_* would redirect us to another repository, index or configuration
-# (a hook sets several); these few say how to reach a server or where the user's
-# configuration is, and are kept.
+# (a hook sets several); these few say how to reach a server, who answers for
+# credentials or where the user's configuration is, and are kept.
 _KEPT = frozenset(
     "GIT_" + name
     for name in [
         "SSH",
         "SSH_COMMAND",
         "SSH_VARIANT",
+        "ASKPASS",
         "PROXY_COMMAND",
         "EXEC_PATH",
         "SSL_CAINFO",
@@ -42,6 +43,13 @@ _KEPT = frozenset(
         "SSL_KEY",
         "SSL_NO_VERIFY",
         "SSL_VERSION",
+        "SSL_CIPHER_LIST",
+        "SSL_CERT_PASSWORD_PROTECTED",
+        "PROXY_SSL_CERT",
+        "PROXY_SSL_KEY",
+        "PROXY_SSL_CERT_PASSWORD_PROTECTED",
+        "PROXY_SSL_CAINFO",
+        "HTTP_PROXY_AUTHMETHOD",
         "CONFIG_GLOBAL",
         "CONFIG_SYSTEM",
         "CONFIG_NOSYSTEM",
@@ -55,7 +63,6 @@ _ANY_USER = "x-access-token"
 _CONFIG: tuple[tuple[str, str], ...] = (
     ("core.fsmonitor", "false"),
     ("core.hooksPath", os.devnull),
-    ("core.askPass", ""),
     ("core.protectHFS", "true"),
     ("core.protectNTFS", "true"),
     ("core.quotePath", "true"),
@@ -292,8 +299,10 @@ def _environment(
         GIT_OPTIONAL_LOCKS="0",
         GIT_LFS_SKIP_SMUDGE="1",
         GCM_INTERACTIVE="never",
-        SSH_ASKPASS_REQUIRE="never",
     )
+    if "SSH_ASKPASS" not in env:
+        # There is no terminal, for which ssh would look for a program of its own.
+        env["SSH_ASKPASS_REQUIRE"] = "never"
     settings = [*_inherited_config(), *_CONFIG, *config]
     if auth is not None:
         # The helper's text names variables; their values are only in the environment.

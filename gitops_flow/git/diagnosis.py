@@ -64,7 +64,7 @@ _RULES = (
         r"could not read (username|password)",
         "auth",
         "the server asks for credentials and none were found",
-        "pass a token (credentials), or set up a git credential helper",
+        "pass a token (credentials), or set up a git credential helper or GIT_ASKPASS",
     ),
     _rule(
         r"authentication failed|returned error: 401|access denied$|permission denied \((publickey|"

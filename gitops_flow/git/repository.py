@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 # Repository settings that decide how a server is reached; a private store has to
 # know them too (a CI checkout keeps its token in one).
-_NETWORK = ("credential.", "http.", "url.", "ssh.", "core.sshcommand", "core.gitproxy")
+_NETWORK = (
+    "credential.",
+    "http.",
+    "url.",
+    "ssh.",
+    "core.sshcommand",
+    "core.gitproxy",
+    "core.askpass",
+)
 
 
 # Where CI systems say the branch, and the commit that they mean: GitHub, GitLab, Bitbucket, Azure
