@@ -8,12 +8,13 @@ JOBS ?= 2
 PYTEST_ARGS ?=
 CORPUS ?=
 CORPUS_ARGS ?=
+VERSIONS ?=
 # The extras of each kind of installation.
 DEMO_EXTRAS := prefect
 TEST_EXTRAS := prefect,controller,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pytest bench corpus constraints clean
+.PHONY: help demo test check pytest bench corpus versions pythons constraints clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -39,6 +40,12 @@ bench: $(VENV)/installed-test ## Measure against git and Prefect, side by side
 corpus: $(VENV)/installed-test ## Compare with prefect deploy, for every manifest of a folder (CORPUS=...)
 	@test -n "$(CORPUS)" || { echo "make: name the folder: make corpus CORPUS=path/to/folder" >&2; exit 2; }
 	@$(BIN)/python -m tools.corpus $(CORPUS_ARGS) "$(CORPUS)"
+
+versions: $(VENV)/installed-test ## End-to-end tests against older and newer Prefects (VERSIONS="3.2 3.9")
+	@$(BIN)/python -m tools.versions --jobs $(JOBS) prefect $(VERSIONS)
+
+pythons: $(VENV)/installed-test ## The tests under other Pythons, where they are installed (VERSIONS=3.13)
+	@$(BIN)/python -m tools.versions --jobs $(JOBS) python $(VERSIONS)
 
 # The interpreter is looked for only when .venv has to be made. One without venv
 # or ensurepip (Debian splits them off) is passed over while another will do.

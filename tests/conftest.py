@@ -17,6 +17,7 @@ from gitops_flow import localprefect
 from gitops_flow.errors import ApiError
 from tests.support.prefect import (
     DATABASE,
+    PYTHON,
     Owner,
     SharedServer,
     SharedWorker,
@@ -170,7 +171,7 @@ def own_worker(
         base = tmp_path_factory.mktemp("worker")
         started.append(
             localprefect.start_worker(
-                prefect_server.api_url, pool, cwd or base, base / "prefect", env
+                prefect_server.api_url, pool, cwd or base, base / "prefect", env, python=PYTHON
             )
         )
         return started[-1]

@@ -157,13 +157,20 @@ def test_the_plan_right_after_an_apply_is_empty_for_every_shape(case: Case, pool
 def test_any_shape_can_become_any_other(case: Case, pool: str) -> None:
     shapes = wide(case, pool)
     steps = [replace(shape, name="d") for shape in (*shapes, *shapes[::-3], *shapes[::4])]
+    done = 0
     for step in steps:
-        case.deploy(step)
+        # What a deploy refuses to ask of an old server.
+        if not list(plan.unsupported(case.plan(step).actions, case.client.lacking)):
+            case.deploy(step)
+            done += 1
+    assert done > len(shapes)
 
 
 def test_an_option_of_a_concurrency_limit_that_is_dropped_is_gone_from_the_server(
     case: Case,
 ) -> None:
+    if not case.client.can("grace_period_seconds"):
+        pytest.skip("this server has no grace_period_seconds")
     both = {"collision_strategy": "CANCEL_NEW", "grace_period_seconds": 90}
     case.deploy(case.desired(concurrency_limit=1, concurrency_options=both))
     one = {"collision_strategy": "CANCEL_NEW"}
@@ -283,23 +290,40 @@ def test_a_run_that_falls_due_during_a_write_is_not_lost(
     assert {start for start in before if start < end} <= set(case.starts(made))
 
 
+def late_by_hours(case: Case, deployment_id: str | None, *hours: int) -> list[datetime]:
+    """Make runs for times that are past; their starts."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    starts = [hour - timedelta(hours=each) for each in sorted(hours, reverse=True)]
+    for start in starts:
+        case.schedule(str(deployment_id), start_time=start.isoformat(), end_time=start.isoformat())
+    assert late(case, deployment_id) == starts
+    return starts
+
+
+def late(case: Case, deployment_id: str | None) -> list[datetime]:
+    starts = [datetime.fromisoformat(start) for start in case.starts(str(deployment_id))]
+    return [start for start in starts if start < datetime.now(UTC) - timedelta(hours=1)]
+
+
 def test_late_runs_survive_the_removal_of_another_schedule(case: Case) -> None:
     kept = Schedule({"cron": "0 * * * *"})
     gone = Schedule({"interval": 1800, "anchor_date": "2026-01-01T00:10:00Z"})
     made = case.deploy(case.desired(schedules=(kept, gone)))[0].id
-    assert made is not None
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    wanted = [hour - timedelta(hours=5), hour - timedelta(hours=2)]
-    for start in wanted:
-        case.schedule(made, start_time=start.isoformat(), end_time=start.isoformat())
+    wanted = late_by_hours(case, made, 5, 2)
+    changed = Schedule({"cron": "0 */2 * * *"})
+    if not case.client.can("late runs survive writes"):
+        # What the times of the schedule are now is all that can be made again.
+        changed = replace(kept, parameters={"n": 2})
+    case.deploy(case.desired(schedules=(changed,)))
+    assert late(case, made) == wanted, "neither lost nor joined by runs that never were"
 
-    def late() -> list[datetime]:
-        starts = [datetime.fromisoformat(start) for start in case.starts(made)]
-        return [start for start in starts if start < datetime.now(UTC) - timedelta(hours=1)]
 
-    assert late() == wanted
-    case.deploy(case.desired(schedules=(Schedule({"cron": "0 */2 * * *"}),)))
-    assert late() == wanted, "neither lost nor joined by runs that never were"
+def test_late_runs_survive_a_change_of_the_deployment_and_of_their_schedule(case: Case) -> None:
+    made = case.deploy(case.desired(schedules=(Schedule({"cron": "0 * * * *"}),)))[0].id
+    wanted = late_by_hours(case, made, 4, 3)
+    again = Schedule({"cron": "0 * * * *"}, parameters={"n": 3})
+    case.deploy(case.desired(description="new", schedules=(again,)))
+    assert late(case, made) == wanted
 
 
 def test_a_changed_schedule_gets_no_runs_for_the_past(case: Case) -> None:
@@ -384,6 +408,8 @@ def test_what_prefect_deployed_before_is_adopted_with_its_id(case: Case) -> None
 
 
 def shared_limit(case: Case, *names: str) -> str:
+    if case.client.version and case.client.version < (3, 3, 6):
+        pytest.skip("on this server no limit can be shared")
     limit = case.server.call(
         "POST", "/v2/concurrency_limits/", {"name": f"{case.flow}-shared", "limit": 5}
     )

@@ -71,7 +71,8 @@ class Case:
     def plan(self, desired: Deployment) -> plan.Plan:
         live = prefect.live(self.client, names=[(self.flow, "d")], mark=self.mark)
         unmarked = [item.id or "" for item in live if self.mark not in item.tags]
-        found = prefect.live_automations(self.client, self.mark, unmarked=unmarked)
+        names = [item.name for item in desired.automations]
+        found = prefect.live_automations(self.client, self.mark, unmarked=unmarked, names=names)
         return plan.make([desired], live, source_mark=self.mark, adopt=False, automations=found)
 
     def deploy(self, desired: Deployment) -> apply.Result:
@@ -86,6 +87,18 @@ class Case:
             "GET", f"/automations/related-to/prefect.deployment.{deployment_id}"
         )
         return sorted(found, key=lambda item: str(item["name"]))
+
+    def shapes(self) -> tuple[Automation, ...]:
+        """:data:`SHAPES`, as far as the server knows what is in them."""
+        if self.client.can("schedule_after"):
+            return SHAPES
+        return tuple(replace(item, schedule_after=0.0) for item in SHAPES)
+
+    def marks(self, item: dict[str, Any]) -> list[str]:
+        """The marks of an automation that the server has."""
+        if self.client.can("automation tags"):
+            return list(item["tags"])
+        return [line for line in item["description"].split("\n") if line.startswith("gitflow:")]
 
     def by_prefect(self, deployment_id: str, name: str, **changes: Any) -> None:
         """What `prefect deploy` does for a trigger."""
@@ -111,16 +124,16 @@ def case(prefect_server: SharedServer, namespace: str) -> Iterator[Case]:
 
 
 def test_every_kind_of_trigger_is_made_once_and_then_left_alone(case: Case) -> None:
-    made = case.deploy(case.desired(*SHAPES))
+    made = case.deploy(case.desired(*case.shapes()))
     before = case.all(made.id)
     assert [item["name"] for item in before] == sorted(item.name for item in SHAPES)
-    assert {tuple(item["tags"]) for item in before} == {(case.mark,)}
-    assert case.deploy(case.desired(*SHAPES)).status == "unchanged"
+    assert [case.marks(item) for item in before] == [[case.mark]] * len(SHAPES)
+    assert case.deploy(case.desired(*case.shapes())).status == "unchanged"
     assert case.all(made.id) == before
 
 
 def test_only_the_trigger_that_differs_is_written_and_keeps_its_id(case: Case) -> None:
-    made = case.deploy(case.desired(*SHAPES))
+    made = case.deploy(case.desired(*case.shapes()))
     before = {item["name"]: item for item in case.all(made.id)}
     changed = replace(SHAPES[0], parameters={"n": 2})
     result = case.deploy(case.desired(changed, *SHAPES[2:]))
@@ -203,7 +216,7 @@ def test_a_deploy_that_failed_between_its_writes_is_completed_by_the_next(
         if failing:
             raise ApiError("no")
 
-    wanted = case.desired(*SHAPES, description="new")
+    wanted = case.desired(*case.shapes(), description="new")
     with monkeypatch.context() as broken:
         broken.setattr(prefect, write, fails_once)
         (result,) = apply.execute(case.client, case.plan(wanted))
@@ -220,7 +233,22 @@ def test_a_renamed_source_takes_its_automations_along(case: Case) -> None:
     after = case.all(made.id)
     assert result.changed == ("tags", "triggers")
     assert [item["id"] for item in after] == [item["id"] for item in before]
-    assert after[0]["tags"] == [case.mark]
+    assert case.marks(after[0]) == [case.mark]
+
+
+def test_what_was_made_before_the_server_had_tags_gets_them_after_its_upgrade(case: Case) -> None:
+    if not case.client.can("automation tags"):
+        pytest.skip("this server has no tags for automations")
+    version, case.client.version = case.client.version, (3, 2, 0)
+    wanted = case.desired(replace(SHAPES[0], description="words"))
+    made = case.deploy(wanted)
+    (before,) = case.all(made.id)
+    assert (before["tags"], before["description"]) == ([], f"words\n{case.mark}")
+    case.client.version = version
+    assert case.deploy(wanted).changed == ("triggers",)
+    (after,) = case.all(made.id)
+    assert (after["tags"], after["description"]) == ([case.mark], "words")
+    assert after["id"] == before["id"]
 
 
 def test_a_trigger_that_the_server_refuses_fails_its_deployment_alone(case: Case) -> None:

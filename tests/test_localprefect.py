@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -260,7 +261,7 @@ class TestRealServer:
         self, prefect_server: SharedServer
     ) -> None:
         assert prefect_server.api_url.startswith("http://127.0.0.1:")
-        assert prefect_server.call("GET", "/admin/version") == "3.8.8"
+        assert prefect_server.call("GET", "/admin/version") == metadata.version("prefect")
         port = int(prefect_server.api_url.rsplit(":", 1)[1].split("/")[0])
         assert listening(port) == {"0100007F"}
 

@@ -154,8 +154,8 @@ def test_triggers_are_named_among_what_differs() -> None:
 def test_an_automation_that_does_anything_else_is_not_a_trigger(changes: dict[str, Any]) -> None:
     action = {"type": "run-deployment", "source": "selected", "deployment_id": "d"}
     data = {"id": "1", "name": "n", "trigger": {"type": "event", "id": "2"}, "actions": [action]}
-    found = automation(data)
+    found = automation(data, tagged=True)
     assert found is not None
     assert found[0] == "d"
     assert found[1].trigger == {"type": "event"}
-    assert automation({**data, **changes}) is None
+    assert automation({**data, **changes}, tagged=True) is None

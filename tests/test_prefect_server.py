@@ -10,6 +10,8 @@ import pytest
 from gitops_flow import localprefect, prefect
 from gitops_flow.errors import ApiError
 from gitops_flow.model import Deployment, PrefectConnection
+from gitops_flow.prefect import versions
+from tests.support.prefect import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +31,11 @@ def create(client: prefect.Client, flow: str, name: str, *tags: str) -> str:
     return prefect.create(client, wanted, prefect.ensure_flow(client, flow))
 
 
-def test_the_version_is_the_packages(client: prefect.Client) -> None:
-    assert prefect.version(client).startswith("3.")
+def test_the_version_is_the_packages_and_asked_for_once(client: prefect.Client) -> None:
+    told = client.get("/admin/version")
+    before = client.requests
+    assert versions.parse(told) == client.version == client.version
+    assert client.requests == before + 1
 
 
 def test_the_mark_and_the_names_find_what_they_should_and_nothing_else(
@@ -59,7 +64,8 @@ def test_when_all_carry_the_mark_one_listing_and_one_look_at_flows_are_enough(
         create(client, flow, name, mark)
     with prefect.Client(client.connection) as fresh:
         assert len(prefect.live(fresh, names=names, mark=mark)) == 4
-        assert fresh.requests == 2
+        # And one that asks for the version.
+        assert fresh.requests == 3
 
 
 def test_pages_are_read_to_the_end(client: prefect.Client, namespace: str) -> None:
@@ -134,7 +140,7 @@ def test_login_and_csrf_work_on_a_server_that_wants_both(prefect_home: Path) -> 
         "PREFECT_SERVER_API_AUTH_STRING": "admin:pa:ss",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     }
-    with localprefect.start_server(prefect_home, ui=False, env=locks) as server:
+    with localprefect.start_server(prefect_home, ui=False, env=locks, python=PYTHON) as server:
         right = PrefectConnection(server.api_url, auth_string="admin:pa:ss")
         with prefect.Client(right) as client:
             assert create(client, "f", "d")

@@ -33,7 +33,7 @@ def update(client: Client, action: Update, late: Sequence[Run], done: list[str])
         _write(client, action, [], known, done)
         _add(client, action, known, done)
         return 0
-    if action.schedules.remove or action.schedules.renew:
+    if action.schedules.remove or action.schedules.renew or _loses_late(client, action):
         late = prefect.late_runs(client, [live_id])
     kept = _kept(action) if _deletes_runs(action) else []
     upcoming = prefect.upcoming(client, live_id, kept) if kept else 0
@@ -75,6 +75,8 @@ def _write(
         fields = shape.schedule_change(change.desired, spec=change.spec)
         prefect.change_schedule(client, live_id, change.live.id or "", fields)
         done.append("schedules")
+    if late and action.schedules.change and _loses_late(client, action):
+        _restore_late(client, action, late)
 
 
 def _patch(client: Client, action: Update, done: list[str]) -> None:
@@ -180,6 +182,11 @@ def _runs(action: Update) -> bool:
         and bool(action.desired.schedules)
         and any(schedule.active is not False for schedule in schedules)
     )
+
+
+def _loses_late(client: Client, action: Update) -> bool:
+    """Whether writing fields or schedules deletes late runs too, as old servers do."""
+    return _deletes_runs(action) and not client.can("late runs survive writes")
 
 
 def _deletes_runs(action: Update) -> bool:

@@ -81,7 +81,7 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         former_marks=prepared.source.former_marks,
         adopt=request.adopt,
         prune=request.prune,
-        automations=None if back is not None and back.code_only else session.automations(names),
+        automations=None if back is not None and back.code_only else session.automations(desired),
         variables=variables,
     )
     if back is None:
@@ -103,6 +103,7 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         for problem in (
             *plan.check(planned.actions, templates, variables=variables),
             *plan.new_queues(planned.actions, queues),
+            *plan.unsupported(planned.actions, session.client.lacking),
         )
     ]
     said += [problem for problem in checked if problem.severity != "error"]

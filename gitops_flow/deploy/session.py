@@ -84,17 +84,21 @@ class Session:
             self._absent |= set(missing) - self._live.keys()
         return list(self._live.values())
 
-    def automations(self, desired: Iterable[Name]) -> dict[str, tuple[Automation, ...]]:
+    def automations(self, desired: Iterable[Deployment]) -> dict[str, tuple[Automation, ...]]:
         """The automations of this source, and of what it would take over, by deployment id."""
         if self._automations is None:
-            mark, wanted = self.prepared.source.mark, set(desired)
+            items = list(desired)
+            mark, wanted = self.prepared.source.mark, {_name(item) for item in items}
             former = set(self.prepared.source.former_marks)
+            named = [each.name for item in items for each in item.automations]
             strangers = [
                 item.id or ""
                 for name, item in self._live.items()
                 if mark not in item.tags and (name in wanted or former.intersection(item.tags))
             ]
-            self._automations = prefect.live_automations(self.client, mark, unmarked=strangers)
+            self._automations = prefect.live_automations(
+                self.client, mark, unmarked=strangers, names=named
+            )
         return self._automations
 
     def templates(self, pools: Iterable[str]) -> dict[str, dict[str, Json]]:

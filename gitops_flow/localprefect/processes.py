@@ -96,20 +96,26 @@ class Running:
 
 
 def spawn(
-    name: str, arguments: Sequence[str], *, cwd: Path, log_path: Path, env: Mapping[str, str]
+    name: str,
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    log_path: Path,
+    env: Mapping[str, str],
+    python: str | None,
 ) -> Child:
-    """Start ``python -m prefect ARGUMENTS`` below a guard.
+    """Start ``python -m prefect ARGUMENTS`` below a guard; ``python`` None is this Python.
 
     Raises:
         LocalPrefectError: Prefect is not installed, or the process did not start.
     """
-    if importlib.util.find_spec("prefect") is None:
+    if python is None and importlib.util.find_spec("prefect") is None:
         raise LocalPrefectError(
             "Prefect is not installed in this environment, so no server can be started",
             hint="pip install '.[prefect]' in a checkout of gitops-flow",
         )
     command = [sys.executable, "-I", "-S", str(_GUARD), str(GRACE), str(log_path)]
-    command += [sys.executable, "-m", "prefect", *arguments]
+    command += [python or sys.executable, "-m", "prefect", *arguments]
     try:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log_path.touch()

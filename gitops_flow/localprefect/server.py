@@ -35,6 +35,7 @@ def start_server(
     port: int = 0,
     ui: bool = True,
     env: Mapping[str, str] | None = None,
+    python: str | None = None,
     timeout: float = 180.0,
     on_wait: Callable[[float], None] | None = None,
 ) -> Server:
@@ -46,6 +47,7 @@ def start_server(
         port: TCP port on loopback; 0 takes a free one.
         ui: whether it serves Prefect's pages.
         env: variables on top of the clean environment.
+        python: the Python whose Prefect is started, None for this one.
         timeout: seconds until it must answer.
         on_wait: called about ten times a second with the seconds waited.
 
@@ -58,7 +60,7 @@ def start_server(
     while True:
         chosen = _free_port(port)
         try:
-            return _start(home, chosen, ui, env or {}, timeout, on_wait)
+            return _start(home, chosen, ui, env or {}, python, timeout, on_wait)
         except LocalPrefectError:
             if port or attempt == _PORT_ATTEMPTS or not _taken(chosen):
                 raise
@@ -70,6 +72,7 @@ def _start(
     port: int,
     ui: bool,
     env: Mapping[str, str],
+    python: str | None,
     timeout: float,
     on_wait: Callable[[float], None] | None,
 ) -> Server:
@@ -82,6 +85,7 @@ def _start(
         cwd=home,
         log_path=home / "server.log",
         env=environment(home, {"PREFECT_API_URL": f"{base}/api", **env}),
+        python=python,
     )
     with stopped_on_error(child):
         wait_until(child, lambda: _healthy(f"{base}/api"), timeout=timeout, on_wait=on_wait)

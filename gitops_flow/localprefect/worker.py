@@ -34,6 +34,7 @@ def start_worker(
     env: Mapping[str, str] | None = None,
     *,
     kind: str = "process",
+    python: str | None = None,
     timeout: float = 90.0,
     on_wait: Callable[[float], None] | None = None,
 ) -> Worker:
@@ -46,6 +47,7 @@ def start_worker(
         home: its PREFECT_HOME, made if absent.
         env: variables on top of the clean environment; runs inherit them.
         kind: the worker's type, and that of the pool if it is made.
+        python: the Python whose Prefect is started, None for this one.
         timeout: seconds until the server must call it online.
         on_wait: called about ten times a second with the seconds waited.
 
@@ -63,6 +65,7 @@ def start_worker(
         cwd=cwd,
         log_path=home / f"worker-{name}.log",
         env=environment(home, {**settings, **(env or {})}),
+        python=python,
     )
     with stopped_on_error(child):
         wait_until(child, lambda: _online(api_url, pool, name), timeout=timeout, on_wait=on_wait)

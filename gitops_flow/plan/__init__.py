@@ -18,6 +18,7 @@ from gitops_flow.plan.prune import destroy, prune_refusal
 from gitops_flow.plan.schedules import ScheduleChange, ScheduleDiff, compare
 from gitops_flow.plan.secrets import Line, told_before
 from gitops_flow.plan.show import lines, masked
+from gitops_flow.plan.unsupported import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -52,6 +53,7 @@ __all__ = [
     "new_queues",
     "prune_refusal",
     "told_before",
+    "unsupported",
     "workspace_variables",
 ]
 

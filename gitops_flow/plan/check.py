@@ -82,7 +82,7 @@ def new_queues(actions: Iterable[Action], queues: Mapping[str, Sequence[str]]) -
         if queue in queues.get(pool, ()):
             continue
         close = nearest(queue, queues.get(pool, ()))
-        yield _problem(
+        yield problem(
             item,
             f"work queue {queue!r} will be created in work pool {pool!r}",
             f"did you mean {close!r}?" if close else None,
@@ -138,7 +138,7 @@ def _job_variables(
         for name in given:
             close = nearest(name, known) if name not in known else None
             if close is not None:
-                yield _problem(
+                yield problem(
                     item,
                     f"job variable {name!r} means nothing to {pool}",
                     f"did you mean {close!r}?",
@@ -159,7 +159,7 @@ def _parameters(
     if variables is not None and has_kinds(item.parameters):
         for name in workspace_variables([item]):
             if name not in variables:
-                yield _problem(
+                yield problem(
                     item,
                     f"parameters use the Prefect variable {name!r}, which does not exist",
                     f"prefect variable set {name} VALUE",
@@ -179,7 +179,7 @@ def _complaints(
         if error.instance is UNKNOWN:
             continue
         message, hint = complaint(error, field, owner, partial(_shown, item))
-        yield _problem(item, message, hint, path=(*_SECTIONS[field], *place(error)))
+        yield problem(item, message, hint, path=(*_SECTIONS[field], *place(error)))
 
 
 def _shown(item: Deployment, path: str, text: str) -> str | None:
@@ -189,7 +189,7 @@ def _shown(item: Deployment, path: str, text: str) -> str | None:
     return None if line.after != text or any(map(is_secret_key, keys)) else text
 
 
-def _problem(
+def problem(
     item: Deployment,
     message: str,
     hint: str | None = None,
@@ -197,6 +197,7 @@ def _problem(
     severity: Literal["error", "warning", "note"] = "error",
     path: tuple[str | int, ...] = (),
 ) -> Problem:
+    """What is wrong with a deployment; ``path`` is relative to its place in the manifest."""
     return Problem(
         f"{item.full_name}: {message}",
         where=item.where,

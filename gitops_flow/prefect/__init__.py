@@ -41,7 +41,6 @@ from gitops_flow.prefect.work_pools import (
     create_work_pool,
     pool_variables,
     queue_names,
-    version,
 )
 
 __all__ = [
@@ -75,5 +74,4 @@ __all__ = [
     "upcoming",
     "variable_names",
     "variables",
-    "version",
 ]

@@ -10,13 +10,14 @@ import time
 import uuid
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import httpx
 
 from gitops_flow import __version__
 from gitops_flow.errors import ApiError
-from gitops_flow.prefect import failures
+from gitops_flow.prefect import failures, versions
 from gitops_flow.prefect.shape import mismatch
 from gitops_flow.redact import redact
 
@@ -95,6 +96,35 @@ class Client:
     def close(self) -> None:
         """Give the connection back; the client cannot be used afterwards."""
         self._http.close()
+
+    @cached_property
+    def version(self) -> versions.Version | None:
+        """The server's, asked for once; None when it does not tell.
+
+        Prefect Cloud has no version and every feature. A proxy may keep ``/admin`` to itself.
+
+        Raises:
+            ApiError: the server is too old, or cannot be asked.
+        """
+        if self.connection.is_cloud:
+            return None
+        try:
+            found = versions.parse(self.get("/admin/version", str))
+        except ApiError as error:
+            if error.status not in (403, 404):
+                raise
+            return None
+        versions.refuse_too_old(found, redact(self._base))
+        return found
+
+    @property
+    def lacking(self) -> dict[str, str]:
+        """The features that the server does not have, each with the words that say so."""
+        return versions.lacking(self.version)
+
+    def can(self, feature: str) -> bool:
+        """Whether the server has a feature of :data:`~gitops_flow.prefect.versions.SINCE`."""
+        return feature not in self.lacking
 
     def get(self, path: str, shape: Shape = object) -> Json:
         """The JSON at ``path``, which starts with "/" and is relative to the API."""

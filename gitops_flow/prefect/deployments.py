@@ -23,7 +23,12 @@ def live(
     ``names`` holds ``(flow name, deployment name)``. With neither, all of it.
     Listing is the server's most expensive read, so nothing is listed twice:
     names are only asked for when the mark did not bring them.
+
+    Raises:
+        ApiError: also when the server is older than those that are supported.
     """
+    # Every command reads before it writes, so that none gets any further.
+    _ = client.version
     if names is None and mark is None:
         return _named(
             client, read_all(client, "/deployments/filter", {}, shape.DEPLOYMENT, sort="NAME_ASC")

@@ -38,9 +38,13 @@ def server_now(client: Client) -> datetime:
 def upcoming(client: Client, deployment_id: str, schedule_ids: Sequence[str]) -> int:
     """How many automatic runs of these schedules are still to come."""
     runs = _not_started([deployment_id])
-    runs["created_by"] = {"id_": list(schedule_ids)}
     runs["next_scheduled_start_time"] = {"after_": datetime.now(UTC).isoformat()}
-    return int(client.post("/flow_runs/count", {"flow_runs": runs}, int))
+    if client.can("runs by schedule"):
+        runs["created_by"] = {"id_": list(schedule_ids)}
+        return int(client.post("/flow_runs/count", {"flow_runs": runs}, int))
+    body = {"flow_runs": runs}
+    listed = read_all(client, "/flow_runs/filter", body, shape.RUN, sort="ID_DESC")
+    return sum(_maker(run) in schedule_ids for run in listed)
 
 
 def late_runs(client: Client, deployment_ids: Iterable[str]) -> list[Run]:
@@ -54,9 +58,12 @@ def late_runs(client: Client, deployment_ids: Iterable[str]) -> list[Run]:
             client, "/flow_runs/filter", body, shape.RUN, sort="NEXT_SCHEDULED_START_TIME_ASC"
         ):
             # Started before, or waiting for a concurrency slot: the server keeps those.
-            if item.get("run_count") or item.get("state_name") == "AwaitingConcurrencySlot":
+            if item.get("run_count") or (
+                item.get("state_name") == "AwaitingConcurrencySlot"
+                and client.can("late runs survive writes")
+            ):
                 continue
-            maker = (item.get("created_by") or {}).get("id")
+            maker = _maker(item)
             start = item.get("next_scheduled_start_time")
             owner = item.get("deployment_id")
             if item.get("auto_scheduled") and maker and start and owner:
@@ -115,3 +122,9 @@ def _not_started(deployment_ids: list[str]) -> dict[str, Json]:
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "tags": {"all_": ["auto-scheduled"]},
     }
+
+
+def _maker(run: dict[str, Json]) -> str | None:
+    """The id of the schedule that made a run."""
+    maker: str | None = (run.get("created_by") or {}).get("id")
+    return maker

@@ -1,4 +1,4 @@
-"""Work pools, and what the server says about itself."""
+"""Work pools: reading what they check, and making them."""
 
 from __future__ import annotations
 
@@ -101,8 +101,3 @@ def _template(client: Client, kind: str) -> dict[str, Json]:
         f"the Prefect server has no default job template for work pools of type {kind!r}",
         hint="create the pool with `prefect work-pool create`",
     )
-
-
-def version(client: Client) -> str:
-    """The version of the server's prefect package, ``"3.8.8"``."""
-    return str(client.get("/admin/version", str))

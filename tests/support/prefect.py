@@ -42,6 +42,10 @@ _QUIET = {
     )
 }
 
+# The Python whose Prefect server and workers the tests use, None for the tests' own;
+# gitops-flow is installed there too. `make versions` sets it.
+PYTHON = os.environ.get("GITFLOW_TESTS_PREFECT_PYTHON")
+
 # In PREFECT_HOME. A new server migrates it, which takes 10 s; with a copy of one that is
 # migrated already it starts in 6 s.
 DATABASE = "prefect.db"
@@ -168,7 +172,11 @@ class Owner:
             if self._database.exists():
                 shutil.copy(self._database, home / DATABASE)
             server = localprefect.start_server(
-                home, ui=False, env={**self._environment(), **_QUIET}, timeout=240
+                home,
+                ui=False,
+                env={**self._environment(), **_QUIET},
+                python=PYTHON,
+                timeout=240,
             )
             self._servers[process] = server
             if not self._database.exists():
@@ -193,6 +201,7 @@ class Owner:
                 cwd,
                 base / "home",
                 {**self._environment(), **_QUIET},
+                python=PYTHON,
                 timeout=180,
             )
         worker = self._workers[process, pool]
