@@ -491,7 +491,8 @@ def test_import_flows_asks_python_where_the_source_does_not_say_it_all(
 def test_a_secret_whose_placeholder_is_taken_out_is_not_shown(
     project: Project, namespace: str, pool: str
 ) -> None:
-    text = manifest(namespace, "one", pool=pool)
+    allow = "gitflow: {allow_stored_secrets: [DB_PASSWORD]}\n"
+    text = manifest(namespace, "one", pool=pool, head=allow)
     project.repo.write("prefect.yaml", text + "    parameters: {who: 'x{{ $DB_PASSWORD }}'}\n")
     project.deploy(env={"DB_PASSWORD": "hunter-22"})
     project.repo.write("prefect.yaml", text)
@@ -624,3 +625,48 @@ def test_what_workers_would_miss_is_told_with_its_place_and_the_nearest_name(
         else:
             assert f"warning: {at}" in done.stdout
             assert f"did you mean '{namespace}-high'?" in done.stdout
+
+
+def test_every_report_names_the_server_and_who_named_it(project: Project, namespace: str) -> None:
+    line = f"server {project.api_url} (PREFECT_API_URL)"
+    for command in (
+        ["plan"],
+        ["deploy", "--all"],
+        ["diff"],
+        ["history"],
+        ["hold", "one"],
+        ["unhold", "one"],
+        ["destroy", "--yes"],
+    ):
+        assert project.gitflow(*command).stdout.startswith(f"{line}\n"), command
+        found = json.loads(project.gitflow(*command, "--json").stdout)
+        assert found["server"] == project.api_url, command
+    assert line in project.gitflow("plan", "--markdown").stdout
+    assert project.gitflow("verify").stdout.startswith(f"{line}\n")
+
+
+def test_a_source_that_is_named_keeps_its_deployments_and_one_that_is_not_is_offered_them(
+    project: Project, namespace: str, pool: str
+) -> None:
+    project.deploy()
+    head = f"gitflow: {{source: acme/{namespace}}}\n"
+    names = ("one", "two", "three")
+    project.repo.write("prefect.yaml", manifest(namespace, *names, pool=pool, head=head))
+    found = planned(project)
+    assert not any(each["adopted"] for each in found["actions"])
+    assert {change["path"] for each in found["actions"] for change in each["changes"]} == {
+        "tags",
+        "pull_steps[0] gitops_flow.steps.pull_code.commit",
+        "version",
+    }
+    assert len(json.loads(project.gitflow("hold", "--all", "--json").stdout)["deployments"]) == 3
+    project.gitflow("unhold", "--all")
+    project.deploy()
+    assert set(actions(planned(project)).values()) == {"unchanged"}
+    project.repo.write("prefect.yaml", manifest(namespace, *names, pool=pool))
+    refused = planned(project, code=1)
+    assert set(actions(refused).values()) == {"refuse"}
+    assert "--adopt takes it over" in refused["actions"][0]["reason"]
+    assert {each["status"] for each in project.deploy("--all", "--adopt")["deployments"]} == {
+        "updated"
+    }

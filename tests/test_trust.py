@@ -281,6 +281,20 @@ class TestCommand:
         with pytest.raises(BlockingIOError):
             server.accept()
 
+    @pytest.mark.parametrize("directory", [".", "sub"])
+    def test_a_command_talks_to_the_same_server_from_every_directory(
+        self,
+        repo: Repo,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        directory: str,
+    ) -> None:
+        monkeypatch.delenv("PREFECT_API_KEY")
+        repo.write("prefect.toml", '[api]\nurl = "http://127.0.0.1:9/beside"\n')
+        monkeypatch.chdir(repo.path / directory)
+        assert boundary.run(["plan"]) == 1
+        assert "no Prefect server answers at http://127.0.0.1:9/beside" in capsys.readouterr().err
+
     def test_trust_is_given_once_from_anywhere_in_the_project(
         self,
         repo: Repo,
