@@ -331,6 +331,23 @@ class TestCommand:
         repo.write("prefect.toml", change.replace("{address}", address))
         assert self.loaded(repo).untrusted
 
+    def test_trust_ends_where_another_line_of_the_file_fills_the_address_in(
+        self, repo: Repo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PLACE", "own.example")
+        line = "PREFECT_API_URL=https://${PLACE}/api\n"
+        repo.write(".env", line)
+        assert boundary.run(["trust", "https://${PLACE}/api"]) == 0
+        assert self.loaded(repo).require_prefect().api_url == OWN
+        repo.write(".env", f"PLACE=evil.example\n{line}")
+        assert self.loaded(repo).untrusted
+
+    def test_a_user_name_that_looks_like_the_trusted_address_is_none(self, repo: Repo) -> None:
+        boundary.run(["trust"])
+        trusted = (repo.path / "prefect.toml").read_text()
+        repo.write("prefect.toml", trusted.replace("http://", "http://evil.example:80/x@"))
+        assert self.loaded(repo).untrusted
+
     def test_trust_is_for_one_project(self, repo: Repo, tmp_path: Path) -> None:
         boundary.run(["trust"])
         other = Repo(tmp_path / "other").write("prefect.yaml", MANIFEST)

@@ -29,8 +29,8 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 class Variable:
     """A variable of a ``.env`` file.
 
-    ``value`` has ``${OTHER}`` filled in, ``written`` has not. ``uses_environment`` says
-    that a part of the value comes from the environment and not from the file.
+    ``value`` has ``${OTHER}`` filled in, ``written`` only with what the file itself says.
+    ``uses_environment`` says that a part of the value comes from the environment.
     """
 
     value: str
@@ -92,15 +92,17 @@ def _value(entry: re.Match[str]) -> str | None:
 def _expanded(
     written: str, environ: Mapping[str, str], earlier: Mapping[str, Variable]
 ) -> Variable:
-    uses_environment = False
-
-    def filled(match: re.Match[str]) -> str:
-        nonlocal uses_environment
+    def part(match: re.Match[str]) -> Variable:
         name = match["name"]
         if name in earlier:
-            uses_environment |= earlier[name].uses_environment
-            return earlier[name].value
-        uses_environment |= name in environ
-        return environ.get(name, match["default"] or "")
+            return earlier[name]
+        if name in environ:
+            return Variable(environ[name], f"${{{name}}}", True)
+        default = match["default"] or ""
+        return Variable(default, default, False)
 
-    return Variable(_VARIABLE.sub(filled, written), written, uses_environment)
+    return Variable(
+        _VARIABLE.sub(lambda match: part(match).value, written),
+        _VARIABLE.sub(lambda match: part(match).written, written),
+        any(part(match).uses_environment for match in _VARIABLE.finditer(written)),
+    )

@@ -36,8 +36,8 @@ class Value:
 
     ``origins`` are the files of the working tree that say it, and None for what the
     user's own environment or profile says. A profiles file counts as one of the working
-    tree when such a file names it. ``written`` is the text before variables were filled
-    in, which may be shown.
+    tree when such a file names it. ``written`` is the value without what variables of the
+    environment filled in, which may be shown.
     """
 
     value: Json

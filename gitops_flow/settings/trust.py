@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import files
 from gitops_flow.errors import UsageError
-from gitops_flow.redact import MASK, redact
+from gitops_flow.git.url import split_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,7 +166,7 @@ def remove(project: Path, address: str, data_dir: Path) -> bool:
 
 def shown_address(text: str) -> str:
     """An address without secrets, in one spelling."""
-    scheme, separator, rest = redact(text.strip()).replace(f"{MASK}@", "").partition("://")
+    scheme, separator, rest = split_userinfo(text.strip())[0].partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme.lower()}{separator}{host.lower()}{slash}{path}".rstrip("/")
 
