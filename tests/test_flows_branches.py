@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
+import itertools
+import types
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gitops_flow import flows
 from gitops_flow.errors import FlowError
@@ -194,6 +200,10 @@ COMPAT = {
     f"{STAND_IN.replace('flow', 'none')}\nflow = prefect.flow if prefect is not None else none\n",
     "nothing or a module": "prefect = None\ntry:\n    import prefect\nexcept ImportError:\n    pass\n"
     + either("prefect is None", STAND_IN, "flow = prefect.flow\n"),
+    "a module's or another": "try:\n    import prefect\nexcept ImportError:\n    prefect = None\n"
+    f"{STAND_IN.replace('flow', 'none')}\nflow = getattr(prefect, 'flow', none)\n",
+    "the first that is there": "try:\n    from prefect import flow as _flow\nexcept ImportError:\n"
+    f"    _flow = None\n{STAND_IN.replace('flow', 'none')}\nflow = _flow or none\n",
     "overridden": STAND_IN + "try:\n    from prefect import flow\nexcept ImportError:\n    pass\n",
     "stood in for": "try:\n    from prefect import flow\nexcept Exception:\n"
     + "\n".join(indented(STAND_IN))
@@ -277,3 +287,92 @@ def test_flow_of_one_name_with_several_signatures_takes_any_parameters(tmp_path:
     info = read(root, "branch.py:f", "given")
     assert info.parameter_schema == {"title": "Parameters", "type": "object", "properties": {}}
     assert "'f' is given several values in this file" in info.notes[0]
+
+
+# Statements on two names, among them what may fail and what may not run.
+_NAMES = st.sampled_from(["X", "Y"])
+_GLOBAL = "def set_x():\n    global X\n    X = 9"
+_SIMPLE = st.one_of(
+    st.builds("{} = {}".format, _NAMES, st.integers(0, 3)),
+    st.builds("{} = {}".format, _NAMES, _NAMES),
+    st.builds("{} += 1".format, _NAMES),
+    st.builds("del {}".format, _NAMES),
+    st.builds("from here import {}".format, _NAMES),
+    st.builds("from gone import {}".format, _NAMES),
+    st.builds("({} := 3)".format, _NAMES),
+    st.sampled_from(["from here import *", "set_x()", "fails()", "pass", _GLOBAL]),
+)
+_CONDITIONS = st.sampled_from(
+    ["maybe()", "True", "False", "TYPE_CHECKING", "not maybe()", "X == 1"]
+)
+
+
+def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    body = st.lists(inner, min_size=1, max_size=3).map("\n".join)
+
+    def made(head: str, *heads: str) -> st.SearchStrategy[str]:
+        parts = st.tuples(*[body] * (1 + len(heads)))
+        return parts.map(
+            lambda texts: "\n".join(
+                line
+                for start, text in zip((head, *heads), texts, strict=True)
+                for line in (start, *indented(text))
+            )
+        )
+
+    return st.one_of(
+        _CONDITIONS.flatmap(lambda test: made(f"if {test}:")),
+        _CONDITIONS.flatmap(lambda test: made(f"if {test}:", "else:")),
+        made("try:", "except Exception:"),
+        made("try:", "except Exception:", "else:", "finally:"),
+        made("for X in maybes():", "else:"),
+        made("with suppress(Exception):"),
+        body.map(
+            lambda text: "\n".join(
+                ["match maybe():", *indented("\n".join(["case Y:", *indented(text)]))]
+            )
+        ),
+    )
+
+
+@settings(max_examples=50)
+@given(st.lists(st.recursive(_SIMPLE, _compound, max_leaves=6), min_size=1, max_size=6))
+def test_what_is_read_is_so_whatever_the_branches_do(statements: list[str]) -> None:
+    source = "\n".join(["X = 0", *statements, "@flow\ndef f(a=X): ..."])
+    head = "from contextlib import suppress\nfrom typing import TYPE_CHECKING\nfrom elsewhere import maybe, maybes, fails\n"
+    files = {"f.py": f"{HEAD}{head}{source}", "here.py": "X = 5\nY = 6\n"}
+    info = flows.read({name: text.encode() for name, text in files.items()}.get, "f.py:f")
+    shown = info.parameter_schema["properties"]["a"]
+    if "default" in shown:
+        for choices in range(8):
+            values = _imported(source, choices)
+            assert values in (None, shown["default"]), source
+
+
+def _imported(source: str, choices: int) -> int | None:
+    """The default of ``f`` when conditions come out as the bits of ``choices``; None if it fails."""
+    bits = itertools.cycle([bool(choices >> n & 1) for n in range(3)])
+
+    def imported(name: str, *_: object) -> types.SimpleNamespace:
+        if name != "here":
+            raise ImportError(name)
+        return types.SimpleNamespace(X=5, Y=6, __all__=["X", "Y"])
+
+    def fails() -> None:
+        raise ValueError
+
+    namespace = {
+        "__builtins__": {**vars(builtins), "__import__": imported},
+        "maybe": lambda: next(bits),
+        "maybes": lambda: range(next(bits)),
+        "fails": fails,
+        "suppress": contextlib.suppress,
+        "TYPE_CHECKING": False,
+        "flow": lambda function: function,
+    }
+    try:
+        exec(source, namespace)
+    except Exception:  # noqa: BLE001 - whatever the statements do, no flow comes of it
+        return None
+    default: int = namespace["f"].__defaults__[0]  # type: ignore[attr-defined]
+    return default

@@ -331,15 +331,17 @@ def _maker(
     """
     if depth > _LONGEST_CHAIN:
         return None
+    match node:
+        case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name)), *_]):
+            node = ast.Attribute(owner, name, ast.Load())
+        case ast.IfExp(body=one, orelse=other) | ast.BoolOp(values=[one, other]):
+            return _either([_maker(program, module, each, at, depth + 1) for each in (one, other)])
     if isinstance(node, ast.Call):
         function, arguments = node.func, node.args
         if _is_partial(program, module, function, at) and arguments:
             function, *arguments = arguments
         options = _maker(program, module, function, at, depth + 1)
         return None if options is None or arguments else options | _keywords(module, node, at)
-    if isinstance(node, ast.IfExp):
-        either = [_maker(program, module, each, at, depth + 1) for each in (node.body, node.orelse)]
-        return _either(either)
     return _handed_on(program, module, program.expression(module, node, at), depth)
 
 
