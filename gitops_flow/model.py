@@ -305,7 +305,8 @@ class Deployment:
     ``schedules.active``); ``unknown`` the fields that only the outputs of
     steps not yet run will complete. ``secret_fields`` names where a secret was
     filled in (``description``, ``parameters.url.host``), ``secrets`` are the texts. ``where`` is
-    its place in the manifest.
+    its place in the manifest, ``overridden`` says which fields are not from there but from
+    which option (``parameters.day``, ``--param``).
     ``id`` and ``flow_id`` are the server's, None when desired.
     """
 
@@ -335,6 +336,7 @@ class Deployment:
     secret_fields: tuple[str, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
     where: Position | None = None
+    overridden: tuple[tuple[str, str], ...] = ()
     id: str | None = None
     flow_id: str | None = None
 

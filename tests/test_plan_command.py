@@ -149,6 +149,36 @@ def anonymous(text: str) -> str:
     return re.sub(r"\b[0-9a-f]{8}(?:[0-9a-f]{4})?\b", number, text)
 
 
+def test_an_override_is_told_written_recorded_and_gone_with_the_next_deploy(
+    project: Project, namespace: str, prefect_server: SharedServer, pool: str
+) -> None:
+    project.deploy()
+    template = prefect_server.call("GET", f"/work_pools/{pool}")["base_job_template"]
+    other = {"name": f"{namespace}-b", "type": "process", "base_job_template": template}
+    prefect_server.call("POST", "/work_pools/", other)
+    over = ("one", "--pool", f"{namespace}-b", "--param", "times=3", "--job-variable", "env=x")
+    shown = project.gitflow("plan", *over, code=1).stdout
+    assert f"work_pool: {pool} -> {namespace}-b (from --pool)" in shown
+    assert "parameters.times: 3 (from --param)" in shown
+    assert "--job-variable: " in shown  # the pool's schema takes a mapping
+    shown = project.gitflow("plan", *over[:5]).stdout
+    assert f"next: gitflow deploy --pool {namespace}-b --param times=3 one\n" in shown
+    changed = {
+        each["path"]: each["option"]
+        for each in planned(project, *over[:5])["actions"][0]["changes"]
+    }
+    assert changed == {"work_pool": "--pool", "parameters.times": "--param"}
+    project.gitflow("deploy", *over[:5])
+    assert project.live(namespace, "one")["work_pool_name"] == f"{namespace}-b"
+    assert project.live(namespace, "two")["work_pool_name"] == pool
+    shown = project.gitflow("show", "@1").stdout
+    assert f'with       --pool "{namespace}-b"\n' in shown
+    assert "with       --param times\n" in shown
+    project.deploy()
+    assert project.live(namespace, "one")["work_pool_name"] == pool
+    assert project.live(namespace, "one")["parameters"] == {}
+
+
 def test_no_next_step_deletes_anything(project: Project, namespace: str, pool: str) -> None:
     project.deploy()
     project.repo.write("prefect.yaml", manifest(namespace, "one", "two", "new", pool=pool))

@@ -28,6 +28,7 @@ def deploy(
     store: options.Store,
     output: options.Output,
     care: options.Care,
+    over: options.Overriding,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, as gitflow plan.")
     ] = False,
@@ -36,8 +37,9 @@ def deploy(
     # What differs is a choice, too.
     chosen = _all_unless_chosen(selection) if extent.changed else selection
     groups = (chosen, extent, working, reading, care)
-    again = options.Again(*groups, store, output)
-    return deploy_or_show(options.request(*groups), store, output, again=again, only_show=dry_run)
+    request = options.request(*groups, overrides=options.overrides(over))
+    again = options.Again(*groups, over, store, output)
+    return deploy_or_show(request, store, output, again=again, only_show=dry_run)
 
 
 def deploy_or_show(
@@ -71,6 +73,7 @@ def plan(
     extent: options.Extent,
     working: options.Working,
     reading: options.Reading,
+    over: options.Overriding,
     store: options.Store,
     output: options.Output,
     markdown: options.Markdown = False,
@@ -84,11 +87,11 @@ def plan(
         raise UsageError("--json and --markdown exclude each other")
     groups = (_all_unless_chosen(selection), extent, working, reading)
     return verb.run(
-        options.request(*groups),
+        options.request(*groups, overrides=options.overrides(over)),
         os.environ,
         profile=output.profile,
         code_store=options.store(store),
-        again=options.Again(*groups, store, output),
+        again=options.Again(*groups, over, store, output),
         as_json=output.as_json,
         markdown=markdown,
         verbose=verbose,
@@ -187,5 +190,5 @@ def trust(
 
 def _all_unless_chosen(selection: options.Selection) -> options.Selection:
     """To show everything needs no ``--all``."""
-    chosen = selection.everything or not (selection.names or selection.tag)
+    chosen = selection.everything or not (selection.names or selection.name or selection.tag)
     return options.Selection(**selection.given() | {"everything": chosen})

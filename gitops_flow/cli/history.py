@@ -121,6 +121,7 @@ def show(
     ]
     lines += [f"signed     {_signed(signer)}"] if signer else []
     lines += [f"went back  to release {entry.rollback}"] if entry.rollback else []
+    lines += [f"with       {text}" for text in entry.overrides]
     lines += [f"pinned     {name}" for name in entry.deployments]
     if entry.files:
         lines.append(f"{count(entry.files, 'file')} not committed:")
@@ -206,6 +207,7 @@ def document(entry: Entry, signer: Signer | None) -> dict[str, Any]:
         "changes": [{"path": safe(c.path), "kind": c.kind} for c in entry.changes],
         "deployments": list(entry.deployments),
         "rollback": entry.rollback,
+        "overrides": list(entry.overrides),
         "signed": {"by": safe(signer.name), "state": signer.state} if signer else None,
     }
 

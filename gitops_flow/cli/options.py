@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gitops_flow.deploy import DeployRequest
+    from gitops_flow.manifest import Override
     from gitops_flow.model import CodeStoreSettings
     from gitops_flow.settings import Settings
 
@@ -34,6 +36,10 @@ Names = Annotated[
     typer.Argument(
         metavar="[NAME]...", help="Deployments: a name, flow/name, or a glob of either."
     ),
+]
+NameOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--name", "-n", metavar="NAME", help="The same as NAME; may be repeated."),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All deployments of the manifest.")]
 Tags = Annotated[
@@ -150,6 +156,58 @@ Patch = Annotated[
 ExitCode = Annotated[
     bool, typer.Option("--exit-code", help="End with 4 when there is something to do.")
 ]
+Pool = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--pool", "-p", metavar="NAME", help="Another work pool than the manifest's."),
+]
+WorkQueue = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--work-queue", "-q", metavar="NAME", help="Another work queue."),
+]
+Param = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--param", metavar="KEY=VALUE", help="A parameter, as JSON or else as text."),
+]
+Params = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--params", metavar="JSON", help="Parameters, as one JSON object."),
+]
+JobVariable = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--job-variable", metavar="KEY=VALUE", help="A job variable: text, or a JSON object."
+    ),
+]
+Cron = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--cron", metavar="CRON", help="One more schedule; may be repeated."),
+]
+Interval = Annotated[
+    Optional[list[float]],  # noqa: UP045
+    typer.Option("--interval", metavar="SECONDS", help="One more schedule; may be repeated."),
+]
+RRule = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--rrule", metavar="RRULE", help="One more schedule; may be repeated."),
+]
+Timezone = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--timezone", metavar="NAME", help="Of the schedules that these options add."),
+]
+Version = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--version", metavar="TEXT", help="Another version."),
+]
+Description = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--description", "-d", metavar="TEXT", help="Another description."),
+]
+SetTag = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set-tag", metavar="TAG", help="Tags in place of the manifest's; may be repeated."
+    ),
+]
 To = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="RELEASE", help="Default: the one before what is pinned now."),
@@ -187,6 +245,7 @@ class Named(Group):
 class Selection(Named):
     """Which deployments, by name or tag."""
 
+    name: NameOption = None
     tag: Tags = None
 
 
@@ -216,6 +275,23 @@ class Reading(Group):
     allow_missing: AllowMissing = False
     import_flows: ImportFlows = False
     python: Python = None
+
+
+class Overriding(Group):
+    """Values in place of the manifest's, under the names that Prefect has for them."""
+
+    pool: Pool = None
+    work_queue: WorkQueue = None
+    param: Param = None
+    params: Params = None
+    job_variable: JobVariable = None
+    cron: Cron = None
+    interval: Interval = None
+    rrule: RRule = None
+    timezone: Timezone = None
+    version: Version = None
+    description: Description = None
+    set_tag: SetTag = None
 
 
 class Care(Group):
@@ -405,6 +481,79 @@ def settings(
     )
 
 
+def overrides(over: Overriding) -> tuple[Override, ...]:
+    """The overrides that the options ask for.
+
+    Raises:
+        UsageError: an option that has no key, or is no JSON.
+    """
+    from gitops_flow.manifest import Override
+
+    if over.params is not None and over.param:
+        raise UsageError("--param and --params exclude each other", hint="write all in --params")
+    variables: dict[str, Any] = {}
+    for text in over.job_variable or ():
+        key, equals, value = text.partition("=")
+        # Prefect looks for "=" first, but a JSON object may hold one.
+        whole = text.lstrip().startswith("{") or not equals
+        variables |= _mapping("--job-variable", text) if whole else {key: value}
+    parameters = _mapping("--params", over.params) if over.params is not None else {}
+    for text in over.param or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--param: {text!r} is not KEY=VALUE", hint="write --param day=1")
+        parameters[key] = _json(value)
+    schedules = [
+        (kind, value)
+        for kind in ("cron", "interval", "rrule")
+        for value in getattr(over, kind) or ()
+    ]
+    if over.timezone and not schedules:
+        raise UsageError("--timezone needs --cron, --interval or --rrule")
+    zone = {"timezone": over.timezone} if over.timezone else {}
+    plain = (
+        (("work_pool", "name"), over.pool, "--pool"),
+        (("work_pool", "work_queue_name"), over.work_queue, "--work-queue"),
+        (("version",), over.version, "--version"),
+        (("description",), over.description, "--description"),
+        (("tags",), over.set_tag or None, "--set-tag"),
+    )
+    param = "--param" if over.param else "--params"
+    return (
+        *(Override(path, value, option) for path, value, option in plain if value is not None),
+        *(Override(("parameters", key), value, param) for key, value in parameters.items()),
+        *(
+            Override(("work_pool", "job_variables", key), value, "--job-variable")
+            for key, value in variables.items()
+        ),
+        *(
+            Override(("schedules",), {kind: value, **zone}, f"--{kind}")
+            for kind, value in schedules
+        ),
+    )
+
+
+def _json(text: str) -> Any:
+    """JSON, or the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _mapping(option: str, text: str) -> dict[str, Any]:
+    value = _json(text)
+    if not isinstance(value, dict):
+        hint = "write KEY=VALUE or a JSON object" if option == "--job-variable" else None
+        raise UsageError(f"{option}: {shown(text)} is not a JSON object", hint=hint)
+    return value
+
+
+def shown(text: str) -> str:
+    """The beginning of what was given, in quotes."""
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
 def request(*groups: Group, **rest: Any) -> DeployRequest:
     """The options of a command as the request they stand for; ``rest`` are further ones."""
     from gitops_flow.deploy import DeployRequest
@@ -413,6 +562,7 @@ def request(*groups: Group, **rest: Any) -> DeployRequest:
     for group in groups:
         given |= group.given()
     given |= rest
+    given["names"] = [*(given.get("names") or ()), *(given.pop("name", None) or ())]
     for option, field_name in _LISTS.items():
         given[field_name] = tuple(given.pop(option, None) or ())
     for option in ("max_file_size", "max_total_size"):

@@ -138,7 +138,12 @@ def _action_document(action: plan.Action) -> dict[str, Any]:
         "known_after_build": isinstance(action, plan.Update) and action.maybe,
         "fields": list(action.fields) if isinstance(action, plan.Update) else [],
         "changes": [
-            {"path": line.path, "before": line.before, "after": line.after}
+            {
+                "path": line.path,
+                "before": line.before,
+                "after": line.after,
+                "option": _option_of(action, line),
+            }
             for line in plan.lines(action)
         ],
         "reason": action.reason if isinstance(action, plan.Conflict) else None,
@@ -235,7 +240,21 @@ def value_lines(action: plan.Action) -> Iterator[str]:
             told = f"{line.path}: {line.before} -> removed"
         else:
             told = f"{line.path}: {line.before} -> {line.after}"
-        yield short_ids(told)
+        option = _option_of(action, line)
+        yield short_ids(told) + (f" (from {option})" if option else "")
+
+
+def _option_of(action: plan.Action, line: plan.Line) -> str | None:
+    """The option that a value is from, where it is not the manifest's."""
+    if line.after is None or not isinstance(action, plan.Create | plan.Update):
+        return None
+    for field, option in action.desired.overridden:
+        # Schedules are added to those that there are.
+        if field == "schedules" and line.before is not None:
+            continue
+        if line.path.startswith(field) and line.path[len(field) :][:1] in ("", ".", "["):
+            return option
+    return None
 
 
 def left_alone_lines(preview: Preview) -> list[str]:

@@ -48,7 +48,8 @@ class Entry:
     back to) are 40 hex digits; ``when`` is in seconds since 1970, 0 if it does not tell. ``origin``
     says where the code is from; its author is who made this release.
     ``changes`` are the first files that differed from the source commit,
-    ``more`` counts the others. ``signature`` is a signed tag's text.
+    ``more`` counts the others. ``signature`` is a signed tag's text. ``overrides`` say
+    what was not as in the manifest.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Entry:
     rollback: str | None
     signature: str | None
     message: str
+    overrides: tuple[str, ...] = ()
 
     @property
     def files(self) -> int:
@@ -228,6 +230,7 @@ def parse(entry_id: str, data: bytes) -> tuple[Entry, str] | None:
         more=more,
         deployments=tuple(value for key, value in trailers if key == "Gitflow-Deployment"),
         rollback=said.get("Gitflow-Rollback"),
+        overrides=tuple(value for key, value in trailers if key == "Gitflow-Override"),
         signature=f"{signature}\n" if signature else None,
         message=body,
     )

@@ -47,7 +47,8 @@ class Release:
     ``when`` is in seconds since 1970. ``deployments`` are the full names that
     were to be pinned, ``mark`` is their source's. ``author`` is who releases,
     when that is not the snapshot's. ``rollback`` is the entry that this one
-    goes back to, ``signature`` a signed tag of the snapshot (its whole text).
+    goes back to, ``signature`` a signed tag of the snapshot (its whole text). ``overrides``
+    say what was not as in the manifest, without secrets.
     """
 
     snapshot: Snapshot
@@ -57,6 +58,7 @@ class Release:
     author: str | None = None
     rollback: str | None = None
     signature: str | None = None
+    overrides: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -120,6 +122,7 @@ def message(release: Release) -> str:
         ("Gitflow-Author", _author(release)),
         *([("Gitflow-Mark", release.mark)] if release.mark else []),
         *([("Gitflow-Rollback", release.rollback)] if release.rollback else []),
+        *(("Gitflow-Override", text) for text in release.overrides),
         *(("Gitflow-Deployment", name) for name in release.deployments),
     ]
     body = [subject, "", *shown, ""] if shown else [subject, ""]

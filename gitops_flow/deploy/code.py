@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import time
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from gitops_flow.deploy.request import Published
 from gitops_flow.errors import FlowError
 from gitops_flow.git import repository
 from gitops_flow.plan import Create, Unchanged, Update
+from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.deploy.prepare import Prepared
-    from gitops_flow.manifest import Answers, DeploymentConfig
+    from gitops_flow.manifest import Answers, DeploymentConfig, Override
     from gitops_flow.model import Deployment, FlowInfo, Snapshot
     from gitops_flow.plan import Action, Plan
 
@@ -244,7 +246,7 @@ def release(
         since=old,
         # What is pinned now is the newest release, so that the one before it is what it replaces.
         newest=moves,
-        again=prepared.restored is not None and bool(planned.writes),
+        again=bool((prepared.restored or prepared.request.overrides) and planned.writes),
     )
     return Published(
         target.url, target.branch, done.entry, done.pushed, done.created, signature is not None
@@ -266,7 +268,16 @@ def _release(
         author=author,
         rollback=prepared.restored.id if prepared.restored else None,
     )
-    return replace(made, signature=signature)
+    return replace(
+        made, signature=signature, overrides=tuple(map(_shown, prepared.request.overrides))
+    )
+
+
+def _shown(override: Override) -> str:
+    """An override as the ledger keeps it; of parameters and job variables only which."""
+    if override.path[0] == "parameters" or "job_variables" in override.path:
+        return f"{override.option} {override.path[-1]}"
+    return redact(f"{override.option} {json.dumps(override.value, ensure_ascii=False)}")
 
 
 def confirm(

@@ -146,8 +146,10 @@ def pointers(code: Code) -> list[Problem]:
 
 def _placed(prepared: Prepared, problem: Problem) -> Problem:
     """``problem`` at the place of the value that it is about."""
-    for config in prepared.manifest.deployments:
+    for config in prepared.chosen or prepared.manifest.deployments:
         if problem.path and config.where == problem.where:
+            if option := config.option_of(problem.path):
+                return replace(problem, where=None, message=f"{option}: {problem.message}")
             path = ("deployments", config.index, *problem.path)
             return replace(problem, where=prepared.manifest.position(*path))
     return problem

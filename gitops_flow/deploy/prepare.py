@@ -77,6 +77,9 @@ def prepare(request: DeployRequest, settings: Settings) -> Prepared:
         path, _shown(path, request.directory), strict=request.strict, source_only=elsewhere
     )
     chosen = [] if elsewhere else locate.choose(document, request)
+    if request.overrides:
+        given = manifest.check_overrides(request.overrides)
+        chosen = [manifest.override(each, request.overrides, given) for each in chosen]
     # A clone may be in a directory of any name; what it was cloned from is the same for all.
     identity, *former = address.identities(repo, document.gitflow.source)
     name = document.name or address.name_of(repo)

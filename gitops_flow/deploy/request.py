@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gitops_flow.apply import Result
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.codestore.history import Entry
+    from gitops_flow.manifest import Override
     from gitops_flow.model import Problem, Snapshot, Source
     from gitops_flow.plan import FieldChange, Plan
 
@@ -61,6 +62,7 @@ class DeployRequest:
         source_only: the manifest only says which source is meant; its deployments
             are not looked at, and may be wrong.
         rollback: a release takes the place of the working tree.
+        overrides: values in place of the manifest's, for the chosen deployments.
     """
 
     directory: Path
@@ -89,6 +91,7 @@ class DeployRequest:
     max_total_size: int | None = None
     source_only: bool = False
     rollback: Rollback | None = None
+    overrides: tuple[Override, ...] = ()
 
     @property
     def whole(self) -> bool:

@@ -9,7 +9,7 @@ from gitops_flow.manifest import wording, yamltree
 from gitops_flow.model import CodeStoreSettings, Position, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from gitops_flow.manifest.schema import DeploymentSection
     from gitops_flow.model import Json
@@ -22,6 +22,7 @@ class DeploymentConfig:
     """One item of ``deployments:`` with its placeholders as written.
 
     ``index`` is its place there, from 0. ``name`` and ``entrypoint`` may hold placeholders.
+    ``overridden`` says which values are not the file's: paths, and the options they are from.
     """
 
     index: int
@@ -29,6 +30,14 @@ class DeploymentConfig:
     entrypoint: str
     where: Position
     spec: DeploymentSection
+    overridden: tuple[tuple[tuple[str | int, ...], str], ...] = ()
+
+    def option_of(self, path: Sequence[Hashable]) -> str | None:
+        """The option that gave the value at ``path`` below the deployment, if one did."""
+        given = tuple(path)
+        return next(
+            (option for place, option in self.overridden if given[: len(place)] == place), None
+        )
 
     @property
     def label(self) -> str:

@@ -97,6 +97,7 @@ class Desired:
             secret_fields=tuple(fill_in.secret_fields),
             secrets=tuple(fill_in.secrets),
             where=config.where,
+            overridden=tuple(dict.fromkeys(map(_overridden, config.overridden))),
         )
         return None if fill_in.failed else result
 
@@ -300,6 +301,16 @@ class Desired:
             tell[remark.severity](where, remark.message, remark.hint)
         stepfilling.check_pull(fill_in, pinned.steps, filled or (), path)
         return pinned.steps
+
+
+def _overridden(place: tuple[tuple[str | int, ...], str]) -> tuple[str, str]:
+    """A field of the deployment, with the key in it, and the option that it is from."""
+    path, option = place
+    if path[0] == "schedules":
+        return "schedules", option
+    names = {"name": "work_pool", "work_queue_name": "work_queue"}
+    rest = path[1:] if path[0] == "work_pool" else path
+    return ".".join(names.get(str(part), str(part)) for part in rest), option
 
 
 def _options(limit: ConcurrencySection) -> dict[str, Json] | None:

@@ -306,6 +306,10 @@ class Filling:
             self.shared.add(problem)
             return
         rest = f"{self.config.label}: {dotted(path)}" if path else self.config.label
+        if option := self.config.option_of(path):
+            text = f"{option}: {rest}: {message}"
+            self.problems.append(Problem(text, None, hint, severity))
+            return
         where = self.manifest.position("deployments", self.config.index, *path)
         self.problems.append(
             Problem(f"{rest}: {message}", where, hint, severity, subject=self.config.label)
