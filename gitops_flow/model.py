@@ -306,7 +306,8 @@ class Deployment:
     steps not yet run will complete. ``secret_fields`` names where a secret was
     filled in (``description``, ``parameters.url.host``), ``secrets`` are the texts. ``where`` is
     its place in the manifest, ``overridden`` says which fields are not from there but from
-    which option (``parameters.day``, ``--param``).
+    which option (``parameters.day``, ``--param``). ``keeps_code``: the snapshot differs from
+    what is pinned only outside its ``gitflow: paths``, so the pin stays.
     ``id`` and ``flow_id`` are the server's, None when desired.
     """
 
@@ -337,6 +338,7 @@ class Deployment:
     secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
     where: Position | None = None
     overridden: tuple[tuple[str, str], ...] = ()
+    keeps_code: bool = False
     id: str | None = None
     flow_id: str | None = None
 

@@ -15,6 +15,7 @@ from gitops_flow.cli.parts import (
     Talk,
     change_lines,
     count,
+    kept_lines,
     left_out_lines,
     next_lines,
     orphan_lines,
@@ -187,6 +188,7 @@ def text(report: Report, seconds: float, *, again: Again, profile: str | None = 
     width = max((len(result.full_name) for result in report.results), default=0)
     for result in report.results:
         lines += result_lines(result, min(width, 60))
+    lines += kept_lines(report.plan)
     lines += orphan_lines(report.plan.orphans, again)
     lines.append(_summary(report, seconds))
     lines += _next(report, profile)

@@ -8,6 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.cli.boundary import printable
+from gitops_flow.plan import Conflict, Delete, Held
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gitops_flow.cli.options import Again
     from gitops_flow.codestore.history import Entry
     from gitops_flow.model import Deployment, FileChange, LeftOut, Problem, Snapshot, Source
+    from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
 
 _SHOWN = 8
@@ -153,6 +155,19 @@ def orphan_lines(orphans: Sequence[Deployment], again: Again) -> list[str]:
         *(f"not in the manifest any more: {item.full_name}" for item in orphans),
         f"  left alone; to see what deleting would mean: {redact(look)}",
     ]
+
+
+def kept_lines(planned: Plan) -> list[str]:
+    """Which deployments keep the code they have, though there is other code."""
+    kept = [
+        action.full_name
+        for action in planned.actions
+        if not isinstance(action, Delete | Held | Conflict) and action.desired.keeps_code
+    ]
+    if not kept:
+        return []
+    told = f"unchanged (code outside {'its' if len(kept) == 1 else 'their'} paths): "
+    return [told + names_within(kept, 200)]
 
 
 def names_within(names: Sequence[str], room: int) -> str:

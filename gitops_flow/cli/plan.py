@@ -13,6 +13,7 @@ from gitops_flow.cli.parts import (
     Talk,
     change_lines,
     count,
+    kept_lines,
     left_out_lines,
     names_within,
     next_lines,
@@ -135,6 +136,9 @@ def _action_document(action: plan.Action) -> dict[str, Any]:
         "name": action.full_name,
         "action": kind(action),
         "adopted": isinstance(action, plan.Update) and action.adopts,
+        "keeps_code": not isinstance(action, plan.Delete)
+        and action.desired is not None
+        and action.desired.keeps_code,
         "known_after_build": isinstance(action, plan.Update) and action.maybe,
         "fields": list(action.fields) if isinstance(action, plan.Update) else [],
         "changes": [
@@ -176,6 +180,7 @@ def text(preview: Preview, again: Again, *, verbose: bool = False) -> list[str]:
         actions = tuple(action for action in actions if _new_code(action) is None)
     for action in actions:
         lines += action_lines(action)
+    lines += kept_lines(preview.plan)
     lines += left_alone_lines(preview)
     lines += orphan_lines(preview.plan.orphans, again)
     for refusal in preview.blocked:

@@ -259,7 +259,7 @@ def _release(
     names = [
         action.full_name
         for action in planned.actions
-        if isinstance(action, Create | Update | Unchanged)
+        if isinstance(action, Create | Update | Unchanged) and not action.desired.keeps_code
     ]
     made = ledger.Release.of(
         code.snapshot,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import plan
 from gitops_flow.codestore.lfs import LEFT_OUT
-from gitops_flow.deploy import refs, rollback
+from gitops_flow.deploy import keeping, refs, rollback
 from gitops_flow.deploy.desire import desire
 from gitops_flow.deploy.request import Refusal
 from gitops_flow.errors import ManifestError
@@ -70,7 +70,10 @@ def compare(session: Session, code: Code, answers: Answers) -> Compared:
         desired, said = desire(prepared, code, answers)
     names = [(item.flow_name, item.name) for item in desired]
     live = session.live(names)
-    if back is not None:
+    if back is None:
+        desired = keeping.keep(prepared, code, desired, live)
+        said += keeping.unmatched(prepared, code)
+    else:
         rollback.refuse_steps(prepared, desired)
         desired = hold.keep(desired, live, hold=back.hold)
     variables = session.variables(plan.workspace_variables(desired))

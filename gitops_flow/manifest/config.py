@@ -51,6 +51,7 @@ class GitflowConfig:
 
     ``source`` says which repository this is, whatever its addresses.
     ``allow_stored_secrets`` are globs of environment variables that may be stored in clear.
+    ``paths`` are globs of what deployments need, for those that have none of their own.
     ``ignore`` names what is left to the server, ``paused`` or ``schedules.active``.
     """
 
@@ -58,6 +59,7 @@ class GitflowConfig:
     code_store: CodeStoreSettings = field(default_factory=CodeStoreSettings)
     allow_secrets: tuple[str, ...] = ()
     allow_stored_secrets: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
     submodules: Literal["refuse", "include", "ignore"] = "refuse"

@@ -176,6 +176,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         ignore_submodules=tuple(section.ignore_submodules or ()),
         lfs=section.lfs == "include",
         ci_files=section.ci_files == "include",
+        paths=tuple(section.paths or ()),
         checkout=section.checkout,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
     )

@@ -147,7 +147,7 @@ def _words_beside(path: Path) -> list[str]:
     from gitops_flow.manifest import schema
 
     models: dict[object, type[BaseModel]] = {
-        "gitflow": schema.GitflowSection,
+        "gitflow": schema.GitflowSection if len(path) == 2 else schema.DeploymentGitflowSection,
         "code_store": schema.CodeStoreSection,
     }
     parent = next((part for part in reversed(path[:-1]) if isinstance(part, str)), None)

@@ -176,6 +176,27 @@ class ScheduleSection(BaseModel):
     day_or: Flag = None
 
 
+def _path(value: str) -> str:
+    parts = value.split("/")
+    if ".." in parts or not any(parts):
+        raise wrong(
+            f"expected a glob of files in the repository, got {described(value)}",
+            "write it relative to the manifest, or from the root with a leading /",
+        )
+    return value
+
+
+Paths = Annotated[list[Annotated[str, AfterValidator(_path)]] | None, Field(default=None)]
+
+
+class DeploymentGitflowSection(BaseModel):
+    """``gitflow:`` of a deployment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paths: Paths = None
+
+
 class DeploymentSection(_Section):
     """One item of ``deployments:``."""
 
@@ -198,6 +219,7 @@ class DeploymentSection(_Section):
     work_pool: WorkPoolSection | None = None
     triggers: list[dict[str, Any]] | None = None
     sla: list[Any] | None = None
+    gitflow: DeploymentGitflowSection | None = None
 
 
 class CodeStoreSection(BaseModel):
@@ -231,6 +253,7 @@ class GitflowSection(BaseModel):
     ignore_submodules: list[str] | None = None
     lfs: Literal["pointers", "include"] = "pointers"
     ci_files: Literal["exclude", "include"] = "exclude"
+    paths: Paths = None
 
 
 class ManifestSection(_Section):
