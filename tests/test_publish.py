@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gitops_flow.cli import demoproject
 from gitops_flow.codestore import address, ledger, publish, snapshot
-from gitops_flow.codestore.store import open_store
+from gitops_flow.codestore.store import make_embedded, open_store
 from gitops_flow.errors import CodeStoreError, GitflowError, SnapshotError
 from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, Snapshot
@@ -32,6 +35,21 @@ def repo(tmp_path: Path, server: Repo) -> Repo:
     made.git("remote", "add", "origin", str(server.path))
     made.git("push", "-q", "origin", "main")
     return made
+
+
+def test_an_embedded_code_store_and_the_demo_have_ids_of_sha1_whatever_gits_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A git whose default is another one; only the newest take it from their configuration.
+    real, fake = shutil.which("git"), tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\nGIT_DEFAULT_HASH=sha256 exec {real} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    make_embedded(tmp_path / "store.git")
+    demo = Repo(demoproject.make(tmp_path / "demo").root, init=False)
+    for made in (Repo(tmp_path / "store.git", init=False), demo):
+        assert made.git("rev-parse", "--show-object-format") == "sha1"
 
 
 def ship(path: Path, base: Path, cache: str = "cache", submodules: bool = False, **said: str):

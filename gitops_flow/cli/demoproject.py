@@ -54,7 +54,7 @@ def make(root: Path) -> Project:
     (root / "prefect.yaml").write_text(_MANIFEST)
     (root / "hello.py").write_text(_COMMITTED)
     for args in (
-        ["init", "-q", "--template=", "--initial-branch=main"],
+        ["init", "-q", "--template=", "--initial-branch=main", "--object-format=sha1"],
         ["add", "prefect.yaml", "hello.py"],
         ["commit", "-q", "--message=A flow"],
     ):

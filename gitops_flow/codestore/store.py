@@ -223,7 +223,9 @@ def make_embedded(path: Path) -> None:
         if (path / "HEAD").exists():
             return
         with files.built_aside(path) as aside:
-            command.run(["init", "--quiet", "--bare", "--template=", str(aside)], timeout=60)
+            # Ids are of 40 digits here, whatever git's default is.
+            made = ["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]
+            command.run([*made, str(aside)], timeout=60)
             for key, value in (
                 ("uploadpack.allowAnySHA1InWant", "true"),
                 ("uploadpack.allowFilter", "true"),
