@@ -27,6 +27,14 @@ SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 
 # Signing may ask for a passphrase or a touch, so a plan is made without the signature.
 _SIGNED_LATER = "signed when it is released"
+# What older versions wrote. Prefect installs whatever the index has under this name.
+_NAME_ALONE = "gitops-flow"
+_EXACT = re.compile(r"gitops[-_.]flow\s*={2,3}\s*[0-9][0-9A-Za-z.+!_-]*", re.IGNORECASE)
+_HASHED = re.compile(
+    r"gitops[-_.]flow\s*@\s*(?:(?:https?|file)://[^\s#@]+#(?:[^\s#]*&)?sha256=[0-9a-f]{64}(?:&\S*)?"
+    r"|git\+(?:https|ssh|file)://[^\s#]+@[0-9a-f]{40}(?:#\S*)?)",
+    re.IGNORECASE,
+)
 _COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 # What a commit takes along when a deployment is pinned to another one.
 _MOVES = ("commit", "source", "release")
@@ -44,7 +52,8 @@ class Pin:
     ``signature`` is the text of a signed tag, which one of ``signers``, if any,
     must have signed; ``signed`` says that there is, or will be, one. ``origin``
     says where the code came from, so it is no part of what the pin is.
-    ``stock``: Prefect's own step, for workers without this package.
+    ``stock``: Prefect's own step, for workers without this package. ``requires``
+    is what Prefect installs on a worker without it.
     """
 
     addresses: tuple[str, ...]
@@ -57,6 +66,7 @@ class Pin:
     signers: tuple[str, ...] = ()
     stock: bool = False
     signed: bool = False
+    requires: Json = None
     origin: Json = field(default=None, compare=False)
 
     @classmethod
@@ -86,6 +96,7 @@ class Pin:
                 signers=_texts(inputs.get("verify_signers")),
                 stock=stock,
                 signed=bool(release),
+                requires=None if stock else inputs.get("requires"),
                 origin=inputs.get("source"),
             )
         return None
@@ -97,10 +108,11 @@ class Pin:
     def _ours(self) -> dict[str, Json]:
         one = len(self.addresses) == 1
         inputs: dict[str, Json] = {
-            "requires": "gitops-flow",
             "repository": self.addresses[0] if one else list(self.addresses),
             "commit": self.commit,
         }
+        if self.requires is not None:
+            inputs = {"requires": self.requires, **inputs}
         if self.credentials is not None:
             inputs["credentials"] = self.credentials
         inputs["source"] = self.origin
@@ -182,6 +194,8 @@ def _repinned(step: Step, new: Pin) -> Step:
     name, inputs = name_of(step), inputs_of(step)
     if name == PULL_CODE:
         kept = {key: value for key, value in inputs.items() if key != "release"}
+        if kept.get("requires") == _NAME_ALONE:
+            del kept["requires"]
         moved = inputs_of(new.step()) if not new.stock else {"commit": new.commit}
         return {name: {**kept, **{key: moved[key] for key in _MOVES if key in moved}}}
     moved = {**inputs, "commit_sha": new.commit}
@@ -225,6 +239,16 @@ def _comparable(step: Step) -> Step:
     if name_of(step) == PULL_CODE and inputs_of(known).get("release"):
         return {PULL_CODE: {**inputs_of(known), "release": True}}
     return known
+
+
+def names_one_package(requirement: str) -> bool:
+    """Whether ``requirement`` is this package, and exactly one content or version of it.
+
+    An exact version, an address with a SHA-256, or one of git with a whole
+    commit. No extras: with these, Prefect would install at each run.
+    """
+    text = requirement.strip()
+    return bool(_EXACT.fullmatch(text) or _HASHED.fullmatch(text))
 
 
 def commits(*places: Json) -> set[str]:

@@ -18,13 +18,14 @@ from gitops_flow.buildsteps import clone, interpreter, own
 from gitops_flow.buildsteps.console import Console
 from gitops_flow.buildsteps.foreign import Interpreter
 from gitops_flow.buildsteps.interpreter import find as find_python
+from gitops_flow.buildsteps.interpreter import has_package
 from gitops_flow.buildsteps.step import Call, Failed, Here, check, identity, parse, secrets, told
 from gitops_flow.errors import GitflowError, StepError
 from gitops_flow.model import Json
 from gitops_flow.pin import PULL_CODE
 from gitops_flow.redact import is_secret_key
 
-__all__ = ["Job", "find_python", "run"]
+__all__ = ["Job", "find_python", "has_package", "run"]
 
 Step = Mapping[str, Json]
 Section = Literal["build", "push"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ASK = "import importlib.util as u, sys; sys.exit(u.find_spec('prefect') is None)"
+_ASK = "import importlib.util as u, sys; sys.exit(u.find_spec({!r}) is None)"
 
 
 def find(environ: Mapping[str, str]) -> str:
@@ -27,17 +27,17 @@ def find(environ: Mapping[str, str]) -> str:
                 return str(own)
     for name in ("python3", "python"):
         found = shutil.which(name, path=environ.get("PATH", ""))
-        if found and _has_prefect(found, environ):
+        if found and has_package(found, "prefect", environ):
             return found
     return sys.executable
 
 
-def _has_prefect(python: str, environ: Mapping[str, str]) -> bool:
-    """Whether Prefect is installed there; it is looked for, not imported."""
+def has_package(python: str, name: str, environ: Mapping[str, str]) -> bool:
+    """Whether that Python has the package ``name``; it is looked for, not imported."""
     try:
-        # From "/", where no directory named prefect can be taken for it.
+        # From "/", where no directory of that name can be taken for it.
         done = subprocess.run(
-            [python, "-c", _ASK],
+            [python, "-c", _ASK.format(name)],
             cwd="/",
             env=dict(environ),
             stdin=subprocess.DEVNULL,

@@ -129,6 +129,7 @@ def pin_of(prepared: Prepared, snap: Snapshot) -> Pin:
         target.credentials,
         signed=target.sign and not stock,
         stock=stock,
+        requires=None if stock else prepared.manifest.gitflow.requires,
         origin=address.origin_inputs(snap.provenance),
     )
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gitops_flow.model import Deployment, Source
     from gitops_flow.settings import Settings
 
+_PACKAGE = "gitops_flow"
 _TIMEOUT = 600.0  # seconds, for each talk with a git server
 
 
@@ -81,7 +82,24 @@ def run(
     python = _python(prepared, environ)
     findings = loading.look(ours, lambda pin, top: _fetched(pin, top, target), python)
     told = [_or_elsewhere(each, pin) for each, (_, pin) in zip(findings, found, strict=True)]
+    if not buildsteps.has_package(python.path, _PACKAGE, python.environ):
+        told = [without_package(each, item, python) for each, item in zip(told, found, strict=True)]
     return Verified(prepared.source, python.path, tuple(told))
+
+
+def without_package(
+    finding: Finding, item: tuple[Deployment, Pin | None], python: Python
+) -> Finding:
+    """``finding``, for a Python that cannot import the pull step."""
+    pin = item[1]
+    if pin is None or pin.stock or pin.requires is not None or finding.status != "ok":
+        return finding
+    error = CheckoutError(
+        f"{python.path} has no module 'gitops_flow', so a worker with this Python cannot pull code",
+        hint="install the package there (docs/workers.md), name the Python that your workers have "
+        "with --python, or deploy with gitflow: {checkout: stock}",
+    )
+    return replace(finding, status="broken", error=error)
 
 
 def _is_named(pin: Pin, target: CodeStore) -> bool:

@@ -67,6 +67,7 @@ class GitflowConfig:
     lfs: bool = False
     ci_files: bool = False
     checkout: Literal["pinned", "stock"] = "pinned"
+    requires: str | None = None
     ignore: tuple[str, ...] = ()
 
 

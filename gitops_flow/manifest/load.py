@@ -178,6 +178,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         ci_files=section.ci_files == "include",
         paths=tuple(section.paths or ()),
         checkout=section.checkout,
+        requires=section.requires,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
     )
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from gitops_flow import pin
 from gitops_flow.errors import GitError
 from gitops_flow.git import url
 from gitops_flow.manifest.wording import described, did_you_mean
@@ -134,6 +135,17 @@ def _leavable(value: str) -> str:
     return value
 
 
+def _requirement(value: str) -> str:
+    if not pin.names_one_package(value):
+        raise wrong(
+            "expected this package with an exact version or a hash; of a name alone, workers would "
+            "install whatever somebody put on the index",
+            "write 'gitops-flow==VERSION', or 'gitops-flow @ https://HOST/FILE.whl#sha256=DIGEST'",
+        )
+    _no_password(value.partition("@")[2].strip().removeprefix("git+"))
+    return value
+
+
 Steps = Annotated[list[dict[str, Any]] | None, BeforeValidator(_steps)]
 Flag = Annotated[Any, BeforeValidator(_flag)]
 Size = Annotated[int | None, BeforeValidator(_size)]
@@ -244,6 +256,7 @@ class GitflowSection(BaseModel):
     source: Annotated[str, AfterValidator(_source)] | None = None
     code_store: CodeStoreSection | None = None
     checkout: Literal["pinned", "stock"] = "pinned"
+    requires: Annotated[str, AfterValidator(_requirement)] | None = None
     ignore: list[Annotated[str, AfterValidator(_leavable)]] | None = None
     allow_secrets: list[str] | None = None
     allow_stored_secrets: list[str] | None = None
