@@ -251,6 +251,23 @@ def unwritten(path: Path, error: Exception) -> str | None:
     return None
 
 
+def closed_to_us(path: Path) -> Path | None:
+    """The first directory on the way to ``path``, or itself, that this process may not enter."""
+    for each in (*reversed(path.parents), path):
+        if not os.access(each, os.X_OK):
+            return each if os.path.lexists(each) else None
+    return None if os.access(path, os.R_OK) else path
+
+
+def closed_to_others(path: Path) -> Path | None:
+    """The first directory on the way to ``path``, or itself, that other users may not enter."""
+    with contextlib.suppress(OSError):
+        for each in (*reversed(path.parents), path):
+            if not each.stat().st_mode & stat.S_IXOTH:
+                return each
+    return None
+
+
 @contextlib.contextmanager
 def copied(source: Path, target: Path, lock: int, timeout: float) -> Iterator[Callable[[], int]]:
     """Copy all that is in ``source`` by the cp program; yield what waits for its exit status.

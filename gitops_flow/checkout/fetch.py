@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow import log
+from gitops_flow import files, log
 from gitops_flow.checkout import shared, tree
 from gitops_flow.checkout.cache import UnusableError
 from gitops_flow.checkout.copies import begun
@@ -19,7 +19,7 @@ from gitops_flow.checkout.store import Store, objects_of
 from gitops_flow.checkout.workspace import NoWayError, made_aside
 from gitops_flow.errors import GitError, RemoteError
 from gitops_flow.git import command, remote
-from gitops_flow.git.url import split_userinfo
+from gitops_flow.git.url import local_path, split_userinfo
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -94,16 +94,31 @@ def fetch_some(store: Store, order: Order) -> str:
 
 
 def _ask(store: Store, place: Place, wanted: Sequence[str], filter_: str | None = None) -> None:
-    remote.fetch(
-        store.path,
-        place.address,
-        wanted,
-        depth=1,
-        filter=filter_,
-        auth=place.auth,
-        config=store.FETCH_CONFIG,
-        timeout=place.timeout,
-    )
+    try:
+        remote.fetch(
+            store.path,
+            place.address,
+            wanted,
+            depth=1,
+            filter=filter_,
+            auth=place.auth,
+            config=store.FETCH_CONFIG,
+            timeout=place.timeout,
+        )
+    except RemoteError as error:
+        # git says of such a repository that there is none.
+        path = local_path(place.address)
+        parts = [path / name for name in ("objects", ".git/objects")] if path else []
+        closed = next(filter(None, map(files.closed_to_us, parts)), None)
+        if closed is None:
+            raise
+        raise RemoteError(
+            f"the code store cannot be read: this user may not enter {closed}",
+            kind="auth",
+            where=place.address,
+            hint="it is a directory on this machine: let the worker's user in, run the worker as "
+            "the user that deploys, or deploy to a git server",
+        ) from error
 
 
 def _from_any(order: Order, ask: Callable[[Place], None]) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,7 @@ def objects_of(repository: str) -> Path | None:
     """Where a repository has its objects, if it is one on this machine, given by a plain path."""
     if Path(repository).is_absolute():
         for place in (Path(repository, "objects"), Path(repository, ".git", "objects")):
-            if place.is_dir():
-                return place
+            with contextlib.suppress(OSError):  # if it may not be read, a fetch says so
+                if place.is_dir():
+                    return place
     return None

@@ -12,17 +12,16 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from gitops_flow import files
 from gitops_flow.errors import CodeStoreError, GitError, GitflowError, SnapshotError
-from gitops_flow.git import command
+from gitops_flow.git import command, url
 from gitops_flow.git.objects import DamagedError, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from gitops_flow.git.repository import Repository
 
@@ -168,10 +167,9 @@ def open_store(cache_dir: Path, repository: Repository, store_address: str) -> P
 
 def _bare(address: str) -> tuple[Path, ...]:
     """The directory of a bare repository; git itself knows the others for repositories."""
-    parts = urlsplit(address) if address.startswith("file://") else None
-    place = Path(unquote(parts.path) if parts else address)
-    whole = place.is_absolute() and _is_whole(place) and ".git" not in place.parts
-    return (place,) if whole else ()
+    place = url.local_path(address)
+    whole = place is not None and _is_whole(place) and ".git" not in place.parts
+    return (place,) if place and whole else ()
 
 
 @contextlib.contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import prefect
+from gitops_flow import files, prefect
 from gitops_flow.deploy.request import Report
 from gitops_flow.deploy.session import Session, opened, rewind
+from gitops_flow.git import url
+from gitops_flow.model import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.compare import Compared
     from gitops_flow.deploy.request import DeployRequest
-    from gitops_flow.model import Problem
     from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
 
@@ -87,10 +88,30 @@ def run(
         published=published,
         plan=planned,
         results=tuple(results),
-        warnings=(*compared.warnings, *unverified),
+        warnings=(
+            *compared.warnings,
+            *unverified,
+            *reach(session.prepared.target.url, published.created),
+        ),
         pools_created=compared.missing_pools,
         restored=restored,
         repeated=session.client.repeated,
+    )
+
+
+def reach(address: str, created: bool) -> tuple[Problem, ...]:
+    """A warning of a new code store on this machine that other users' workers cannot read."""
+    path = url.local_path(address) if created else None
+    closed = files.closed_to_others(path) if path else None
+    if closed is None:
+        return ()
+    return (
+        Problem(
+            "the code store is a directory that only workers of this user can read: "
+            f"{closed} is closed to others",
+            hint="for other workers, deploy to a git server (--remote), or open the way to it",
+            severity="warning",
+        ),
     )
 
 

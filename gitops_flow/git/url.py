@@ -151,6 +151,14 @@ def host(address: str) -> str:
     return name if own else f"{name}:{port}"
 
 
+def local_path(address: str) -> Path | None:
+    """Where a repository is that is given by a path or a ``file://`` URL; None for a server's."""
+    if address.startswith("file://"):
+        parts = _parsed(address)
+        return Path(unquote(parts.path)) if parts else None
+    return Path(address) if Path(address).is_absolute() else None
+
+
 def name_of(address: str) -> str:
     """The repository's own name: the last part of its path, without ``.git``."""
     last = _trim(address.replace("\\", "/")).rsplit("/", 1)[-1].rsplit(":", 1)[-1]
