@@ -119,6 +119,15 @@ def test_an_answer_that_never_comes_is_asked_for_as_often_as_the_settings_say(
     assert error.message.endswith("within 0.05 s, 3 times")
 
 
+def test_refusals_of_a_busy_server_do_not_use_up_the_attempts_for_lost_answers(
+    script: Script,
+) -> None:
+    script.answers = [*[(503, {})] * 9, DROP, DROP, (200, ["done"])]
+    with script.client(max_retries=2) as client:
+        assert client.post("/x", {}) == ["done"]
+        assert client.repeated == 11
+
+
 NEW = Schedule({"cron": "0 1 * * *"})
 
 

@@ -222,18 +222,21 @@ class Client:
     ) -> Json:
         url = self._base + path
         content = None if body is None else _encode(body, url)
-        attempt, waited, renewed = 0, 0.0, False
+        # Refusals of a busy database do not use up the attempts for lost answers.
+        attempts, waited, renewed = {True: 0, False: 0}, 0.0, False
         while True:
             answer = self._send(method, url, content)
             if not renewed and self._wants_csrf(method, answer):
                 renewed = True
                 self._fetch_csrf()
                 continue
+            busy = isinstance(answer, httpx.Response) and answer.status_code == _BUSY
+            attempt = attempts[busy]
             if not self._worth_repeating(answer, attempt, waited):
                 return self._result(answer, url, body, shape, attempt)
             pause = _wait(answer, attempt)
             self._sleep(pause)
-            attempt, waited = attempt + 1, waited + pause
+            attempts[busy], waited = attempt + 1, waited + pause
             if stands is not None and _may_stand(answer) and (made := stands()) is not None:
                 return made
             self.repeated += 1
