@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -763,3 +764,40 @@ def test_inherited_git_variables_do_not_redirect_us(
     monkeypatch.setenv("GIT_INDEX_FILE", str(other.path / ".git/index"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other.path))
     assert b"flow.py" in take(repo.path).files()
+
+
+def test_what_git_passes_over_is_listed(repo: Repo, take) -> None:
+    os.mkfifo(repo.path / "lib/pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(repo.path / "app.sock"))
+        repo.write("git~1", "x\n").write(".gitignore", "out/\n").write("out/x", "x\n")
+        os.mkfifo(repo.path / "out/pipe")
+        left_out = take(repo.path).left_out
+    assert left_out == {
+        "app.sock": "a socket, pipe or device",
+        "lib/pipe": "a socket, pipe or device",
+        "git~1": "git refuses its name",
+        "out/": "ignored",
+    }
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("marker", ["pyvenv.cfg", "conda-meta/history"])
+def test_a_virtual_environment_is_left_out(
+    repo: Repo, take, tmp_path: Path, plain: bool, marker: str
+) -> None:
+    folder = tmp_path / "plain" if plain else repo.path
+    environment = folder / "tools/.venv"
+    (environment / marker).parent.mkdir(parents=True)
+    (environment / marker).write_text("x\n")
+    (environment / "lib.py").write_text("x\n")
+    (folder / "kept.py").write_text("x\n")
+    taken = take(folder)
+    assert b"kept.py" in taken.files()
+    assert not any(path.startswith(b"tools") for path in taken.files())
+    assert list(taken.left_out) == ["tools/.venv/"]
+
+
+def test_a_virtual_environment_that_is_committed_is_shipped(repo: Repo, take) -> None:
+    repo.write("env/pyvenv.cfg", "x\n").write("env/lib.py", "x\n").commit()
+    assert b"env/lib.py" in take(repo.path).files()

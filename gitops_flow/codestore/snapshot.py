@@ -12,10 +12,11 @@ import os
 import shlex
 import stat
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import cifiles, detect, guard, hashing, lfs
+from gitops_flow.codestore import cifiles, detect, guard, hashing, lfs, worktree
 from gitops_flow.codestore.links import leaves_tree
 from gitops_flow.codestore.worktree import Scan, scan
 from gitops_flow.errors import GitflowError, SnapshotError
@@ -110,12 +111,21 @@ def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: 
     state = scan(repo, store, prefix.count("/"))
     hashing.look_at_unwatched(repo, store, state)
     _check_depth(state, options, prefix)
-    # A forge looks for them at the top of what it is given, and nowhere else.
-    if options.ci_files or prefix:
-        return _take_all(repo, store, options, state, prefix)
-    dropped = cifiles.drop(state)
-    taken = _take_all(repo, store, options, state, prefix)
-    objects = store.objects()
+    # While git hashes there is time to look for what git does not tell of.
+    with ThreadPoolExecutor(1) as side:
+        special = side.submit(worktree.special_files, repo, state)
+        # A forge looks for them at the top of what it is given, and nowhere else.
+        wanted = options.ci_files or bool(prefix)
+        dropped = [] if wanted else cifiles.drop(state)
+        taken = _take_all(repo, store, options, state, prefix)
+    left_out = [
+        LeftOut(prefix + os.fsdecode(path), "a socket, pipe or device") for path in special.result()
+    ]
+    taken = replace(taken, left_out=(*taken.left_out, *left_out))
+    return taken if wanted else _without_ci_files(store.objects(), taken, dropped)
+
+
+def _without_ci_files(objects: Objects, taken: _Taken, dropped: list[bytes]) -> _Taken:
     committed = list(cifiles.below(objects, taken.tree))
     left_out = [
         LeftOut(os.fsdecode(path), cifiles.LEFT_OUT) for path in sorted({*dropped, *committed})
@@ -147,6 +157,9 @@ def _take_all(
         large = lfs.contents(repo, store, base, entries, options.allow, prefix)
     pointers = _check_content(store, objects, fresh, {**entries, **large}, options, prefix)
     removed, left_out = _taken_out(objects, state, entries, prefix)
+    # git takes nothing that could pass for its own directory somewhere (git~1 on Windows).
+    refused = [p for p in state.untracked if entries.get(p) is None and _is_there(repo, p)]
+    left_out += [LeftOut(prefix + os.fsdecode(p), "git refuses its name") for p in refused]
     links = [
         path for path in state.submodules if _is_gitlink(entries.get(path, Entry(GITLINK, "")))
     ]
@@ -213,6 +226,10 @@ def _check_depth(state: Scan, options: Options, prefix: str) -> None:
             paths=tuple(f"{(prefix + os.fsdecode(path))[:80]}..." for path in deep[:10]),
             hint="move it up; one that git does not track can be listed in .gitflowignore",
         )
+
+
+def _is_there(repo: Repository, path: bytes) -> bool:
+    return os.path.lexists(os.fsencode(repo.root) + b"/" + path)
 
 
 def _check_names_and_sizes(
@@ -286,6 +303,7 @@ def _left_out(state: Scan, prefix: str) -> list[LeftOut]:
         (state.ignored, "ignored"),
         (state.nested, "a repository of its own"),
         (state.litter, "bytecode or litter"),
+        (state.environments, "a virtual environment, which works on this machine only"),
         (state.own, "gitflow's own"),
     )
     return [LeftOut(prefix + os.fsdecode(p), why) for paths, why in groups for p in sorted(paths)]

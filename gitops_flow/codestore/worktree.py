@@ -24,7 +24,8 @@ EXTRA_IGNORE_FILES = (".prefectignore", ".gitflowignore")
 # Files that running Python leaves behind; with them in, importing a module would
 # change the snapshot's id.
 _LITTER = re.compile(rb"(?:^|/)(?:__pycache__|\.DS_Store|[^/]+\.py[co])(?:/|$)")
-_ZERO = b"0" * 40
+# What marks a directory as an environment of Python or conda.
+_ENVIRONMENT = re.compile(rb"(.+/)(?:pyvenv\.cfg|conda-meta/history)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Scan:
     conflicts: list[bytes] = field(default_factory=list)
     ignored: list[bytes] = field(default_factory=list)
     litter: list[bytes] = field(default_factory=list)
+    environments: list[bytes] = field(default_factory=list)
     nested: list[bytes] = field(default_factory=list)
     submodules: list[bytes] = field(default_factory=list)
     links: list[tuple[bytes, str]] = field(default_factory=list)
@@ -113,6 +115,7 @@ def scan(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
         _read_index(listed, result)
     _find_deep(listed, MAX_DEPTH - depth, result)
     _drop_own(repository, (*repository.own, *store.own), result)
+    _drop_environments(repository, result)
     _drop_extra_ignored(repository, store, result)
     return result
 
@@ -241,6 +244,44 @@ def _drop_own(repository: Repository, places: tuple[Path, ...], result: Scan) ->
             paths = getattr(result, name)
             setattr(result, name, [path for path in paths if not path.startswith(own)])
         result.tracked = [each for each in result.tracked if not each.path.startswith(own)]
+
+
+def _drop_environments(repository: Repository, result: Scan) -> None:
+    """Take virtual environments out that nobody has added to git: paths of this machine are in them."""
+    candidates = [*result.untracked]
+    if repository.git_dir is None:
+        # The index of a plain folder is ours, and may know them from an older version.
+        candidates += [each.path for each in result.tracked]
+    marked = {found[1] for path in candidates if (found := _ENVIRONMENT.fullmatch(path))}
+    result.environments = sorted(marked)
+    if not marked:
+        return
+    tops = tuple(marked)
+    result.untracked = [path for path in result.untracked if not path.startswith(tops)]
+    if repository.git_dir is None:
+        result.tracked = [each for each in result.tracked if not each.path.startswith(tops)]
+
+
+def special_files(repository: Repository, state: Scan) -> list[bytes]:
+    """Sockets, pipes and devices among the files of a working tree; git passes over them silently."""
+    top = os.fsencode(repository.root) + b"/"
+    closed = {path.rstrip(b"/") for path in (*state.ignored, *state.nested, *state.environments)}
+    closed |= {path.rstrip(b"/") for path in (*state.own, *state.submodules, b".git")}
+    found, directories = [], [b""]
+    while directories:
+        inside = directories.pop()
+        try:
+            entries = list(os.scandir(top + inside))
+        except OSError:
+            continue  # git says what cannot be read
+        for entry in entries:
+            path = inside + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if path not in closed:
+                    directories.append(path + b"/")
+            elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
+                found.append(path)
+    return sorted(path for path in found if path not in closed)
 
 
 def _drop_extra_ignored(repository: Repository, store: PrivateStore, result: Scan) -> None:
