@@ -1,7 +1,7 @@
 """What looks like a secret, by the rules of ``secrets.json`` (made by ``tools/secretrules``).
 
 Most secrets are long tokens, so most of a text is never searched: only what
-surrounds a run of sixteen or more characters with a digit in it, and there only
+surrounds a run of sixteen or more characters that is no word, and there only
 by the rules one of whose keywords stands there. Passwords are shorter; the few
 rules for them ask the whole text for their keywords.
 """
@@ -25,7 +25,8 @@ _RULES = Path(__file__).with_name("secrets.json")
 
 _RUN = re.compile(rb"(?<![0-9A-Za-z_+-])[0-9A-Za-z_+-]{16,}")
 _DIGIT = re.compile(rb"[0-9]")
-_MIXED = re.compile(rb"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[0-9A-Za-z_+-]{34}")
+# Letters alone are a token when their case follows no word.
+_CHANGES = re.compile(rb"[A-Z]{16}|(?:[a-z][A-Z].{0,16}?){4}")
 # `key: str = "..."` reads like `key = "..."` to every rule.
 _ANNOTATION = re.compile(rb":[ \t]*[A-Za-z_][\w.\[\]| ]{0,40}=(?!=)")
 _BLOB = re.compile(rb"[0-9A-Za-z+/=]+")
@@ -38,7 +39,7 @@ _EXAMPLE = re.compile(
     | your[-_]?(own[-_])?(api|access|secret|token|key|pass|user|account|client)
     | my[-_](secret|password|token|api|key) | fake | foobar | lorem | abcdefghijkl | abcdef0?123456
     | 0?123456789 | 987654321 | deadbeef | cafebabe | \.\.\.
-    | (.)\1{7} | ([^\s]{2,6})\2{4}
+    | (?P<one>.)(?P=one){7} | (?P<few>\S{2,6})(?P=few){4}
     | ^(true|false|null|none)$ | ^\$[A-Za-z_]+$ | ^% | \$\{ | \{\{ | \$\( | ^<.*>$ | ^\{.*\}$
     | 4eC39HqLyjWDarjtT1zdp7dc | eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lI
     | eyJzb21lIjoicGF5bG9hZCJ9 | czZCaGRSa3F0Mz
@@ -54,7 +55,7 @@ _PASSWORD = re.compile(
       |default|changeit|letmein|hunter2|hello|world|dev|development|local|sample|none|null|me|scott|joe|bob|alice
       |x-oauth-basic|oauth2?|github|gitlab|git|bearer|port|host|number|string|abc|xyz|pw|pass|minioadmin|minio
       |neo4j|elastic|kafka|celery|django|flask|wordpress|qwerty)[0-9!@]{0,4}
-    | x+ | \*+ | \.+ | [0-9]{1,6} | (.)\1+ | [a-z]{1,3} | tiger.* | .*example.* | .*\$.* | %[sdr0-9(].* | \[.*\]?"""
+    | x+ | \*+ | \.+ | [0-9]{1,6} | (?P<one>.)(?P=one)+ | [a-z]{1,3} | tiger.* | .*example.* | .*\$.* | %[sdr0-9(].* | \[.*\]?"""
 )
 _HOST = re.compile(
     rb"""(?ix) localhost | (.*\.)?localhost | 127\.[0-9.]+ | 0\.0\.0\.0 | ::1 | \[.* | \* | (.*\.)?example
@@ -141,7 +142,7 @@ def _surroundings(data: bytes) -> Iterator[tuple[int, bytes]]:
     start = end = 0
     for run in _RUN.finditer(data):
         token = run[0]
-        if not _DIGIT.search(token) and not (len(token) >= 34 and _MIXED.match(token)):
+        if not _DIGIT.search(token) and not _CHANGES.search(token[:_LONGEST]):
             continue
         first = max(run.start() - _BEFORE, 0)
         if first > end:
