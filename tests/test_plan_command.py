@@ -179,6 +179,18 @@ def test_an_override_is_told_written_recorded_and_gone_with_the_next_deploy(
     assert project.live(namespace, "one")["parameters"] == {}
 
 
+def test_deployments_that_only_get_other_code_are_one_row_unless_all_is_asked_for(
+    project: Project, namespace: str
+) -> None:
+    project.deploy()
+    project.repo.write("flow.py", FLOW.format(name=namespace) + "\nx = 1\n")
+    shown = project.gitflow("plan", "--markdown").stdout
+    assert "| update | `3 deployments`<br>" in shown
+    assert "next:" not in shown
+    whole = project.gitflow("plan", "--markdown", "--verbose").stdout
+    assert [f"| `{namespace}/{name}` |" in whole for name in ("one", "two", "three")] == [True] * 3
+
+
 def test_no_next_step_deletes_anything(project: Project, namespace: str, pool: str) -> None:
     project.deploy()
     project.repo.write("prefect.yaml", manifest(namespace, "one", "two", "new", pool=pool))

@@ -67,7 +67,7 @@ def run(
     if as_json:
         streams.out(json.dumps({**document(preview), "server": server(found)}) + "\n")
     elif markdown:
-        told = [*markdown_text(preview), "", f"`{_plain(server_line(found))}`"]
+        told = [*markdown_text(preview, verbose=verbose), "", f"`{_plain(server_line(found))}`"]
         streams.out("\n".join(told) + "\n")
     else:
         streams.show([server_line(found), *text(preview, again, verbose=verbose)])
@@ -196,16 +196,20 @@ def _new_code(action: plan.Action) -> tuple[str, str] | None:
     return action.new_code if isinstance(action, plan.Update) else None
 
 
-def _moved_lines(actions: Sequence[plan.Action]) -> Iterator[str]:
-    """What gets other code and nothing else: together, by the commits before and after."""
+def _moved(actions: Sequence[plan.Action]) -> Iterator[tuple[str, list[str], str]]:
+    """What gets other code and nothing else, by the commits: who in short, the names, the code."""
     groups: dict[tuple[str, str], list[str]] = {}
     for action in actions:
         if commits := _new_code(action):
             groups.setdefault(commits, []).append(action.full_name)
-    for (one, other), names in groups.items():
-        before, after = one[:12], other[:12]
+    for (before, after), names in groups.items():
         who = names[0] if len(names) == 1 else count(len(names), "deployment")
-        yield f"~ update {who}: new code ({before} -> {after})"
+        yield who, names, f"new code ({before[:12]} -> {after[:12]})"
+
+
+def _moved_lines(actions: Sequence[plan.Action]) -> Iterator[str]:
+    for who, names, code in _moved(actions):
+        yield f"~ update {who}: {code}"
         if len(names) > 1:
             yield f"    {names_within(names, _ROOM)}"
 
@@ -298,8 +302,8 @@ def _next(preview: Preview, again: Again) -> list[str]:
     return next_lines(again(verb, prune=False, force_prune=False, yes=yes))
 
 
-def markdown_text(preview: Preview) -> list[str]:
-    """The plan as a comment on a pull request."""
+def markdown_text(preview: Preview, *, verbose: bool = False) -> list[str]:
+    """The plan as a comment on a pull request; ``verbose`` as in :func:`text`."""
     lines = [f"### gitflow plan: {_cell(preview.source.name)}", "", f"`{_plain(summary(preview))}`"]
     lines += ["", f"- {_plain(snapshot_text(preview.snapshot))}"]
     lines += [f"- {_plain(code_text(change))}" for change in preview.code]
@@ -308,10 +312,15 @@ def markdown_text(preview: Preview) -> list[str]:
         lines += [f"  - {_cell(redact(detail))}" for detail in refusal.details]
     told = (line.partition(": ") for line in problem_lines(preview.warnings))
     lines += [f"- {kind}: {_cell(text)}" for kind, _, text in told]
-    shown = [each for each in preview.plan.actions if not isinstance(each, plan.Unchanged)]
-    if shown:
-        lines += ["", "| | deployment | changes |", "|---|---|---|"]
-        lines += [_row(action) for action in shown]
+    actions = preview.plan.actions
+    rows = [] if verbose else [_moved_row(*each) for each in _moved(actions)]
+    rows += [
+        _row(action)
+        for action in actions
+        if not isinstance(action, plan.Unchanged) and (verbose or _new_code(action) is None)
+    ]
+    if rows:
+        lines += ["", "| | deployment | changes |", "|---|---|---|", *rows]
     for change in preview.code:
         lines += ["", "<details><summary>files</summary>", "", "```"]
         lines += [_plain(f"{file.kind[0].upper()} {file.path}") for file in change.files[:200]]
@@ -319,6 +328,11 @@ def markdown_text(preview: Preview) -> list[str]:
         lines += [f"and {more} more"] if more > 0 else []
         lines += ["```", "", "</details>"]
     return lines
+
+
+def _moved_row(who: str, names: Sequence[str], code: str) -> str:
+    listed = f"<br>{_cell(names_within(names, _ROOM))}" if len(names) > 1 else ""
+    return f"| update | {_cell(who)}{listed} | {_cell(code)} |"
 
 
 def _row(action: plan.Action) -> str:
