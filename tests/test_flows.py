@@ -349,7 +349,7 @@ REFUSED = {
         "Jobs.run",
         (
             "flows/etl.py:4: 'g' is computed when the class's body runs "
-            "(set flow_name: in the manifest, or deploy with --import-flows)"
+            "(set flow_name: in the manifest)"
         ),
     ),
     "made of a function of a class in a class": (
@@ -357,7 +357,7 @@ REFUSED = {
         "Jobs.run",
         (
             "flows/etl.py:4: 'In.g' is computed when the class's body runs "
-            "(set flow_name: in the manifest, or deploy with --import-flows)"
+            "(set flow_name: in the manifest)"
         ),
     ),
     "made of itself in a class": (
@@ -391,8 +391,7 @@ REFUSED = {
         "f",
         (
             "flows/etl.py:2: 'f' is computed when the code runs "
-            "(define it with @flow, or as flow(function), or set flow_name: in the manifest, "
-            "or deploy with --import-flows)"
+            "(define it with @flow, or as flow(function), or set flow_name: in the manifest)"
         ),
     ),
     "computed name": (
@@ -400,7 +399,7 @@ REFUSED = {
         "f",
         (
             "flows/etl.py:4: the name of flow 'f' is only known when the code runs "
-            "(set flow_name: in the manifest, or deploy with --import-flows)"
+            "(set flow_name: in the manifest)"
         ),
     ),
     "banned character": (
@@ -413,8 +412,7 @@ REFUSED = {
         "f",
         (
             "flows/etl.py: 'f' is imported from 'library.flows.f', which is not in the repository "
-            "(name the file that defines the flow, or set flow_name: in the manifest, "
-            "or deploy with --import-flows)"
+            "(name the file that defines the flow, or set flow_name: in the manifest)"
         ),
     ),
     "goes round in circles": (

@@ -517,6 +517,11 @@ def test_deployments_of_one_computed_flow_have_the_names_that_the_manifest_gives
 def test_import_flows_asks_python_where_the_source_does_not_say_it_all(
     project: Project, namespace: str, pool: str
 ) -> None:
+    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool))
+    source = "import os\nfrom prefect import flow\n\n@flow(name=str(os.sep))\ndef hello(): ...\n"
+    project.repo.write("flow.py", source)
+    refused = project.gitflow("plan", code=1).stderr
+    assert "(set flow_name: in the manifest, or use --import-flows)" in refused
     project.repo.write(
         "flow.py",
         "from prefect import flow\n\n"
@@ -524,7 +529,6 @@ def test_import_flows_asks_python_where_the_source_does_not_say_it_all(
         f"@flow(name={namespace!r})\n"
         "def hello(kind: str = kinds()):\n    pass\n",
     )
-    project.repo.write("prefect.yaml", manifest(namespace, "one", pool=pool))
     project.deploy("--all", "--import-flows", "--python", sys.executable)
     schema = project.live(namespace, "one")["parameter_openapi_schema"]
     assert schema["properties"]["kind"]["default"] == "onetwo"

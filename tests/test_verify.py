@@ -276,8 +276,7 @@ def test_verify_fetches_as_a_worker_with_its_mirrors_and_its_block(
         assert _statuses(found) == {"good": "ok"}
 
         # Prefect's own step takes one of them, and the plan says so.
-        project.repo.write(
-            "prefect.yaml", text.replace("gitflow: {", "gitflow: {checkout: stock, ")
-        )
+        stock = text.replace("gitflow: {", "gitflow: {checkout: stock, ")
+        project.repo.write("prefect.yaml", stock.replace(f', credentials: "{placeholder}"', ""))
         warned = project.gitflow("plan").stdout
         assert f"workers are told {gone} alone" in warned

@@ -100,7 +100,16 @@ def _flows(
             key: info for key, info in infos.items() if _shipped(files, directories[key[0]], key[0])
         }
         infos |= imported.answers(prepared, answers.environ, inside, directories)
+    elif prepared.restored is None:
+        infos = {key: _or_imported(info) for key, info in infos.items()}
     return infos, directories
+
+
+def _or_imported(info: FlowInfo | FlowError) -> FlowInfo | FlowError:
+    """``info``, with the way to ask the code itself where only running it would tell."""
+    if not isinstance(info, FlowError) or not isinstance(info, flows.ComputedError):
+        return info
+    return FlowError(info.message, where=info.where, hint=f"{info.hint}, or use --import-flows")
 
 
 def narrowed(prepared: Prepared, found: Code, answers: Answers) -> Prepared:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gitops_flow.flows.cache import Cache, read_cached
+    from gitops_flow.flows.entrypoint import ComputedError
     from gitops_flow.flows.importer import NotReachedError, ask, load
     from gitops_flow.flows.reading import read
 
-__all__ = ["Cache", "NotReachedError", "ask", "load", "read", "read_cached"]
+__all__ = ["Cache", "ComputedError", "NotReachedError", "ask", "load", "read", "read_cached"]
 
 _MODULES = {
     "Cache": "cache",
+    "ComputedError": "entrypoint",
     "NotReachedError": "importer",
     "ask": "importer",
     "load": "importer",

@@ -24,7 +24,7 @@ _FLOW_CLASS = ("prefect.Flow", "prefect.flows.Flow")
 # What is read of a flow's options.
 _READ = ("name", "description", "version")
 _ENDS = ("/__init__.py", ".py")
-SET_NAME = "set flow_name: in the manifest, or deploy with --import-flows"
+SET_NAME = "set flow_name: in the manifest"
 _TRANSPARENT = ("staticmethod", "classmethod")
 _LONGEST_CHAIN = 10
 # Attributes of a flow that say what is read here.
@@ -32,7 +32,7 @@ _TOLD = {"name", "description", "version", "fn", "parameters"}
 
 
 class ComputedError(FlowError):
-    """The flow is made by code that would have to be run."""
+    """What the flow is, or what it is called, is made by code that would have to be run."""
 
 
 @dataclass(slots=True)

@@ -124,7 +124,7 @@ def _name(found: FlowFunction, evaluator: Evaluator, given: str | None, notes: l
         if not found.is_flow and found.same_signature:
             message = f"{found.function.name!r} is not a flow"
             raise FlowError(message, where=found.where, hint="decorate it with @flow")
-        raise FlowError(
+        raise ComputedError(
             f"the name of flow {found.function.name!r} is only known when the code runs",
             where=found.where,
             hint=SET_NAME,
