@@ -131,6 +131,18 @@ def test_a_documented_prefect_setting_counts(name: str, tmp_path: Path) -> None:
     assert settings.load({**base, **said}, tmp_path) != settings.load(base, tmp_path)
 
 
+def test_every_message_in_the_troubleshooting_is_one_that_is_printed() -> None:
+    rows = re.findall(r"^\| `([^`]+)`", TEXT["docs/troubleshooting.md"], re.MULTILINE)
+    assert len(rows) > 15
+    printed = "".join(re.sub(r'"\s*\n\s*f?"', "", text) for text in SOURCES.values())
+    printed = printed.replace("{NAME}", "prefect.yaml")
+    printed += "Process exited with status code: 1"  # Prefect's
+    missing = [
+        row for row in rows for part in re.split(r" ?\.\.\.,? ?", row) if part not in printed
+    ]
+    assert missing == []
+
+
 def test_every_make_target_in_the_documents_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     used = set(re.findall(r"(?:^|`)make ([a-z]+)", ALL, re.MULTILINE))

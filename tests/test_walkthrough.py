@@ -1,0 +1,89 @@
+"""The pages that lead somebody by the hand are followed to the letter, with real parts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.prefect import SharedServer, SharedWorker
+from tests.support.repo import Repo
+from tests.support.walkthrough import Reader, blocks
+
+DOCS = Path(__file__).parent.parent / "docs"
+ETL = """from prefect import flow
+
+
+@flow(name="etl", log_prints=True)
+def nightly(target: str = "here"):
+    print(f"loading into {target}")
+"""
+MANIFEST = """name: etl
+deployments:
+  - name: nightly
+    entrypoint: etl.py:nightly
+    work_pool: {name: gitflow-tests}
+"""
+
+
+def _environ(**more: str) -> dict[str, str]:
+    own = Path(sys.executable).parent
+    return {**os.environ, "PATH": f"{own}:{os.environ['PATH']}", **more}
+
+
+@pytest.fixture
+def reader(tmp_path: Path, prefect_home: Path) -> Iterator[Reader]:
+    """Somebody with an empty directory, and a server and worker that they start themselves."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    (tmp_path / "desk").mkdir()
+    made = Reader(
+        tmp_path / "desk",
+        _environ(
+            PREFECT_HOME=str(prefect_home),
+            PREFECT_SERVER_API_PORT=port,
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT_SERVER_UI_ENABLED="false",
+            PREFECT_WORKER_QUERY_SECONDS="1",
+        ),
+        f"http://127.0.0.1:{port}/api",
+    )
+    yield made
+    made.close()
+
+
+@pytest.mark.real
+def test_getting_started_leads_from_nothing_to_an_uncommitted_edit_that_a_worker_runs(
+    reader: Reader,
+) -> None:
+    reader.follow(DOCS / "getting-started.md")
+    shown = reader.terminals()
+    assert "counting the orders of today" in shown
+    assert "adding up the orders of yesterday" in shown
+
+
+@pytest.mark.real
+def test_the_page_on_migrating_takes_over_what_prefect_deploy_made_and_gives_it_back(
+    prefect_server: SharedServer, prefect_worker: Callable[..., SharedWorker], tmp_path: Path
+) -> None:
+    prefect_worker()
+    repo = Repo(tmp_path / "desk").write("etl.py", ETL).write("prefect.yaml", MANIFEST)
+    repo.commit()
+    made = Reader(repo.path, _environ(PREFECT_API_URL=prefect_server.api_url), "")
+    made.do("prefect deploy --all")
+    before = prefect_server.call("GET", "/deployments/name/etl/nightly")
+    made.follow(DOCS / "migrating.md")
+    after = prefect_server.call("GET", "/deployments/name/etl/nightly")
+    assert after["id"] == before["id"]
+    assert after["pull_steps"] == before["pull_steps"]
+    assert any("(adopted)" in text for text in made.printed)
+    prefect_server.call("DELETE", f"/flows/{after['flow_id']}")
+
+
+def test_the_pages_have_something_to_do() -> None:
+    assert len(blocks(DOCS / "getting-started.md")) >= 10
