@@ -152,6 +152,12 @@ ASKED: dict[str, tuple[plan.Action, tuple[str | int, ...]]] = {
         ),
         ("triggers", 1, "schedule_after"),
     ),
+    "several match_related": (
+        plan.Create(
+            desired(automations=(Automation("a", {"triggers": [{"match_related": [{"a": "b"}]}]}),))
+        ),
+        ("triggers", 0),
+    ),
     "git_clone commit_sha": (
         plan.Create(desired(pull_steps=({GIT_CLONE: {"commit_sha": "a" * 40}},))),
         (),

@@ -11,7 +11,7 @@ from gitops_flow.plan.check import problem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from gitops_flow.model import Deployment, Problem
+    from gitops_flow.model import Deployment, Json, Problem
     from gitops_flow.plan.actions import Action
 
 _OLD = "upgrade the server, or leave it out"
@@ -41,10 +41,18 @@ def _fields(item: Deployment, lacking: Mapping[str, str]) -> Iterator[Problem]:
     grace = "grace_period_seconds"
     if grace in lacking and (item.concurrency_options or {}).get(grace) is not None:
         yield problem(item, f"{grace} {lacking[grace]}", _OLD, path=("concurrency_limit", grace))
-    after = "schedule_after"
+    after, several = "schedule_after", "several match_related"
     for number, automation in enumerate(item.automations):
+        if several in lacking and _matches_several(automation.trigger):
+            message = f"a list in match_related {lacking[several]}"
+            yield problem(item, message, "write one mapping", path=("triggers", number))
         if after in lacking and automation.schedule_after:
             yield problem(item, f"{after} {lacking[after]}", _OLD, path=("triggers", number, after))
+
+
+def _matches_several(trigger: Mapping[str, Json]) -> bool:
+    inner = trigger.get("triggers") or ()
+    return isinstance(trigger.get("match_related"), list) or any(map(_matches_several, inner))
 
 
 def _steps(item: Deployment, lacking: Mapping[str, str]) -> Iterator[Problem]:

@@ -236,10 +236,11 @@ def new_deployment(wanted: Deployment, flow_id: str) -> dict[str, Json]:
     """The body that creates ``wanted``.
 
     ``enforce_parameter_schema`` is always in it: without it the server stores
-    true and checks nothing.
+    true and checks nothing. So is a schema: servers before 3.4 store none of
+    themselves, and then refuse every change.
     """
     fields = ["enforce_parameter_schema", "parameters", "job_variables"]
-    optional = ("description", "version", "entrypoint", "path", "parameter_schema")
+    optional = ("description", "version", "entrypoint", "path")
     fields += [name for name in optional if getattr(wanted, name) is not None]
     if wanted.concurrency_limit is not None:
         fields.append("concurrency_limit")
@@ -249,6 +250,7 @@ def new_deployment(wanted: Deployment, flow_id: str) -> dict[str, Json]:
         "name": wanted.name,
         "flow_id": flow_id,
         **{_KEYS[name]: getattr(wanted, name) for name in fields},
+        "parameter_openapi_schema": _schema(wanted),
         "tags": list(wanted.tags),
         "paused": wanted.paused is True,
         "schedules": [new_schedule(item) for item in wanted.schedules],
@@ -258,6 +260,12 @@ def new_deployment(wanted: Deployment, flow_id: str) -> dict[str, Json]:
     if wanted.work_pool is not None or wanted.work_queue is not None:
         body.update(_place(wanted))
     return body
+
+
+def _schema(wanted: Deployment) -> dict[str, Json]:
+    if wanted.parameter_schema is None:
+        return {"type": "object", "properties": {}}  # What newer servers fill in.
+    return wanted.parameter_schema
 
 
 def changes(wanted: Deployment, fields: Iterable[str]) -> dict[str, Json]:

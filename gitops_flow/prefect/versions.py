@@ -27,6 +27,7 @@ SINCE: dict[str, Version] = {
     "runs by schedule": (3, 6, 13),
     # Of a manifest: without it a plan says so.
     "git_clone commit_sha": (3, 4, 0),
+    "several match_related": (3, 4, 1),
     "schedule_after": (3, 4, 15),
     "grace_period_seconds": (3, 6, 6),
     "git_clone clone_directory_name": (3, 6, 9),

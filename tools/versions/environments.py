@@ -19,14 +19,14 @@ ROOT = Path(__file__).parents[2]
 # Prefect's own requirements admit versions of these that its server does not start or
 # schedule with.
 _SQLALCHEMY = "sqlalchemy[asyncio]<2.1"
-_FASTAPI_OF_2025 = ("fastapi<0.120", "pydantic<2.13", _SQLALCHEMY)
+_FASTAPI_OF_2025 = "fastapi<0.120"
 # Imported by these versions and not required by them.
 _METADATA = "importlib_metadata"
 # What is installed for each version of the server; the last of its minor version each.
 # 3.8.8 and the newest 3.9 have exactly what the extra `prefect` says.
 SERVERS: dict[str, tuple[str, ...]] = {
-    "3.2": ("prefect==3.2.15", *_FASTAPI_OF_2025, _METADATA),
-    "3.4": ("prefect==3.4.25", *_FASTAPI_OF_2025, _METADATA),
+    "3.2": ("prefect==3.2.15", _FASTAPI_OF_2025, "pydantic<2.12", _SQLALCHEMY, _METADATA),
+    "3.4": ("prefect==3.4.25", _FASTAPI_OF_2025, "pydantic<2.13", _SQLALCHEMY, _METADATA),
     "3.6": ("prefect==3.6.29", "fastapi<0.130", "starlette<1", _SQLALCHEMY),
     "3.8": ("prefect==3.8.8",),
     "3.9": ("prefect>=3.9,<3.10",),
