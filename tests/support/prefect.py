@@ -8,6 +8,7 @@ processes ask over a socket; the first question of each starts its server.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -112,6 +113,7 @@ class Owner:
         self.address = str(self._root / "owner")
         self._lock = threading.Lock()
         self._closed = False
+        self._numbers = itertools.count()
         self._database = self._root / DATABASE
         self._servers: dict[str, localprefect.Server] = {}
         self._workers: dict[tuple[str, str], localprefect.Worker] = {}
@@ -191,8 +193,13 @@ class Owner:
 
     def _start_worker(self, process: str, pool: str) -> SharedWorker:
         server = self._start_server(process)
-        if (process, pool) not in self._workers:
-            base = self._root / f"worker-{len(self._workers)}"
+        known = self._workers.get((process, pool))
+        if known is None or known.child.exit_status is not None:
+            # Prefect 3.2's worker ends when a run of its is deleted that has just finished,
+            # as runs are after a test.
+            if known is not None:
+                known.stop()
+            base = self._root / f"worker-{next(self._numbers)}"
             cwd = base / "cwd"
             cwd.mkdir(parents=True)
             self._workers[process, pool] = localprefect.start_worker(
