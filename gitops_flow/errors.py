@@ -16,12 +16,19 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
     ├── StepError               a build or push step failed; nothing was applied
     ├── CodeStoreError          publishing failed
     ├── CheckoutError           a pinned commit cannot be made into a directory
+    ├── LockedError             another process or thread held a lock for too long
     ├── LocalPrefectError       a server or worker of our own did not start
     ├── StoppedError            a command ended in the middle of writing
     └── ApiError                the Prefect server refused, failed or is away
 """
 
 from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class GitflowError(Exception):
@@ -145,6 +152,19 @@ class CodeStoreError(GitflowError):
 
 class CheckoutError(GitflowError):
     """A pinned commit could not be made into a directory."""
+
+
+class LockedError(GitflowError):
+    """The lock on ``path`` was not to be had within ``seconds``."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__(
+            f"another process, or another thread of this one ({os.getpid()}), has held this lock "
+            f"for the {seconds:g} s that we waited",
+            where=str(path),
+            hint="`fuser -v` with that file shows who holds it; end it if it hangs",
+            retry=True,
+        )
 
 
 class LocalPrefectError(GitflowError):

@@ -12,10 +12,11 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from gitops_flow.errors import GitError, GitflowError, RemoteError, SnapshotError
+from gitops_flow.errors import GitError, GitflowError, LockedError, RemoteError, SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ MAX_DEPTH = 256
 # What a process that was killed leaves is known by its name and by this file in it, whose lock
 # the kernel frees when its holder dies.
 LOCK = ".gitflow-lock"
+# A lock is held while a snapshot is pushed, which git gives up after ten minutes.
+LOCK_SECONDS = 900.0
 _ASIDE = re.compile(r"(?:\..*\.partial|gitflow-[a-z]+)-[a-z0-9_]{8}", re.DOTALL)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -35,16 +38,32 @@ _READ_ONLY = re.compile(r"Read-only file system")
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` (created if absent, never deleted).
 
-    The lock belongs to the open file, so the kernel frees it when its holder
-    is killed.
+    The lock belongs to the open file: of two threads only one holds it, and the
+    kernel frees it when its holder is killed.
+
+    Raises:
+        LockedError: others held it for ``seconds``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        deadline, pause = time.monotonic() + seconds, 0.002
+        while not _is_ours(handle):
+            if (left := deadline - time.monotonic()) <= 0:
+                raise LockedError(path, seconds)
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 0.1)
         yield
+
+
+def _is_ours(handle: BinaryIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

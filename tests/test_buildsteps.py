@@ -145,24 +145,24 @@ def test_a_shared_change_of_directory_holds_for_every_job(steps: Runner) -> None
     assert one["stdout"] == two["stdout"] == one["directory"] == str(steps.cwd / "sub")
 
 
-def test_a_step_known_to_the_caller_runs_in_the_working_directory(steps: Runner) -> None:
+def test_a_step_known_to_the_caller_is_told_the_working_directory(steps: Runner) -> None:
     (steps.cwd / "sub").mkdir()
     before = Path.cwd()
 
-    def push(inputs: Any) -> Any:
-        return {"commit": inputs["x"], "at": str(Path.cwd())}
+    def push(inputs: Any, directory: Path) -> Any:
+        return {"commit": inputs["x"], "at": str(directory), "process": str(Path.cwd())}
 
     outputs = steps.one(
         {CHDIR: {"directory": "sub"}},
         {"our.push": {"x": "c", "id": "code", "requires": "gitops-flow"}},
         known={"our.push": push},
     )
-    assert outputs["code"] == {"commit": "c", "at": str(steps.cwd / "sub")}
-    assert Path.cwd() == before
+    at = str(steps.cwd / "sub")
+    assert outputs["code"] == {"commit": "c", "at": at, "process": str(before)}
 
 
 def test_an_error_of_a_known_step_names_the_step_and_keeps_its_hint(steps: Runner) -> None:
-    def push(_inputs: Any) -> Any:
+    def push(_inputs: Any, _directory: Path) -> Any:
         raise GitflowError("no remote", hint="add one", retry=True)
 
     error = steps.fails({"our.push": None}, known={"our.push": push})
@@ -171,7 +171,9 @@ def test_an_error_of_a_known_step_names_the_step_and_keeps_its_hint(steps: Runne
 
 
 def test_inputs_that_a_known_step_does_not_take_are_an_error(steps: Runner) -> None:
-    error = steps.fails({"our.push": {"x": 1}}, known={"our.push": lambda inputs: dict(*inputs, 2)})
+    error = steps.fails(
+        {"our.push": {"x": 1}}, known={"our.push": lambda inputs, _: dict(*inputs, 2)}
+    )
     assert "its inputs do not fit" in error.message
 
 

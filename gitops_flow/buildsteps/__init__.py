@@ -31,6 +31,8 @@ Step = Mapping[str, Json]
 Section = Literal["build", "push"]
 Outputs = Mapping[str, Json]
 Fill = Callable[[int, Section, int, Step, Outputs], Step]
+# A step of ours: its inputs and the directory that it runs in, to its outputs.
+Known = Callable[[Mapping[str, Json], Path], Outputs]
 
 _PREFECT = "prefect.deployments.steps"
 _OWN: dict[str, Callable[..., dict[str, Json]]] = {
@@ -88,7 +90,7 @@ def run(
     environ: Mapping[str, str],
     out: Callable[[str], None],
     python: str | None = None,
-    known: Mapping[str, Callable[[Mapping[str, Json]], Outputs]] | None = None,
+    known: Mapping[str, Known] | None = None,
     hidden: Iterable[str] = (),
 ) -> tuple[Outputs, ...]:
     """Run the steps of ``jobs``, each job's build steps and then its push steps.
@@ -106,7 +108,7 @@ def run(
         out: is given each line that a step prints, masked.
         python: the user's Python; None finds it (:mod:`interpreter`).
         known: steps that are functions in this process, by name; each takes
-            the inputs and returns the outputs.
+            the inputs and the directory that it runs in, and returns the outputs.
         hidden: secrets to mask in what is printed, such as the values of
             blocks; texts below a key named like a secret are found here.
 
@@ -134,7 +136,7 @@ class _Run:
         environ: Mapping[str, str],
         out: Callable[[str], None],
         python: str | None,
-        known: Mapping[str, Callable[[Mapping[str, Json]], Outputs]],
+        known: Mapping[str, Known],
         hidden: Iterable[str],
     ) -> None:
         self._fill = fill
@@ -183,11 +185,10 @@ class _Run:
     def _call(self, call: Call, here: Here) -> _After:
         name = call.name.replace(":", ".")
         if (function := self._known.get(name)) is not None:
-            with contextlib.chdir(here.cwd):
-                try:
-                    return _After(function(call.inputs), here.cwd)
-                except (TypeError, ValueError) as error:
-                    raise Failed(f"its inputs do not fit: {error}") from None
+            try:
+                return _After(function(call.inputs, here.cwd), here.cwd)
+            except (TypeError, ValueError) as error:
+                raise Failed(f"its inputs do not fit: {error}") from None
         if name == PULL_CODE:
             raise Failed(
                 "pull_code is what a worker runs; it does nothing useful before a deploy",

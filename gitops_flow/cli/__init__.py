@@ -8,6 +8,8 @@ import time
 
 # Longer than that is not how long the interpreter took to start: a shell, say, became this process.
 _LONGEST_START = 3.0
+# Commands that stay: what the others do to end soon would make these grow.
+_LIVE_ON = frozenset({"demo"})
 _loaded = time.monotonic()
 _began: float | None = None
 
@@ -28,7 +30,8 @@ def main() -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)  # until the boundary takes over
-    for_one_command()
+    if not _LIVE_ON.intersection(sys.argv[1:2]):
+        for_one_command()
     from gitops_flow.cli.boundary import run
 
     global _began

@@ -13,6 +13,7 @@ from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.prepare import Prepared
@@ -96,7 +97,7 @@ def run(
             allow_missing=prepared.request.allow_missing,
         )
 
-    def push_code(_: Mapping[str, Json]) -> dict[str, Json]:
+    def push_code(_inputs: Mapping[str, Json], _directory: Path) -> dict[str, Json]:
         # What the deploy publishes anyway, as it is at this moment.
         snap = code.read(prepared, answers).snapshot
         target = prepared.target

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import files
+from gitops_flow.errors import LockedError
 from gitops_flow.model import FlowInfo
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # One entry for each state of the code that is gone back and forth between.
 _MOST_STATES = 4
 _MOST_ENTRIES = 64
+# Seconds for which others may hold the lock; they write a small file.
+_PATIENCE = 5.0
 
 
 class Cache:
@@ -62,13 +65,13 @@ class Cache:
         state: dict[str, Json] = {"files": dict(looked_at), "info": asdict(info)}
         try:
             json.dumps(state, allow_nan=False)
-            with files.locked(self._directory / "lock"):
+            with files.locked(self._directory / "lock", _PATIENCE):
                 entries = self._read(shard)
                 states = entries.pop(key, [])
                 entries[key] = [state, *(states if isinstance(states, list) else [])][:_MOST_STATES]
                 entries = dict(list(entries.items())[-_MOST_ENTRIES:])
                 self._write(shard, entries)
-        except (OSError, ValueError):
+        except (OSError, ValueError, LockedError):
             return
         self._shards[shard] = entries
 

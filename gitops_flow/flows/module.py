@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import bisect
-import functools
+import contextlib
 import hashlib
 import re
 import sys
+import threading
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # The value of a name that loops, unpacking or += give one.
 NOT_KNOWN: ast.expr = ast.Yield()
-# Parsing takes a hundred times the file's size in memory.
+# Parsing takes fifty times the file's size in memory, and so does keeping what was parsed.
 _LARGEST = 2_000_000
+_KEPT = 256_000
 _NEWER = re.compile(r"\s*(type\s+\w+.*=|class\s+\w+\[|(async\s+)?def\s+\w+\[)")
 
 
@@ -342,17 +344,41 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
             waiting += ast.iter_child_nodes(each)
 
 
+# What Python (of a text) and Pydantic (of the user's classes) warn of while a flow is read, by
+# the module that is said to be the cause.
+_WARNED_OF = r"<unknown>|types|typing|dataclasses|pydantic\b|gitops_flow\.flows\b"
+_reading = threading.RLock()
+_parsed: dict[tuple[str, bytes], Module] = {}
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Read flows in one thread only, and keep to ourselves what their sources are warned of.
+
+    The filters of warnings are the process's: of two threads that set and restore them, as
+    Pydantic does, too, one would restore the other's.
+    """
+    with _reading, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=_WARNED_OF)
+        yield
+
+
 def parse(data: bytes, path: str, name: str = "") -> Module:
-    """Read a file's syntax; nothing in it is run.
+    """Read a file's syntax, within :func:`one_at_a_time`; nothing in it is run.
+
+    The sources read last are kept parsed, since many flows import the same ones.
 
     Raises:
         FlowError: when it is not valid Python, or too large to be read in reasonable time.
     """
-    return replace(_parsed(data, path), name=name)
+    module = _parsed.pop((path, data), None) or _parse(data, path)
+    _parsed[path, data] = module
+    while sum(len(source) for _, source in _parsed) > _KEPT:
+        del _parsed[next(iter(_parsed))]
+    return replace(module, name=name)
 
 
-@functools.lru_cache(maxsize=64)
-def _parsed(data: bytes, path: str) -> Module:
+def _parse(data: bytes, path: str) -> Module:
     tree = _tree(data, path)
     try:
         module = run(tree.body, path)
@@ -375,9 +401,7 @@ def _tree(data: bytes, path: str) -> ast.Module:
             hint="keep data in files of their own",
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(data, filename=path)
+        return ast.parse(data)
     except SyntaxError as error:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         hint = "correct the file, or deploy with the Python version that it is written for"

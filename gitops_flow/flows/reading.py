@@ -9,13 +9,13 @@ import ast
 import contextlib
 import inspect
 import re
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.errors import FlowError
 from gitops_flow.flows import classes, schema
 from gitops_flow.flows.entrypoint import SET_NAME, ComputedError, FlowFunction, locate
 from gitops_flow.flows.libraries import Unknown
+from gitops_flow.flows.module import one_at_a_time
 from gitops_flow.flows.scope import Scope
 from gitops_flow.model import FlowInfo
 
@@ -45,9 +45,7 @@ def read(
         FlowError: when the flow is not there, is not a flow, or its name is
             computed and none is given.
     """
-    with warnings.catch_warnings():
-        # Pydantic warns of what the user's classes do; that is not for a deploy to say.
-        warnings.simplefilter("ignore")
+    with one_at_a_time():
         try:
             return _describe(locate(read_file, entrypoint), flow_name)
         except ComputedError as error:

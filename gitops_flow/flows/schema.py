@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import re
-import warnings
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -185,15 +184,13 @@ def _field(each: Parameter, descriptions: dict[str, str]) -> tuple[str, Any, Any
 
 
 def _generate(fields: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        config = pydantic.ConfigDict(arbitrary_types_allowed=True)
-        model = pydantic.create_model("Parameters", __config__=config, **fields)
-        if later:
-            model.model_rebuild(force=True, _types_namespace=later)
-        return pydantic.TypeAdapter(model).json_schema(
-            by_alias=True, ref_template="#/definitions/{model}", schema_generator=_Schema
-        )
+    config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    model = pydantic.create_model("Parameters", __config__=config, **fields)
+    if later:
+        model.model_rebuild(force=True, _types_namespace=later)
+    return pydantic.TypeAdapter(model).json_schema(
+        by_alias=True, ref_template="#/definitions/{model}", schema_generator=_Schema
+    )
 
 
 def finite(value: Any) -> Any:

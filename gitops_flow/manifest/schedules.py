@@ -183,7 +183,7 @@ def _cron_part(part: str, low: int, high: int, words: list[str]) -> str | None:
     return None
 
 
-@functools.cache
+@functools.lru_cache(256)
 def _timezone(name: str) -> tuple[str, str | None] | None:
     if name in _timezones() or not _timezones():
         return None

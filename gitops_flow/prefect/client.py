@@ -6,6 +6,7 @@ import base64
 import json
 import random
 import ssl
+import threading
 import time
 import uuid
 from datetime import UTC
@@ -22,7 +23,7 @@ from gitops_flow.prefect.shape import mismatch
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -49,14 +50,12 @@ _DONE = {"PATCH": (204,), "PUT": (204,), "DELETE": (202, 204)}
 _PATIENCE = 120.0
 _LONGEST_WAIT = 60.0
 _PAGE_LIMIT = 200
-# The server forgets a client's first token when it gives a second one, so one
-# identity for the process and not one per connection.
-_CSRF_CLIENT = str(uuid.uuid4())
 
 
 class Client:
     """A keep-alive connection to one Prefect API; use it as a context manager.
 
+    Threads may share it: their requests are sent one after the other.
     ``requests`` counts what was sent, ``repeated`` how much of it was sent once more.
     ``page_limit`` is the largest page the server gives, as far as is known. Every method
     raises :class:`~gitops_flow.errors.ApiError`, also for an answer that is not of the
@@ -78,8 +77,12 @@ class Client:
         self.flow_ids: dict[str, str] = {}
         self._sleep = sleep
         self._base = connection.api_url.rstrip("/")
+        # The server forgets a client's first token when it gives a second one: two connections
+        # with one identity would take it from each other.
+        self._identity = str(uuid.uuid4())
         self._csrf: dict[str, str] = {}
         self._answered = False
+        self._sending, self._renewing = threading.Lock(), threading.Lock()
         self._http = self._open()
 
     def __enter__(self) -> Self:
@@ -225,10 +228,13 @@ class Client:
         # Refusals of a busy database do not use up the attempts for lost answers.
         attempts, waited, renewed = {True: 0, False: 0}, 0.0, False
         while True:
-            answer = self._send(method, url, content)
+            sent_with = self._csrf
+            answer = self._send(method, url, content, sent_with)
             if not renewed and self._wants_csrf(method, answer):
                 renewed = True
-                self._fetch_csrf()
+                with self._renewing:
+                    if self._csrf is sent_with:  # else another thread has renewed it
+                        self._fetch_csrf()
                 continue
             busy = isinstance(answer, httpx.Response) and answer.status_code == _BUSY
             attempt = attempts[busy]
@@ -239,7 +245,8 @@ class Client:
             attempts[busy], waited = attempt + 1, waited + pause
             if stands is not None and _may_stand(answer) and (made := stands()) is not None:
                 return made
-            self.repeated += 1
+            with self._sending:
+                self.repeated += 1
 
     def _worth_repeating(
         self, answer: httpx.Response | Exception, attempt: int, waited: float
@@ -254,18 +261,21 @@ class Client:
             return False
         return attempt < most and isinstance(answer, (*_NOT_SENT, *_DROPPED))
 
-    def _send(self, method: str, url: str, content: bytes | None) -> httpx.Response | Exception:
+    def _send(
+        self, method: str, url: str, content: bytes | None, csrf: Mapping[str, str]
+    ) -> httpx.Response | Exception:
         headers = {} if content is None else {"Content-Type": "application/json"}
         if method != "GET":
-            headers.update(self._csrf)
-        self.requests += 1
-        try:
-            answer = self._http.request(method, url, content=content, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            return error
-        self._answered = True
-        self.server_time = _date(answer)
-        return answer
+            headers.update(csrf)
+        with self._sending:
+            self.requests += 1
+            try:
+                answer = self._http.request(method, url, content=content, headers=headers)
+            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+                return error
+            self._answered = True
+            self.server_time = _date(answer)
+            return answer
 
     def _wants_csrf(self, method: str, answer: httpx.Response | Exception) -> bool:
         return (
@@ -277,11 +287,11 @@ class Client:
         )
 
     def _fetch_csrf(self) -> None:
-        token = self._request("GET", f"/csrf-token?client={_CSRF_CLIENT}", None)
+        token = self._request("GET", f"/csrf-token?client={self._identity}", None)
         if isinstance(token, dict) and isinstance(token.get("token"), str):
             self._csrf = {
                 "Prefect-Csrf-Token": token["token"],
-                "Prefect-Csrf-Client": _CSRF_CLIENT,
+                "Prefect-Csrf-Client": self._identity,
             }
 
     def _result(
