@@ -561,6 +561,13 @@ REFUSED = {
     entrypoint: flows.py:plain
     work_pool: {name: NAMESPACE-pool, job_variables: {env: {A: "{{ $DIFFERENTIAL_TOKEN }}"}}}
 """,
+    "other-code": """\
+  - name: other
+    entrypoint: flows.py:plain
+    work_pool: {name: NAMESPACE-pool}
+    pull:
+      - prefect.deployments.steps.git_clone: {repository: ORIGIN, branch: elsewhere}
+""",
 }
 
 
@@ -807,7 +814,7 @@ def test_prefect_deploys_what_only_we_refuse(make_sides: Any) -> None:
     assert side.deploy() == 0, side.told[-1]
 
 
-@pytest.mark.parametrize("ids", [("repeated-key",), ("unnamed", "twice", "step-shape", "reserved-tag", "never-runs"), ("placeholder", "stored-secret")], ids="+".join)  # fmt: skip
+@pytest.mark.parametrize("ids", [("repeated-key",), ("unnamed", "twice", "step-shape", "reserved-tag", "never-runs"), ("placeholder", "stored-secret"), ("other-code",)], ids="+".join)  # fmt: skip
 def test_what_only_we_refuse_is_refused_for_the_documented_reason(
     ids: tuple[str, ...], make_sides: Any
 ) -> None:
