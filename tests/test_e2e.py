@@ -131,7 +131,8 @@ def test_a_deploy_that_changes_nothing_writes_nothing(
         report = project.deploy()
         assert [item["status"] for item in report["deployments"]] == ["unchanged"]
         assert [request for request in proxy.requests if request.writes] == []
-        assert len(proxy.requests) <= 4
+        # The version is one of them: what is asked of a server depends on it.
+        assert len(proxy.requests) <= 5
 
 
 def test_a_commit_of_what_was_deployed_already_writes_nothing(
