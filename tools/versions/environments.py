@@ -27,7 +27,7 @@ _METADATA = "importlib_metadata"
 SERVERS: dict[str, tuple[str, ...]] = {
     "3.2": ("prefect==3.2.15", _FASTAPI_OF_2025, "pydantic<2.12", _SQLALCHEMY, _METADATA),
     "3.4": ("prefect==3.4.25", _FASTAPI_OF_2025, "pydantic<2.13", _SQLALCHEMY, _METADATA),
-    "3.6": ("prefect==3.6.29", "fastapi<0.130", "starlette<1", _SQLALCHEMY),
+    "3.6": ("prefect==3.6.29", "fastapi<0.130", "starlette<1", _SQLALCHEMY, _METADATA),
     "3.8": ("prefect==3.8.8",),
     "3.9": ("prefect>=3.9,<3.10",),
 }
