@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gitops_flow import manifest
 from gitops_flow.errors import ManifestError
-from gitops_flow.manifest import yamltree
+from gitops_flow.manifest import yaml as yaml_reader
 from gitops_flow.model import FlowInfo
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ DOCUMENTS = st.recursive(
 @given(DOCUMENTS, st.sampled_from([None, True, False]))
 def test_any_document_is_read_as_safe_load_reads_it(document: object, style: bool | None) -> None:
     text = yaml.safe_dump(document, allow_unicode=True, default_flow_style=style)
-    root, problems = yamltree.read(text.encode(), "p.yaml")
+    root, problems = yaml_reader.read(text.encode(), "p.yaml")
     assert problems == []
     assert root is not None
     assert root.value == yaml.safe_load(text)
@@ -68,7 +68,7 @@ def test_any_document_is_read_as_safe_load_reads_it(document: object, style: boo
     ],
 )
 def test_yaml_feature_means_what_safe_load_says(text: str) -> None:
-    root, problems = yamltree.read(text.encode(), "p.yaml")
+    root, problems = yaml_reader.read(text.encode(), "p.yaml")
     assert problems == []
     assert root is not None
     assert root.value == yaml.safe_load(text)
@@ -241,8 +241,8 @@ def test_what_is_a_manifest_resolves_to_deployments_or_problems(
 
 
 def place(text: str, *path: object) -> tuple[int, int]:
-    root, _ = yamltree.read(text.encode(), "p.yaml")
-    node, steps = yamltree.at(root, path)
+    root, _ = yaml_reader.read(text.encode(), "p.yaml")
+    node, steps = yaml_reader.at(root, path)
     assert node is not None
     assert steps == len(path)
     return node.line, node.column
@@ -252,9 +252,9 @@ def test_value_and_key_know_their_line_and_column() -> None:
     text = "a:\n  - b: c\n    é: [1, 2]\n"
     assert place(text, "a", 0, "b") == (2, 8)
     assert place(text, "a", 0, "é", 1) == (3, 12)
-    root, _ = yamltree.read(text.encode(), "p.yaml")
-    assert yamltree.key_place(root, ("a", 0, "é")) == (3, 5)
-    assert yamltree.key_place(root, ("a", 0, "gone")) is None
+    root, _ = yaml_reader.read(text.encode(), "p.yaml")
+    assert yaml_reader.key_place(root, ("a", 0, "é")) == (3, 5)
+    assert yaml_reader.key_place(root, ("a", 0, "gone")) is None
 
 
 def test_merged_value_is_where_it_was_written() -> None:
@@ -348,7 +348,7 @@ def test_number_too_large_to_write_out_is_not_echoed() -> None:
     ],
 )
 def test_a_text_that_its_tag_does_not_fit_is_told_with_its_place(value: str, kind: str) -> None:
-    _, [problem] = yamltree.read(f"a: {value}\n".encode(), "p.yaml")
+    _, [problem] = yaml_reader.read(f"a: {value}\n".encode(), "p.yaml")
     hint = "remove the tag" if value.startswith("!!") else "quote it"
     assert str(problem).startswith("p.yaml:1:4: ")
     assert str(problem).endswith(f" is not a valid {kind} ({hint})")
@@ -374,13 +374,15 @@ def test_values_are_counted_as_they_are_read_and_not_at_the_end(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    monkeypatch.setattr(yamltree, "MAX_NODES", 1_000)
-    scalar = yamltree._Builder._scalar
+    monkeypatch.setattr(yaml_reader, "MAX_NODES", 1_000)
+    scalar = yaml_reader._Builder._scalar
     monkeypatch.setattr(
-        yamltree._Builder, "_scalar", lambda self, event: (made.append(1), scalar(self, event))[1]
+        yaml_reader._Builder,
+        "_scalar",
+        lambda self, event: (made.append(1), scalar(self, event))[1],
     )
-    with pytest.raises(yamltree.Fatal, match="more than 1,000 keys and values"):
-        yamltree.read(text.encode(), "p.yaml")
+    with pytest.raises(yaml_reader.Fatal, match="more than 1,000 keys and values"):
+        yaml_reader.read(text.encode(), "p.yaml")
     assert len(made) < 1_001
 
 
@@ -443,7 +445,7 @@ def test_no_message_shows_a_long_placeholder_in_full(line: str) -> None:
 def test_reading_ends_at_more_problems_than_anybody_reads() -> None:
     with pytest.raises(ManifestError) as caught:
         manifest.parse(("a: [" + "!x a, " * 5_000 + "]\n").encode(), "p.yaml")
-    assert len(caught.value.problems) == yamltree.MAX_PROBLEMS + 1
+    assert len(caught.value.problems) == yaml_reader.MAX_PROBLEMS + 1
     assert caught.value.problems[-1].endswith(": more problems than can be listed")
 
 

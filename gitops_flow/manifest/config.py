@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from gitops_flow.manifest import wording, yamltree
+from gitops_flow.manifest import wording, yaml
 from gitops_flow.model import CodeStoreSettings, Position, Problem
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ class Manifest:
     pull: Steps | None = None
     problems: tuple[Problem, ...] = ()
     directory: str = ""
-    root: yamltree.Node | None = field(default=None, repr=False, compare=False)
+    root: yaml.Node | None = field(default=None, repr=False, compare=False)
 
     def position(self, *path: Hashable) -> Position:
         """Where the value at ``path`` is, or else the nearest thing around it."""
         return position(self.root, self.shown, path)
 
 
-def position(root: yamltree.Node | None, shown: str, path: tuple[Hashable, ...]) -> Position:
+def position(root: yaml.Node | None, shown: str, path: tuple[Hashable, ...]) -> Position:
     """Where the value at ``path`` starts, or else the nearest thing around it."""
-    node, _ = yamltree.at(root, path)
+    node, _ = yaml.at(root, path)
     return Position(shown, node.line, node.column) if node else Position(shown, 1, 1)

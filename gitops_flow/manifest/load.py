@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from gitops_flow.errors import ManifestError
-from gitops_flow.manifest import checks, plain, yamltext, yamltree
+from gitops_flow.manifest import checks, yaml
+from gitops_flow.manifest.checks import Report
 from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest, position
-from gitops_flow.manifest.report import Report
 from gitops_flow.manifest.schema import DeploymentSection, GitflowSection, ManifestSection
-from gitops_flow.manifest.wording import described
+from gitops_flow.manifest.wording import described, quoted, shortened
 from gitops_flow.model import CodeStoreSettings, Position, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
+    Keys = tuple[Hashable, ...]
+
 _Section = TypeVar("_Section", bound=BaseModel)
-
-
 # The keys that say which source a manifest is, and where its releases are.
 _SOURCE = ("name", "gitflow")
+_STEPS = ("build", "push", "pull")
+# Python writes no number of more than 4,300 digits as text.
+_MOST_BITS = 10_000
 
 
 def load(path: Path, shown: str, *, strict: bool = False, source_only: bool = False) -> Manifest:
@@ -38,7 +45,7 @@ def load(path: Path, shown: str, *, strict: bool = False, source_only: bool = Fa
     """
     try:
         with path.open("rb") as file:
-            data = file.read(yamltext.MAX_BYTES + 1)
+            data = file.read(yaml.MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise _error(shown, [Problem(f"{shown} cannot be read: {reason}")]) from None
@@ -60,15 +67,15 @@ def parse(
         ManifestError: with every problem that was found, in the file's order.
     """
     try:
-        root, problems = yamltree.read(data, shown)
-    except yamltext.Fatal as fatal:
+        root, problems = yaml.read(data, shown)
+    except yaml.Fatal as fatal:
         raise _error(shown, fatal.problems) from None
     if root is None or not isinstance(root.value, dict):
         raise _error(shown, [*problems, _not_a_manifest(root, shown)])
     if source_only:
         return _source(root, shown, problems, directory)
     report = Report(root, shown, problems, strict=strict)
-    raw = plain.manifest(root.value, report)
+    raw = as_json(root.value, report)
     top = _validate(ManifestSection, {**raw, "deployments": []}, (), report)
     listed = raw.get("deployments", [])
     if not isinstance(listed, list):
@@ -103,7 +110,7 @@ def parse(
     )
 
 
-def _source(root: yamltree.Node, shown: str, problems: list[Problem], directory: str) -> Manifest:
+def _source(root: yaml.Node, shown: str, problems: list[Problem], directory: str) -> Manifest:
     report = Report(root, shown, [each for each in problems if _about_source(root, each)])
     raw = {key: value for key, value in root.value.items() if key in _SOURCE}
     top = _validate(ManifestSection, raw, (), report)
@@ -119,7 +126,7 @@ def _source(root: yamltree.Node, shown: str, problems: list[Problem], directory:
     )
 
 
-def _about_source(root: yamltree.Node, problem: Problem) -> bool:
+def _about_source(root: yaml.Node, problem: Problem) -> bool:
     """Whether a problem of the YAML is in what says the source, or in the top level itself."""
     if problem.where is None:
         return True
@@ -142,7 +149,7 @@ def _validate(
 
 
 def _config(
-    number: int, section: DeploymentSection, root: yamltree.Node, shown: str
+    number: int, section: DeploymentSection, root: yaml.Node, shown: str
 ) -> DeploymentConfig:
     return DeploymentConfig(
         index=number,
@@ -193,7 +200,7 @@ def _tuple(steps: list[dict[str, Any]] | None) -> tuple[dict[str, Any], ...] | N
     return None if steps is None else tuple(steps)
 
 
-def _not_a_manifest(root: yamltree.Node | None, shown: str) -> Problem:
+def _not_a_manifest(root: yaml.Node | None, shown: str) -> Problem:
     if root is None or root.value is None:
         return Problem("the file is empty", Position(shown, 1, 1), "add a 'deployments:' list")
     where = Position(shown, root.line, root.column)
@@ -213,3 +220,75 @@ def _error(shown: str, problems: list[Problem]) -> ManifestError:
 
 def _as_warning(problem: Problem) -> Problem:
     return Problem(f"warning: {problem.message}", problem.where, problem.hint, problem.severity)
+
+
+def as_json(raw: dict[Any, Any], report: Report) -> dict[Any, Any]:
+    """``raw`` with all that is free-form as JSON values; what has none is reported."""
+    result: dict[Any, Any] = _sections_as_json(raw, _STEPS, (), report)
+    listed = raw.get("deployments")
+    if isinstance(listed, list):
+        result["deployments"] = [
+            _deployment_as_json(item, ("deployments", number), report)
+            for number, item in enumerate(listed)
+        ]
+    return result
+
+
+def _deployment_as_json(item: Any, path: Keys, report: Report) -> Any:
+    if not isinstance(item, dict):
+        return item
+    result = _sections_as_json(
+        item, ("parameters", "triggers", "tags", "sla", *_STEPS), path, report
+    )
+    if isinstance(pool := item.get("work_pool"), dict):
+        inner = (*path, "work_pool")
+        result["work_pool"] = _sections_as_json(pool, ("job_variables",), inner, report)
+    if isinstance(schedules := item.get("schedules"), list):
+        result["schedules"] = [
+            _sections_as_json(each, ("parameters",), (*path, "schedules", number), report)
+            for number, each in enumerate(schedules)
+        ]
+    if "schedule" in item:
+        inner = (*path, "schedule")
+        result["schedule"] = _sections_as_json(item["schedule"], ("parameters",), inner, report)
+    return result
+
+
+def _sections_as_json(raw: Any, names: tuple[str, ...], path: Keys, report: Report) -> Any:
+    if not isinstance(raw, dict):
+        return raw
+    return {
+        key: _json(value, (*path, key), report, top=True) if key in names else value
+        for key, value in raw.items()
+    }
+
+
+def _json(value: Any, path: Keys, report: Report, *, top: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {
+            # At the top the models judge the key themselves.
+            key if top else _key(key, (*path, key), report): _json(inner, (*path, key), report)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_json(inner, (*path, at), report) for at, inner in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        report.error(path, f"{value} is not a number in JSON", "use a finite number, or text")
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        report.error(path, "the number is too large to be sent", "write it as text")
+    elif isinstance(value, bytes):
+        report.error(path, "binary data has no place in JSON", "write it as text")
+    elif isinstance(value, datetime.date) and not top:
+        return to_jsonable_python(value)
+    return value
+
+
+def _key(key: Any, path: Keys, report: Report) -> str:
+    if isinstance(key, str):
+        return str(key)
+    text = "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+    hint = "put it in quotes to say so"
+    report.key(
+        path, f"key {shortened(text)} is not text; it is sent as {quoted(text)}", hint, "warning"
+    )
+    return text
