@@ -17,7 +17,7 @@ import pytest
 from gitops_flow.buildsteps import Job, interpreter, process, run
 from gitops_flow.buildsteps.console import Console, Lines
 from gitops_flow.errors import GitflowError, StepError
-from gitops_flow.manifest import template
+from gitops_flow.manifest import placeholders as template
 
 SHELL = "prefect.deployments.steps.run_shell_script"
 CHDIR = "prefect.deployments.steps.set_working_directory"

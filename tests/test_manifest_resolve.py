@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gitops_flow import manifest
 from gitops_flow.errors import FlowError
-from gitops_flow.manifest import template
+from gitops_flow.manifest import placeholders as template
 from gitops_flow.model import FlowInfo, Schedule
 from tests.support.manifests import (
     BASE,
@@ -567,7 +567,7 @@ def test_secret_in_a_pull_step_is_left_for_the_worker() -> None:
 @pytest.mark.parametrize("line", ["build:", "build: []", "build: {}"])
 def test_deployment_may_do_without_the_files_build_steps(line: str) -> None:
     found = manifest.parse(f"build:\n- a.build: {{}}\n{BASE}  {line}\n".encode(), "p.yaml")
-    assert manifest.steps(found, found.deployments[0]).build == ()
+    assert manifest.step_sections(found, found.deployments[0]).build == ()
 
 
 # What loading keeps.

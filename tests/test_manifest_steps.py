@@ -16,7 +16,7 @@ TOP = "build:\n- top.build: {a: 1}\npush:\n- top.push: {a: 1}\n"
 
 def steps(*lines: str, top: str = TOP) -> StepSections:
     read = manifest.parse((top + BASE + "".join(f"  {x}\n" for x in lines)).encode(), "p.yaml")
-    return manifest.steps(read, read.deployments[0])
+    return manifest.step_sections(read, read.deployments[0])
 
 
 def test_deployment_has_the_files_steps() -> None:
@@ -45,7 +45,7 @@ def filled(text: str, outputs: dict[str, Any] | None = None, **given: Any) -> di
     allow = given.pop("allow_missing", False)
     read = manifest.parse(f"build:\n- {text}\n{BASE}".encode(), "p.yaml")
     config = read.deployments[0]
-    [step] = manifest.steps(read, config).build
+    [step] = manifest.step_sections(read, config).build
     return manifest.fill_step(
         read, config, "build", 0, step, Answers(**given), outputs or {}, allow_missing=allow
     )
@@ -93,7 +93,7 @@ def test_bare_name_in_a_step_is_not_read_from_the_environment() -> None:
 def test_step_of_a_deployment_is_told_by_the_deployment() -> None:
     read = manifest.parse((BASE + "  push: [{}, {a.b: {c: '{{ x.y }}'}}]\n").encode(), "p.yaml")
     config = read.deployments[0]
-    [_, step] = manifest.steps(read, config).push
+    [_, step] = manifest.step_sections(read, config).push
     with pytest.raises(ManifestError) as caught:
         manifest.fill_step(read, config, "push", 1, step, Answers(), {})
     [problem] = caught.value.problems
@@ -169,7 +169,7 @@ def test_a_step_of_the_file_that_cannot_be_run_names_its_deployment() -> None:
     text = SHARED + ONE % ("a", ", build: null") + ONE % ("b", "")
     read = manifest.parse(text.encode(), "p.yaml")
     config = read.deployments[0]
-    [step] = manifest.steps(read, config).push
+    [step] = manifest.step_sections(read, config).push
     answers = manifest.Answers({"UNSET_NAME": "x"})
     with pytest.raises(ManifestError) as caught:
         manifest.fill_step(read, config, "push", 0, step, answers, {})

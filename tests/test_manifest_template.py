@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_flow import manifest
-from gitops_flow.manifest import template
-from gitops_flow.manifest.answers import block_value
-from gitops_flow.manifest.filling import Filling
-from gitops_flow.manifest.sections import StepSections
-from gitops_flow.manifest.stepfilling import build_step
+from gitops_flow.manifest import placeholders as template
+from gitops_flow.manifest.config import StepSections
+from gitops_flow.manifest.placeholders import block_value
+from gitops_flow.manifest.steps import build_step
+from gitops_flow.manifest.substitution import Substitution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,10 +71,10 @@ def prefect() -> Any:
     )
 
 
-def filling(**given: Any) -> Filling:
+def filling(**given: Any) -> Substitution:
     read = manifest.parse(b"deployments:\n- {name: a, entrypoint: f.py:g}\n", "p.yaml")
     answers = manifest.Answers(**given)
-    return Filling(read, read.deployments[0], answers, allow_missing=True)
+    return Substitution(read, read.deployments[0], answers, allow_missing=True)
 
 
 @pytest.mark.real

@@ -171,7 +171,7 @@ def test_a_branch_that_nobody_knows_is_told_to_be_a_detached_head() -> None:
     text = f"build: [{{{SHELL}: {{script: 'echo {{{{ gitflow.branch }}}}'}}}}]\n"
     text += "deployments: [{name: d, entrypoint: 'f.py:g'}]\n"
     read = manifest.parse(text.encode(), "p.yaml")
-    [step] = manifest.steps(read, read.deployments[0]).build
+    [step] = manifest.step_sections(read, read.deployments[0]).build
     told = {"gitflow": {"snapshot": "a" * 40}}
     with pytest.raises(ManifestError) as caught:
         manifest.fill_step(read, read.deployments[0], "build", 0, step, manifest.Answers(), told)

@@ -38,7 +38,7 @@ def jobs(prepared: Prepared, planned: Plan) -> dict[int, buildsteps.Job]:
     for config in prepared.chosen:
         if config.where in held:
             continue
-        steps = manifest.steps(prepared.manifest, config)
+        steps = manifest.step_sections(prepared.manifest, config)
         found[config.index] = buildsteps.Job(
             config.label,
             steps.build,

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
-from gitops_flow.manifest.template import placeholders
+from gitops_flow.manifest.placeholders import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

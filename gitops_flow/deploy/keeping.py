@@ -107,7 +107,7 @@ def _paths(prepared: Prepared, config: DeploymentConfig) -> tuple[str, ...]:
 def _certain(
     prepared: Prepared, config: DeploymentConfig, item: Deployment, live: Deployment
 ) -> bool:
-    steps = manifest.steps(prepared.manifest, config)
+    steps = manifest.step_sections(prepared.manifest, config)
     known = item.parameter_schema is None or same(item.parameter_schema, live.parameter_schema)
     return known and not (steps.build or steps.push)
 

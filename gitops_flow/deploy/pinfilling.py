@@ -6,14 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import prefect
-from gitops_flow.manifest.answers import block_parts, block_value, variable_name
-from gitops_flow.manifest.template import KEEP, MISSING, fill, placeholders
+from gitops_flow.manifest.placeholders import (
+    KEEP,
+    MISSING,
+    block_parts,
+    block_value,
+    fill,
+    placeholders,
+    variable_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gitops_flow.deploy.session import Session
-    from gitops_flow.manifest.template import Keep, Placeholder
+    from gitops_flow.manifest.placeholders import Keep, Placeholder
     from gitops_flow.model import Json
     from gitops_flow.pin import Pin
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from gitops_flow.manifest.answers import Answers, Lookups, lookups
-from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest
-from gitops_flow.manifest.filling import secret_fields
+from gitops_flow.manifest.config import (
+    DeploymentConfig,
+    GitflowConfig,
+    Manifest,
+    StepSections,
+    step_position,
+    step_sections,
+)
 from gitops_flow.manifest.load import load, parse
 from gitops_flow.manifest.overrides import Override, check_overrides, override
-from gitops_flow.manifest.pull import in_directory, other_code, wants_submodules
+from gitops_flow.manifest.placeholders import Answers, Lookups, lookups
+from gitops_flow.manifest.pull_steps import in_directory, other_code, wants_submodules
 from gitops_flow.manifest.resolve import entrypoints, resolve
-from gitops_flow.manifest.sections import StepSections, step_position, steps
-from gitops_flow.manifest.stepfilling import fill_step
+from gitops_flow.manifest.steps import fill_step
+from gitops_flow.manifest.substitution import secret_fields
 
 __all__ = [
     "Answers",
@@ -32,6 +38,6 @@ __all__ = [
     "resolve",
     "secret_fields",
     "step_position",
-    "steps",
+    "step_sections",
     "wants_submodules",
 ]

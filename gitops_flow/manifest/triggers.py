@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from gitops_flow.manifest.placeholders import placeholders
 from gitops_flow.manifest.schema import wrong
-from gitops_flow.manifest.template import placeholders
 from gitops_flow.manifest.wording import described, did_you_mean, quoted
 from gitops_flow.model import Automation
 

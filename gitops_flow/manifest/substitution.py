@@ -8,17 +8,19 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow.manifest import answers as given
-from gitops_flow.manifest import sections
-from gitops_flow.manifest.template import (
+from gitops_flow.manifest.config import step_sections
+from gitops_flow.manifest.placeholders import (
     KEEP,
     MISSING,
     REMOVE,
     Placeholder,
+    block_parts,
+    block_value,
     fill,
     lookup,
     names,
     placeholders,
+    variable_name,
 )
 from gitops_flow.manifest.wording import did_you_mean, dotted, quoted, shortened
 from gitops_flow.model import Problem
@@ -28,9 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
     from typing import Literal
 
-    from gitops_flow.manifest.answers import Answers
     from gitops_flow.manifest.config import DeploymentConfig, Manifest
-    from gitops_flow.manifest.template import Keep, Remove
+    from gitops_flow.manifest.placeholders import Answers, Keep, Remove
     from gitops_flow.model import Json
 
     Path = tuple[Hashable, ...]
@@ -57,7 +58,7 @@ _PLAIN = re.compile(r"(?i)\s*|[+-]?\d+(\.\d*)?|true|false|yes|no|on|off")
 
 
 @dataclass(slots=True)
-class Filling:
+class Substitution:
     """Fills in one deployment's placeholders and collects its problems.
 
     ``refuse_secrets``: a secret of the environment that the server would keep in clear
@@ -90,7 +91,7 @@ class Filling:
         """What the deployment's steps gave; None when it has some and they have not run."""
         if (given := (self.answers.outputs or {}).get(self.config.index)) is not None:
             return given
-        return None if any(sections.steps(self.manifest, self.config).all) else {}
+        return None if any(step_sections(self.manifest, self.config).all) else {}
 
     def error(self, path: Path, message: str, hint: str | None = None) -> None:
         """The value at ``path`` is wrong."""
@@ -185,7 +186,7 @@ class Filling:
         return value or ""
 
     def _variable(self, mark: Placeholder, where: Path) -> Json:
-        name = given.variable_name(mark)
+        name = variable_name(mark)
         if name in self.answers.variables:
             return self.answers.variables[name]
         if self._is_news(mark, where):
@@ -195,7 +196,7 @@ class Filling:
         return ""
 
     def _block(self, mark: Placeholder, where: Path, stored: bool) -> Json | Keep:
-        parts = given.block_parts(mark)
+        parts = block_parts(mark)
         if parts is None:
             message = f"{mark.shown} names no block"
             self.error(where, message, _HOW_TO_NAME_A_BLOCK)
@@ -206,7 +207,7 @@ class Filling:
             hint = did_you_mean(key, [each for each in self._on_server if "/" in each])
             self.error(where, f"there is no block {quoted(key)} on the server", hint)
             return KEEP
-        value = given.block_value(self.answers.blocks[key], path)
+        value = block_value(self.answers.blocks[key], path)
         if value is MISSING:
             self.error(where, f"block {quoted(key)} has no {quoted(path)}")
         elif not mark.whole and isinstance(value, dict | list):
@@ -225,11 +226,11 @@ class Filling:
         if self.answers.left is None:
             return
         if mark.kind == "variable":
-            name = given.variable_name(mark)
+            name = variable_name(mark)
             message = f"there is no variable {quoted(name)} on the server: runs would get ''"
             near = [each for each in self._on_server if "/" not in each]
             hint = did_you_mean(name, near) or f"prefect variable set {name} VALUE"
-        elif parts := given.block_parts(mark):
+        elif parts := block_parts(mark):
             name = f"{parts[0]}/{parts[1]}"
             message = f"there is no block {quoted(name)} on the server: every run would crash"
             hint = did_you_mean(name, [each for each in self._on_server if "/" in each]) or ""
@@ -316,16 +317,16 @@ class Filling:
         )
 
 
-def named(manifest: Manifest, fillings: Sequence[Filling]) -> list[Problem]:
+def named(manifest: Manifest, substitutions: Sequence[Substitution]) -> list[Problem]:
     """The problems of several deployments, each once.
 
     One in a section of the whole file says whose it is, unless every deployment has it.
     """
     labels: dict[Problem, list[str]] = {}
-    for filling in fillings:
-        for problem in dict.fromkeys(filling.problems):
-            labels.setdefault(problem, []).append(filling.config.label)
-    shared = {problem for filling in fillings for problem in filling.shared}
+    for substitution in substitutions:
+        for problem in dict.fromkeys(substitution.problems):
+            labels.setdefault(problem, []).append(substitution.config.label)
+    shared = {problem for substitution in substitutions for problem in substitution.shared}
     return [
         replace(problem, message=f"{_listed(whose)}: {problem.message}")
         if problem in shared and len(whose) < len(manifest.deployments)

@@ -1,17 +1,20 @@
-"""Pull steps: the one that fetches this repository becomes ours, the others stay."""
+"""Pull steps: the one that fetches this repository becomes ours, the others stay.
+
+What a clone of this repository asked for is carried over to the step that takes its place.
+Without a ``pull:``, code that is built into an image gets the step that Prefect writes for it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gitops_flow.git import identity
-from gitops_flow.manifest import stepfilling
-from gitops_flow.manifest.answers import variable_name
-from gitops_flow.manifest.carry import Remark, in_place_of, named_by
-from gitops_flow.manifest.filling import Filling, named
-from gitops_flow.manifest.sections import pull_section
-from gitops_flow.manifest.template import KEEP, fill, placeholders
+from gitops_flow.git import identity, url
+from gitops_flow.manifest import steps
+from gitops_flow.manifest.config import pull_section
+from gitops_flow.manifest.placeholders import KEEP, fill, placeholders, variable_name
+from gitops_flow.manifest.substitution import Substitution, named
+from gitops_flow.manifest.wording import quoted
 from gitops_flow.pin import (
     PULL_CODE,
     SET_DIRECTORY,
@@ -23,16 +26,139 @@ from gitops_flow.pin import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Sequence
 
-    from gitops_flow.manifest.answers import Answers
+    from gitops_flow.model import Json
+
+    Step = dict[str, Json]
+    from collections.abc import Callable, Hashable
+
     from gitops_flow.manifest.config import DeploymentConfig, Manifest
-    from gitops_flow.manifest.template import Keep, Placeholder
+    from gitops_flow.manifest.placeholders import Answers, Keep, Placeholder
     from gitops_flow.model import Json, Problem
 
     Path = tuple[Hashable, ...]
-    Step = dict[str, Json]
     Role = Literal["own", "other", "here", "away", "plain"]
+
+_SECRETS = ("access_token", "credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to say about pull step number ``at``, or about them all when None."""
+
+    at: int | None
+    message: str
+    severity: Literal["error", "warning", "note"] = "note"
+    hint: str | None = None
+
+
+def in_place_of(at: int, step: Step, raw: Step, ours: Step) -> tuple[Step, list[Remark]]:
+    """``ours`` with what ``step`` asked for, and what there is to say about it.
+
+    Args:
+        at: the number of the step that is replaced.
+        step: that step, filled in as far as it can be.
+        raw: the same as written.
+        ours: our own step or Prefect's ``git_clone``, pinned.
+    """
+    [(name, inputs)] = ours.items()
+    old = inputs_of(step)
+    # Later steps name its output {{ id.directory }}.
+    taken: dict[str, Json] = {"id": old["id"]} if old.get("id") is not None else {}
+    kept: dict[str, Json] = {"directories": old["directories"]} if old.get("directories") else {}
+    secret, remarks = _credentials(at, step, raw)
+    if secret and any(inputs.get(key) is not None for key in _SECRETS):
+        remarks = [Remark(at, "its credentials give way to those of gitflow: {code_store: ...}")]
+    elif secret and "repository" in old and (strangers := _hosts(inputs) - _hosts(old)):
+        remarks = [_elsewhere(at, strangers)]
+    elif secret:
+        [(key, value)] = secret.items()
+        kept["credentials" if name == PULL_CODE else key] = value
+    if name == PULL_CODE == name_of(step) and old.get("directory") is not None:
+        kept["directory"] = old["directory"]
+    return {name: {**taken, **inputs, **kept}}, remarks
+
+
+def named_by(at: int, step: Step, later: Sequence[Step]) -> list[Remark]:
+    """A warning for each later step that names the directory which ``step`` would have made."""
+    name = inputs_of(step).get("clone_directory_name")
+    return [
+        Remark(
+            number,
+            f"{name_of(each)} names {quoted(name)}, which is not there with the pinned code",
+            "warning",
+            "give the clone an id, and write {{ id.directory }}",
+        )
+        for number, each in enumerate(later, at + 1)
+        if isinstance(name, str) and name in str(inputs_of(each))
+    ]
+
+
+def _credentials(at: int, step: Step, raw: Step) -> tuple[dict[str, Json], list[Remark]]:
+    """The input that holds the credentials, with its value; empty without any."""
+    old, written = inputs_of(step), inputs_of(raw)
+    for key in _SECRETS:
+        if old.get(key):
+            if _is_literal(written.get(key)):
+                return {}, [_literal(at, f"{key} is not a placeholder")]
+            return {key: old[key]}, []
+    address = written.get("repository")
+    _, user, password = url.split_userinfo(address) if isinstance(address, str) else ("", "", "")
+    text = ":".join(part for part in (user, password) if part)
+    if not text:
+        return {}, []
+    if _is_literal(text):
+        message = "the user name and password in the address are not carried over"
+        return {}, [Remark(at, message, "warning", "write access_token: '{{ prefect.blocks... }}'")]
+    return {"access_token": text}, []
+
+
+def _hosts(inputs: dict[str, Json]) -> set[str]:
+    """The hosts that a step fetches from; a path is on none."""
+    given = inputs.get("repository")
+    addresses = given if isinstance(given, list) else [given]
+    return {found for each in addresses if isinstance(each, str) and (found := url.host(each))}
+
+
+def _elsewhere(at: int, hosts: set[str]) -> Remark:
+    message = f"its credentials are not carried over: {', '.join(sorted(hosts))} is another host"
+    hint = "write gitflow: {code_store: {credentials: '{{ prefect.blocks.secret.NAME }}'}}"
+    return Remark(at, message, "warning", hint)
+
+
+def _is_literal(value: Json) -> bool:
+    """Whether a secret stands there in clear; a user name beside a placeholder may."""
+    return not placeholders(value)
+
+
+def _literal(at: int, message: str) -> Remark:
+    told = f"{message}; a literal secret would be readable by everybody"
+    return Remark(at, told, "error", "write '{{ prefect.blocks.secret.NAME }}'")
+
+
+_HOME = "/opt/prefect"
+
+
+def image_pull_steps(manifest: Manifest, config: DeploymentConfig) -> tuple[Step, ...] | None:
+    """The pull steps of a deployment without a ``pull:`` whose code its build puts into an image.
+
+    As Prefect does without asking: the directory that an automatic Dockerfile
+    copies to; nothing for a Dockerfile of one's own, which sets it; the home of
+    Prefect's images for other builders. None when no build step makes an image.
+    """
+    spec = config.spec
+    for step in spec.build or manifest.build or ():
+        name = name_of(step)
+        last = name.rpartition(".")[2]
+        if last.endswith("build_docker_image"):
+            if inputs_of(step).get("dockerfile") != "auto":
+                return ()
+            return ({SET_DIRECTORY: {"directory": f"{_HOME}/{manifest.directory}"}},)
+        if "buildpack" in name or "build_image" in last:
+            return ({SET_DIRECTORY: {"directory": _HOME}},)
+    return None
+
 
 _CLONE = ("git_clone", "git_clone_project")
 _FETCH = (*_CLONE, "pull_with_block")
@@ -217,30 +343,30 @@ def other_code(
         differs: is given the address, the name of the input and its value; says what
             is wrong and what to do, or None when that is what is deployed.
     """
-    fillings = []
+    substitutions = []
     for config in chosen:
-        filling = Filling(manifest, config, answers)
+        substitution = Substitution(manifest, config, answers)
         section, own = pull_section(manifest, config)
         path: Path = ("pull",) if own else ("", "pull")
         # What this says of the steps is told when they are resolved.
-        probe = Filling(manifest, config, answers)
-        for number, step in enumerate(stepfilling.pull_steps(probe, section or (), path)):
+        probe = Substitution(manifest, config, answers)
+        for number, step in enumerate(steps.pull_steps(probe, section or (), path)):
             if role(step, is_own_repository, store=store) != "own":
                 continue
             for key, value in refs_of(step).items():
                 where = (*path, number, name_of(step), key)
                 text = str(_with_variables(value, answers))
                 left = placeholders(text)
-                waits = filling.outputs is None and any(mark.kind == "output" for mark in left)
+                waits = substitution.outputs is None and any(mark.kind == "output" for mark in left)
                 if left and not waits:
                     message = (
                         f"{left[0].shown} is not known here, so what it names cannot be pinned"
                     )
-                    filling.error(where, message, "set it here as well, or take the line out")
+                    substitution.error(where, message, "set it here as well, or take the line out")
                 elif not left and (told := differs(" ".join(addresses_of(step)), key, text)):
-                    filling.error(where, *told)
-        fillings.append(filling)
-    return named(manifest, fillings)
+                    substitution.error(where, *told)
+        substitutions.append(substitution)
+    return named(manifest, substitutions)
 
 
 def _with_variables(value: Json, answers: Answers) -> Json:
