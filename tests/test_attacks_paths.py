@@ -110,7 +110,7 @@ ENTRYPOINT = defence("gitops_flow.deploy.code._shipped", instead=lambda *_: True
 DIRECTORY = defence("gitops_flow.steps.pull._below", instead=lambda root, name: root / name)
 NOTE = defence("gitops_flow.checkout.sweep._NOTE", instead=re.compile(r"\.(.*)\.run"))
 LINKS = (
-    defence("gitops_flow.codestore.links.leaves_tree", instead=lambda *_: False),
+    defence("gitops_flow.codestore.select.leaves_tree", instead=lambda *_: False),
     defence("gitops_flow.checkout.write.links", instead=written_links),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_flow.codestore import cifiles
+from gitops_flow.codestore import select
 from tests.support.repo import Repo
 from tests.test_snapshot import repo, take  # noqa: F401
 
@@ -31,7 +31,7 @@ CI_FILES = [
     ".onedev-buildspec.yml",
     ".tekton/push.yaml",
 ]
-REASON = cifiles.LEFT_OUT
+REASON = select.CI_FILE
 
 
 @pytest.mark.parametrize("path", CI_FILES)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import cifiles
+from gitops_flow.codestore import select
 from gitops_flow.errors import GitError
 from gitops_flow.git import command, remote
 from gitops_flow.model import FileChange
@@ -83,7 +83,7 @@ def _shipped(store: PrivateStore, before: str, after: str) -> list[str]:
     These are the CI files of an older snapshot, when the newer one was taken without any.
     """
     objects = store.objects()
-    old, new = (cifiles.below(objects, objects.commit(each).tree) for each in (before, after))
+    old, new = (select.ci_files(objects, objects.commit(each).tree) for each in (before, after))
     gone = [] if any(True for _ in new) else [f":(exclude,literal){os.fsdecode(p)}" for p in old]
     return ["--", ".", *gone] if gone else []
 

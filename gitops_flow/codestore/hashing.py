@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
-from gitops_flow.codestore.worktree import failed_filter
+from gitops_flow.codestore.scan import failed_filter
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import command
 from gitops_flow.git.objects import Entry, read_index
@@ -21,8 +21,8 @@ from gitops_flow.git.objects import Entry, read_index
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gitops_flow.codestore.scan import Scan, Tracked
     from gitops_flow.codestore.store import PrivateStore
-    from gitops_flow.codestore.worktree import Scan, Tracked
     from gitops_flow.git.repository import Repository
 
 # As many as fit an argument list without a thought; more are told on standard input.
@@ -70,8 +70,8 @@ def look_at_unwatched(repo: Repository, store: PrivateStore, state: Scan) -> Non
             staged = known.get(item.path)
             if staged:
                 state.tracked.remove(staged)
-            head_mode = staged.head_mode if staged else item.head_mode
-            state.tracked.append(replace(item, head_mode=head_mode))
+            head = staged or item
+            state.tracked.append(replace(item, head_mode=head.head_mode, head_id=head.head_id))
 
 
 def _is_file(path: bytes) -> bool:

@@ -6,10 +6,12 @@ tree, git-lfs's own storage) it is proven to be that content. No server is asked
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from gitops_flow import files
 from gitops_flow.codestore import guard
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import command
@@ -32,7 +34,7 @@ def contents(
     repo: Repository,
     store: PrivateStore,
     base: str | None,
-    entries: Mapping[bytes, Entry | None],
+    entries: Mapping[bytes, Entry | None] | None,
     allow: guard.Allowance,
     prefix: str = "",
 ) -> dict[bytes, Entry]:
@@ -42,7 +44,8 @@ def contents(
         repo: whose working tree it is; never written to.
         store: receives the blobs.
         base: the tree that ``entries`` go on top of, or None.
-        entries: what differs from ``base``; None for what is not there.
+        entries: what differs from ``base``, None for what is not there. Without any the
+            attributes of ``base`` itself count, else those of the working tree.
         allow: the limits on sizes, which hold for committed large files as well.
         prefix: what messages put before a path.
 
@@ -51,8 +54,7 @@ def contents(
     """
     objects = store.objects()
     pointers: dict[bytes, tuple[Entry, Pointer]] = {}
-    for path in _filtered(repo, store, base, entries):
-        entry = entries[path] if path in entries else base and objects.find(base, path)
+    for path, entry in _filtered(repo, store, objects, base, entries):
         if entry and entry.mode in (FILE, EXECUTABLE):
             found = pointer(objects.data(entry.id))
             if found and found.size:
@@ -79,14 +81,13 @@ def pointers(
     repo: Repository,
     store: PrivateStore,
     base: str | None,
-    entries: Mapping[bytes, Entry | None],
+    entries: Mapping[bytes, Entry | None] | None,
     prefix: str = "",
 ) -> set[str]:
     """The files of a tree that are shipped as pointers; for the arguments see :func:`contents`."""
     objects = store.objects()
     found = set()
-    for path in _filtered(repo, store, base, entries):
-        entry = entries[path] if path in entries else base and objects.find(base, path)
+    for path, entry in _filtered(repo, store, objects, base, entries):
         # A partial clone may not have it; nothing is fetched for a message.
         here = entry and entry.mode in (FILE, EXECUTABLE) and objects.has(entry.id)
         if entry and here and pointer(objects.data(entry.id)):
@@ -97,27 +98,45 @@ def pointers(
 def _filtered(
     repo: Repository,
     store: PrivateStore,
+    objects: Objects,
     base: str | None,
-    entries: Mapping[bytes, Entry | None],
-) -> Iterator[bytes]:
-    """The paths whose attributes name the filter ``lfs``."""
-    paths = {path for path, entry in entries.items() if entry is not None}
+    entries: Mapping[bytes, Entry | None] | None,
+) -> Iterator[tuple[bytes, Entry | None]]:
+    """The paths whose attributes name the filter ``lfs``, and what is there."""
+    changed = entries or {}
+    paths = {path for path, entry in changed.items() if entry is not None}
     if base:
         listed = command.run(["ls-tree", "-r", "-z", "--name-only", base], env=store.env())
         paths.update(listed.stdout.split(b"\0"))
-    paths -= {b"", *(path for path, entry in entries.items() if entry is None)}
+    paths -= {b"", *(path for path, entry in changed.items() if entry is None)}
     if not paths:
         return
-    answer = command.run(
-        ["check-attr", "-z", "--stdin", "filter"],
-        cwd=repo.root,
-        env=store.worktree_env(repo),
-        stdin=b"\0".join([*sorted(paths), b""]),
-    )
+    for path in _with_filter(repo, store, base if entries is None else None, sorted(paths)):
+        if path in changed:
+            yield path, changed[path]
+        elif base:
+            yield path, objects.find(base, path)
+
+
+def _with_filter(
+    repo: Repository, store: PrivateStore, tree: str | None, paths: list[bytes]
+) -> list[bytes]:
+    """Those of ``paths`` that the attributes of ``tree``, or of the working tree, let LFS keep."""
+    with contextlib.ExitStack() as stack:
+        cached, env = [], store.worktree_env(repo)
+        if tree:
+            directory, _ = stack.enter_context(files.aside(store.path, "gitflow-index-"))
+            env = store.worktree_env(repo, directory / "index")
+            command.run(["read-tree", tree], cwd=repo.root, env=env, config=store.worktree_config)
+            cached = ["--cached"]
+        answer = command.run(
+            ["check-attr", "-z", "--stdin", *cached, "filter"],
+            cwd=repo.root,
+            env=env,
+            stdin=b"\0".join([*paths, b""]),
+        )
     fields = answer.stdout.split(b"\0")
-    for path, value in zip(fields[0::3], fields[2::3], strict=False):
-        if value == FILTER:
-            yield path
+    return [p for p, value in zip(fields[0::3], fields[2::3], strict=False) if value == FILTER]
 
 
 def _blob(
@@ -146,7 +165,8 @@ def _blob(
 
 def _places(repo: Repository, path: bytes, wanted: Pointer) -> Iterable[Path]:
     """Where the content may be: on disk as the user sees it, or as git-lfs keeps it."""
-    yield repo.root / os.fsdecode(path)
+    if not repo.is_bare:
+        yield repo.root / os.fsdecode(path)
     if repo.git_dir is not None and repo.objects is not None:
         storage = repo.objects.parent / (repo.setting("lfs.storage") or "lfs")
         name = wanted.sha256

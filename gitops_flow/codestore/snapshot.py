@@ -1,4 +1,4 @@
-"""From a working tree to a snapshot: objects only; no ref, no index, no network.
+"""From a working tree or a commit to a snapshot: objects only; no ref, no index, no network.
 
 Unchanged files are taken from HEAD's tree; changed ones are hashed by git
 itself, so that attributes, encodings and filters (LFS, git-crypt) apply as in
@@ -10,30 +10,27 @@ from __future__ import annotations
 import fnmatch
 import os
 import shlex
-import stat
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow.codestore import cifiles, detect, guard, hashing, lfs, worktree
-from gitops_flow.codestore.links import leaves_tree
-from gitops_flow.codestore.worktree import Scan, scan
+from gitops_flow.codestore import guard, hashing, lfs, scan, select
 from gitops_flow.errors import GitflowError, SnapshotError
-from gitops_flow.files import MAX_DEPTH
 from gitops_flow.git import command, repository
-from gitops_flow.git.lfs import pointer
 from gitops_flow.git.objects import (
     DIRECTORY,
     EMPTY_TREE,
     GITLINK,
-    SYMLINK,
     Entry,
     Objects,
 )
 from gitops_flow.model import FileChange, LeftOut, Provenance, Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Literal
+
+    from gitops_flow.codestore.scan import Scan
     from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.git.repository import Repository
 
@@ -66,13 +63,17 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """A tree and how it came about; paths are relative to the outer repository."""
+class Taken:
+    """A tree and how it came about; paths are relative to the outer repository.
+
+    ``sizes`` are the bytes of the uncommitted files, submodules' apart.
+    """
 
     tree: str
     scan: Scan
-    changes: tuple[FileChange, ...]
     left_out: tuple[LeftOut, ...]
+    changes: tuple[FileChange, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def take(
@@ -94,76 +95,124 @@ def take(
         SnapshotError: conflicts, refused files, submodules, or unreadable files.
     """
     with store.locked():
-        taken = _take_tree(repo, store, options, prefix="")
-        objects = store.objects()
-        if taken.tree == EMPTY_TREE:
+        taken = working_tree(repo, store, options)
+        return made(store, taken, source=source, author=author, ref=taken.scan.ref)
+
+
+def of_commit(
+    store: PrivateStore,
+    commit: str,
+    options: Options,
+    *,
+    source: str,
+    author: str,
+    ref: str | None = None,
+) -> Snapshot:
+    """Snapshot a commit of the store's repository, which may be a bare one.
+
+    The id is that of ``options.clean`` in a fresh clone that has the commit checked out. Submodules
+    can only be left out: their files are not in the commit.
+
+    Args:
+        store: the private store that receives new objects.
+        commit: 40 hex digits.
+        options: what to include and to allow; ``clean`` makes no difference.
+        source: the source's name, for the provenance.
+        author: who deploys, for the provenance.
+        ref: the branch that the commit is of, for the provenance.
+
+    Raises:
+        SnapshotError: the commit is not there, or has submodules or files that are refused.
+    """
+    with store.locked():
+        if not store.objects().has(commit):
             raise SnapshotError(
-                "there is no file to deploy here",
-                hint="a snapshot holds the files that no ignore rule excludes",
+                f"the repository does not have the commit {commit}",
+                paths=(str(store.repository.root),),
+                hint="fetch it first",
             )
-        commit = objects.write_commit(taken.tree, (), MESSAGE, IDENT)
+        taken = _commit(store.repository, store, options, commit, "", checked_out=False)
+        if not options.ci_files:
+            taken = _without_ci_files(store.objects(), taken)
+        return made(store, taken, source=source, author=author, ref=ref)
+
+
+def made(
+    store: PrivateStore, taken: Taken, *, source: str, author: str, ref: str | None
+) -> Snapshot:
+    """The snapshot with the tree that was taken; its commit is written to the store."""
+    if taken.tree == EMPTY_TREE:
+        raise SnapshotError(
+            "there is no file to deploy here",
+            hint="a snapshot holds the files that no ignore rule excludes",
+        )
+    commit = store.objects().write_commit(taken.tree, (), MESSAGE, IDENT)
     dirty = bool(taken.changes)
-    provenance = Provenance(source, taken.scan.commit, dirty, author, taken.scan.ref)
+    provenance = Provenance(source, taken.scan.commit, dirty, author, ref)
     return Snapshot(commit, taken.tree, provenance, taken.changes, taken.left_out)
 
 
-def _take_tree(repo: Repository, store: PrivateStore, options: Options, prefix: str) -> _Taken:
-    state = scan(repo, store, prefix.count("/"))
+def working_tree(
+    repo: Repository, store: PrivateStore, options: Options, prefix: str = ""
+) -> Taken:
+    """The tree of a working tree; ``prefix`` is where it lies in the outer one. The store is locked."""
+    state = scan.working_tree(repo, store, prefix.count("/"))
     hashing.look_at_unwatched(repo, store, state)
-    _check_depth(state, options, prefix)
+    # A forge looks for its files at the top of what it is given, and nowhere else.
+    with_ci_files = options.ci_files or bool(prefix)
     # While git hashes there is time to look for what git does not tell of.
     with ThreadPoolExecutor(1) as side:
-        special = side.submit(worktree.special_files, repo, state)
-        # A forge looks for them at the top of what it is given, and nowhere else.
-        wanted = options.ci_files or bool(prefix)
-        dropped = [] if wanted else cifiles.drop(state)
-        taken = _take_all(repo, store, options, state, prefix)
+        special = side.submit(scan.special_files, repo, state)
+        dropped = [] if with_ci_files else select.drop_ci_files(state)
+        take_it = _head if options.clean else _edited
+        taken = take_it(repo, store, options, state, prefix)
     left_out = [
         LeftOut(prefix + os.fsdecode(path), "a socket, pipe or device") for path in special.result()
     ]
     taken = replace(taken, left_out=(*taken.left_out, *left_out))
-    return taken if wanted else _without_ci_files(store.objects(), taken, dropped)
+    return taken if with_ci_files else _without_ci_files(store.objects(), taken, dropped)
 
 
-def _without_ci_files(objects: Objects, taken: _Taken, dropped: list[bytes]) -> _Taken:
-    committed = list(cifiles.below(objects, taken.tree))
+def _without_ci_files(objects: Objects, taken: Taken, dropped: Iterable[bytes] = ()) -> Taken:
+    committed = list(select.ci_files(objects, taken.tree))
     left_out = [
-        LeftOut(os.fsdecode(path), cifiles.LEFT_OUT) for path in sorted({*dropped, *committed})
+        LeftOut(os.fsdecode(path), select.CI_FILE) for path in sorted({*dropped, *committed})
     ]
     tree = objects.overlay(taken.tree, dict.fromkeys(committed)) if committed else taken.tree
     return replace(taken, tree=tree, left_out=(*left_out, *taken.left_out))
 
 
-def _take_all(
+def _edited(
     repo: Repository, store: PrivateStore, options: Options, state: Scan, prefix: str
-) -> _Taken:
-    if options.clean:
-        return _take_head(repo, store, options, state, prefix)
+) -> Taken:
+    """HEAD's tree with all that is edited laid over it."""
     if state.conflicts:
         raise SnapshotError(
             "a merge with conflicts is in progress",
             paths=tuple(prefix + os.fsdecode(p) for p in sorted(state.conflicts)),
             hint="resolve them, or deploy HEAD as it is with --clean",
         )
+    absent = {each.path for each in state.tracked if each.content == "deleted"}
+    select.deep_files((path for path in state.deep if path not in absent), prefix)
     objects = store.objects()
     base = objects.commit(state.commit).tree if state.commit else None
-    fresh = [t.path for t in state.tracked if t.content != "deleted" and not t.is_submodule]
+    fresh = [t.path for t in state.tracked if t.path not in absent and not t.is_submodule]
     fresh += state.untracked
-    _check_names_and_sizes(repo, fresh, options, prefix)
+    sizes = select.names_and_sizes(repo, fresh, options, prefix)
     entries = _staged(state)
     entries |= hashing.hashed(repo, store, state)
     large: dict[bytes, Entry] = {}
     if options.lfs:
         large = lfs.contents(repo, store, base, entries, options.allow, prefix)
-    pointers = _check_content(store, objects, fresh, {**entries, **large}, options, prefix)
-    removed, left_out = _taken_out(objects, state, entries, prefix)
+    pointers = select.contents(store, objects, fresh, {**entries, **large}, options, prefix)
+    removed, left_out = select.taken_out(objects, state, entries, prefix)
     # git takes nothing that could pass for its own directory somewhere (git~1 on Windows).
     refused = [p for p in state.untracked if entries.get(p) is None and _is_there(repo, p)]
     left_out += [LeftOut(prefix + os.fsdecode(p), "git refuses its name") for p in refused]
     links = [
         path for path in state.submodules if _is_gitlink(entries.get(path, Entry(GITLINK, "")))
     ]
-    included = _without_ignored(links, options, prefix, removed, left_out)
+    included = select.submodules(links, options, prefix, removed, left_out)
     if state.has_attributes and not options.lfs:
         pointers |= lfs.pointers(repo, store, base, entries, prefix)
     left_out += [LeftOut(path, lfs.LEFT_OUT) for path in sorted(pointers)]
@@ -175,117 +224,59 @@ def _take_all(
         tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
         changes += inner.changes
         left_out += inner.left_out
-    return _Taken(tree, state, changes, (*left_out, *_left_out(state, prefix)))
+    return Taken(tree, state, (*left_out, *select.left_out(state, prefix)), changes, sizes)
 
 
-def _take_head(
+def _head(
     repo: Repository, store: PrivateStore, options: Options, state: Scan, prefix: str
-) -> _Taken:
+) -> Taken:
     """HEAD as it is; what differs from it on disk is left out, and listed."""
     if state.commit is None:
         raise SnapshotError(
             "there is no commit yet, so --clean has nothing to deploy",
             hint="commit first, or deploy the working tree without --clean",
         )
+    taken = _commit(repo, store, options, state.commit, prefix, checked_out=True)
+    beside = (*select.uncommitted(state, prefix), *select.left_out(state, prefix))
+    return replace(taken, scan=state, left_out=(*taken.left_out, *beside))
+
+
+def _commit(
+    repo: Repository,
+    store: PrivateStore,
+    options: Options,
+    commit: str,
+    prefix: str,
+    *,
+    checked_out: bool,
+) -> Taken:
+    """The tree of a commit, with submodules as they are on disk if it is ``checked_out``."""
     objects = store.objects()
-    base = objects.commit(state.commit).tree
-    removed, left_out = _taken_out(objects, state, {}, prefix)
-    large = lfs.contents(repo, store, base, {}, options.allow, prefix) if options.lfs else {}
+    base = objects.commit(commit).tree
+    state = scan.committed(repo, store, commit, prefix.count("/"))
+    select.deep_files(state.deep, prefix)
+    removed, left_out = select.taken_out(objects, state, {}, prefix)
+    large = lfs.contents(repo, store, base, None, options.allow, prefix) if options.lfs else {}
     if state.has_attributes and not options.lfs:
-        pointers = lfs.pointers(repo, store, base, {}, prefix)
+        pointers = lfs.pointers(repo, store, base, None, prefix)
         left_out += [LeftOut(path, lfs.LEFT_OUT) for path in sorted(pointers)]
-    known = {each.path: each.head_mode for each in state.tracked}
-    links = {path for path in state.submodules if known.get(path, GITLINK) == GITLINK}
-    links |= {path for path, mode in known.items() if mode == GITLINK}
-    included = _without_ignored(sorted(links), options, prefix, removed, left_out)
+    included = select.submodules(state.submodules, options, prefix, removed, left_out)
     tree = objects.overlay(base, {**large, **removed})
     for path in included:
+        if options.submodules and not checked_out:
+            raise SnapshotError(
+                "the files of a submodule are not in the commit",
+                paths=(os.fsdecode(path),),
+                hint="deploy from a clone in which it is checked out, or "
+                + _ignore_hint(os.fsdecode(path)),
+            )
         tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
         left_out += inner.left_out
-    uncommitted = [
-        (t.path, "deleted" if t.content == "deleted" else "modified") for t in state.tracked
-    ]
-    uncommitted += [(path, "untracked") for path in state.untracked]
-    uncommitted += [(path, "in conflict") for path in state.conflicts]
-    left_out += [
-        LeftOut(prefix + os.fsdecode(path), f"not committed ({why})")
-        for path, why in sorted(uncommitted)
-    ]
-    return _Taken(tree, state, (), (*left_out, *_left_out(state, prefix)))
-
-
-def _check_depth(state: Scan, options: Options, prefix: str) -> None:
-    """Refuse what no worker would take."""
-    if options.clean:
-        absent = {*state.untracked, *(each.path for each in state.tracked if not each.in_head)}
-    else:
-        absent = {each.path for each in state.tracked if each.content == "deleted"}
-    if deep := [path for path in state.deep if path not in absent]:
-        raise SnapshotError(
-            f"a file lies more than {MAX_DEPTH} directories deep",
-            paths=tuple(f"{(prefix + os.fsdecode(path))[:80]}..." for path in deep[:10]),
-            hint="move it up; one that git does not track can be listed in .gitflowignore",
-        )
+    return Taken(tree, state, tuple(left_out))
 
 
 def _is_there(repo: Repository, path: bytes) -> bool:
     return os.path.lexists(os.fsencode(repo.root) + b"/" + path)
-
-
-def _check_names_and_sizes(
-    repo: Repository, paths: list[bytes], options: Options, prefix: str
-) -> None:
-    """Sizes and names, before any content is read."""
-    top = os.fsencode(repo.root)
-    sizes: dict[str, int] = {}
-    names: dict[str, str] = {}
-    for path in paths:
-        shown = prefix + os.fsdecode(path)
-        try:
-            info = os.lstat(os.path.join(top, path))  # noqa: PTH118
-        except OSError:
-            continue
-        if stat.S_ISREG(info.st_mode):
-            sizes[shown] = info.st_size
-            if detect.secret_name(shown) and not options.allow.allows(shown):
-                names[shown] = "by its name"
-    guard.check_sizes(sizes, options.allow)
-    guard.refuse_secrets(names)
-
-
-def _check_content(
-    store: PrivateStore,
-    objects: Objects,
-    paths: list[bytes],
-    entries: dict[bytes, Entry | None],
-    options: Options,
-    prefix: str,
-) -> set[str]:
-    """Token shapes, in exactly what would be published (after filters).
-
-    Returns:
-        The files that turn out to be Git LFS pointers.
-    """
-    reasons: dict[str, str] = {}
-    pointers = set()
-    known = guard.Harmless(store.path / f"harmless-{zlib.crc32(os.fsencode(prefix)):08x}")
-    for path in paths:
-        entry = entries.get(path)
-        shown = prefix + os.fsdecode(path)
-        if entry is None or entry.mode in (SYMLINK, GITLINK) or options.allow.allows(shown):
-            continue
-        if known.has(entry.id):
-            continue
-        data = objects.data(entry.id)
-        if is_pointer := pointer(data):
-            pointers.add(shown)
-        if found := detect.secret_in(data):
-            reasons[shown] = f"line {found.line}: {found.rule}"
-        elif not is_pointer:
-            known.add(entry.id)
-    known.keep()
-    guard.refuse_secrets(reasons)
-    return pointers
 
 
 def _staged(state: Scan) -> dict[bytes, Entry | None]:
@@ -298,65 +289,17 @@ def _staged(state: Scan) -> dict[bytes, Entry | None]:
     return entries
 
 
-def _left_out(state: Scan, prefix: str) -> list[LeftOut]:
-    groups = (
-        (state.ignored, "ignored"),
-        (state.nested, "a repository of its own"),
-        (state.litter, "bytecode or litter"),
-        (state.environments, "a virtual environment, which works on this machine only"),
-        (state.own, "gitflow's own"),
-    )
-    return [LeftOut(prefix + os.fsdecode(p), why) for paths, why in groups for p in sorted(paths)]
-
-
-def _taken_out(
-    objects: Objects, state: Scan, entries: dict[bytes, Entry | None], prefix: str
-) -> tuple[dict[bytes, Entry | None], list[LeftOut]]:
-    """What is not to be in the tree: our own, and links that leave it; a worker refuses these."""
-    links = {path: object_id for path, object_id in state.links if path not in entries}
-    links |= {p: e.id for p, e in entries.items() if e is not None and e.mode == SYMLINK}
-    targets = {path: objects.data(found) for path, found in links.items() if objects.has(found)}
-    removed: dict[bytes, Entry | None] = {own.rstrip(b"/"): None for own in state.own}
-    left_out = []
-    for path in sorted(targets):
-        if leaves_tree(path, targets):
-            removed[path] = None
-            left_out.append(
-                LeftOut(prefix + os.fsdecode(path), "a link that leaves the repository")
-            )
-    return removed, left_out
-
-
 def _is_gitlink(entry: Entry | None) -> bool:
     return entry is not None and entry.mode == GITLINK
 
 
-def _without_ignored(
-    links: list[bytes],
-    options: Options,
-    prefix: str,
-    removed: dict[bytes, Entry | None],
-    left_out: list[LeftOut],
-) -> list[bytes]:
-    """The submodules that are not ignored; the others are noted in ``removed`` and ``left_out``."""
-    kept = []
-    for path in links:
-        shown = prefix + os.fsdecode(path)
-        if options.ignores_submodule(shown):
-            removed[path] = None
-            left_out.append(LeftOut(shown, "a submodule that is ignored"))
-        else:
-            kept.append(path)
-    return kept
-
-
 def _with_submodule(
     repo: Repository, store: PrivateStore, options: Options, prefix: str, tree: str, path: bytes
-) -> tuple[str, _Taken]:
+) -> tuple[str, Taken]:
     """Put a submodule's files into ``tree`` as a plain directory."""
     name = os.fsdecode(path)
     shown = prefix + name
-    ignore = f"leave it out with --ignore-submodule {shlex.quote(shown)}"
+    ignore = _ignore_hint(shown)
     if not options.submodules:
         raise SnapshotError(
             "the repository has submodules",
@@ -382,8 +325,12 @@ def _with_submodule(
             "a submodule is not checked out", paths=(shown,), hint=f"{update}; or {ignore}"
         )
     store.borrow(inner.objects)
-    taken = _take_tree(inner, store, options, prefix=f"{shown}/")
+    taken = working_tree(inner, store, options, prefix=f"{shown}/")
     return store.objects().overlay(tree, {path: Entry(DIRECTORY, taken.tree)}), taken
+
+
+def _ignore_hint(path: str) -> str:
+    return f"leave it out with --ignore-submodule {shlex.quote(path)}"
 
 
 def _is_declared(repo: Repository, path: str) -> bool:
@@ -403,14 +350,20 @@ def _changes(
     entries: dict[bytes, Entry | None],
     prefix: str,
 ) -> tuple[FileChange, ...]:
-    """Which files differ from the source commit; without one, nothing is a change."""
+    """Which files differ from the source commit; without one, all are new."""
     changes = []
-    in_head = {item.path for item in state.tracked if item.in_head}
+    heads = {item.path: item.head for item in state.tracked}
     for path, entry in sorted(entries.items()):
-        known = path in in_head or (base is not None and objects.find(base, path) is not None)
-        if entry is None:
-            if known:
-                changes.append(FileChange(prefix + os.fsdecode(path), "deleted"))
-        else:
-            changes.append(FileChange(prefix + os.fsdecode(path), "modified" if known else "added"))
+        before = objects.find(base, path) if base and path not in heads else heads.get(path)
+        if kind := change(before, entry):
+            changes.append(FileChange(prefix + os.fsdecode(path), kind))
     return tuple(changes)
+
+
+def change(
+    before: Entry | None, after: Entry | None
+) -> Literal["added", "modified", "deleted"] | None:
+    """How a path that was ``before`` in the source commit is changed; None if it is not."""
+    if before == after:
+        return None
+    return "deleted" if after is None else "modified" if before else "added"

@@ -73,7 +73,9 @@ class PrivateStore:
         partial clone's remote) lands in the private store.
         """
         env = {"GIT_OBJECT_DIRECTORY": str(self.path / "objects"), **self._borrow()}
-        if repository.git_dir is None:
+        if repository.is_bare:
+            env["GIT_DIR"] = str(repository.git_dir)
+        elif repository.git_dir is None:
             env["GIT_DIR"] = str(self.path)
             env["GIT_WORK_TREE"] = str(repository.root)
             env["GIT_INDEX_FILE"] = str(self.path / "worktree-index")
@@ -143,19 +145,22 @@ class PrivateStore:
         return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_quoted, borrowed))}
 
 
-def open_store(cache_dir: Path, repository: Repository, store_address: str) -> PrivateStore:
+def open_store(
+    cache_dir: Path, repository: Repository, store_address: str, *, key: str | None = None
+) -> PrivateStore:
     """Open, or make, the private store of ``repository`` for one code store.
 
     Args:
         cache_dir: the cache directory; a ``stores`` directory is made in it.
-        repository: whose working tree is snapshotted.
+        repository: whose working tree or commits are snapshotted.
         store_address: the code store's address without credentials.
+        key: what tells the store from others; the repository's path by default.
 
     Raises:
         GitflowError: the cache directory cannot be written.
     """
-    key = f"{repository.root}\n{store_address}".encode("utf-8", "surrogateescape")
-    path = cache_dir / "stores" / f"{hashlib.sha256(key).hexdigest()[:16]}.git"
+    whole_key = f"{key or repository.root}\n{store_address}".encode("utf-8", "surrogateescape")
+    path = cache_dir / "stores" / f"{hashlib.sha256(whole_key).hexdigest()[:16]}.git"
     try:
         if not _is_whole(path):
             _make(path)

@@ -53,9 +53,10 @@ _QUESTION = (
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository with a working tree, or a plain folder (``git_dir`` None).
+    """A repository with a working tree or a bare one, or a plain folder (``git_dir`` None).
 
-    ``root`` is the top of the working tree; ``objects`` its object database.
+    ``root`` is the top of the working tree, of a bare repository that itself;
+    ``objects`` its object database.
     ``config`` holds every setting that applies, in order: (scope, key, value)
     with key names in lower case as git prints them. ``own`` are directories of
     gitflow's, which are no part of the code wherever they are.
@@ -66,6 +67,11 @@ class Repository:
     objects: Path | None = None
     config: tuple[tuple[str, str, str], ...] = ()
     own: tuple[Path, ...] = ()
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is no working tree."""
+        return self.root == self.git_dir
 
     def setting(self, key: str) -> str | None:
         """The last value of ``key`` (section and variable in lower case), or None."""
@@ -192,12 +198,7 @@ def discover(start: Path, own: tuple[Path, ...] = ()) -> Repository:
         _explain_refusal(start, answer)
         return Repository(root=start, config=settings.result(), own=own)
     _, object_format, git_dir, objects, root = os.fsdecode(answer.stdout).split("\n", 4)
-    if object_format != "sha1":
-        raise GitError(
-            f"the repository uses {object_format} object ids, which are not supported",
-            where=str(start),
-            hint="only SHA-1 repositories can be deployed at present",
-        )
+    _check_format(start, object_format)
     _refuse_inside(start, Path(git_dir))
     return Repository(
         root=Path(root.removesuffix("\n")),
@@ -206,6 +207,29 @@ def discover(start: Path, own: tuple[Path, ...] = ()) -> Repository:
         config=settings.result(),
         own=own,
     )
+
+
+def bare(git_dir: Path) -> Repository:
+    """The bare repository at ``git_dir``, of which commits can be deployed.
+
+    Raises:
+        GitError: there is none, or one with SHA-256 ids.
+    """
+    git_dir = git_dir.resolve()
+    if not ((git_dir / "HEAD").is_file() and (git_dir / "objects").is_dir()):
+        raise GitError("there is no bare git repository", where=str(git_dir))
+    made = Repository(git_dir, git_dir, git_dir / "objects", _config(git_dir, git_dir))
+    _check_format(git_dir, made.setting("extensions.objectformat") or "sha1")
+    return made
+
+
+def _check_format(where: Path, object_format: str) -> None:
+    if object_format != "sha1":
+        raise GitError(
+            f"the repository uses {object_format} object ids, which are not supported",
+            where=str(where),
+            hint="only SHA-1 repositories can be deployed at present",
+        )
 
 
 def _explain_refusal(start: Path, answer: command.Result) -> None:
@@ -245,10 +269,11 @@ def _own_files(start: Path) -> GitError:
     )
 
 
-def _config(start: Path) -> tuple[tuple[str, str, str], ...]:
+def _config(start: Path, git_dir: Path | None = None) -> tuple[tuple[str, str, str], ...]:
     answer = command.run(
         ["config", "--list", "-z", "--show-scope", "--includes"],
         cwd=start,
+        env={"GIT_DIR": str(git_dir)} if git_dir else {},
         timeout=60,
         check=False,
     )

@@ -1,4 +1,4 @@
-"""What a working tree holds, as git sees it. Nothing is hashed or written here."""
+"""What a working tree or a commit holds, as git sees it. Nothing is hashed or written here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gitops_flow.errors import SnapshotError
 from gitops_flow.files import MAX_DEPTH
 from gitops_flow.git import command
+from gitops_flow.git.objects import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,20 +34,22 @@ class Tracked:
     """A path whose working-tree state differs from HEAD, or is conflicted.
 
     ``content`` says where the snapshot takes it from: the index (``staged``),
-    the disk, or nowhere (``deleted``). Modes are git's, 0 where absent.
+    the disk, or nowhere (``deleted``). Modes are git's, 0 where absent; an id is
+    then all zeros.
     """
 
     path: bytes
     content: str
     head_mode: int
+    head_id: str
     index_mode: int
     index_id: str
     is_submodule: bool = False
 
     @property
-    def in_head(self) -> bool:
-        """Whether the source commit has it."""
-        return self.head_mode != 0
+    def head(self) -> Entry | None:
+        """What the source commit has there."""
+        return Entry(self.head_mode, self.head_id) if self.head_mode else None
 
 
 @dataclass(slots=True)
@@ -54,7 +57,8 @@ class Scan:
     """The state of a working tree. Paths are bytes relative to the root, with "/".
 
     ``unwatched`` are those that the user told git not to look at (skip-worktree,
-    assume-unchanged), changed or not, and maybe absent.
+    assume-unchanged), changed or not, and maybe absent. Of a commit there are only
+    ``submodules``, ``links``, ``deep``, ``own`` and whether it has attributes.
     """
 
     commit: str | None = None
@@ -74,7 +78,7 @@ class Scan:
     own: list[bytes] = field(default_factory=list)
 
 
-def scan(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
+def working_tree(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
     """Ask git for the state of ``repository``'s working tree, which lies ``depth`` directories deep.
 
     Raises:
@@ -117,6 +121,24 @@ def scan(repository: Repository, store: PrivateStore, depth: int = 0) -> Scan:
     _drop_own(repository, (*repository.own, *store.own), result)
     _drop_environments(repository, result)
     _drop_extra_ignored(repository, store, result)
+    return result
+
+
+def committed(repository: Repository, store: PrivateStore, commit: str, depth: int = 0) -> Scan:
+    """What ``commit`` holds, which lies ``depth`` directories deep; no working tree is looked at.
+
+    Where ``repository`` has one, gitflow's own directories in it are known for the commit too.
+    """
+    listing = command.run(["ls-tree", "-r", "-z", commit], env=store.env()).stdout
+    result = Scan(commit=commit, has_attributes=_ATTRIBUTES.search(listing) is not None)
+    for mode, object_id, path in _COMMITTED.findall(b"\0" + listing):
+        if mode == b"160000":
+            result.submodules.append(path)
+        else:
+            result.links.append((path, object_id.decode("ascii")))
+    _find_deep(listing, MAX_DEPTH - depth, result)
+    if not repository.is_bare:
+        _drop_own(repository, (*repository.own, *store.own), result)
     return result
 
 
@@ -173,7 +195,7 @@ def _untracked(result: Scan, path: bytes) -> None:
 
 
 def _changed(record: bytes) -> Tracked:
-    _, xy, _, head_mode, index_mode, tree_mode, _, index_id, path = record.split(b" ", 8)
+    _, xy, _, head_mode, index_mode, tree_mode, head_id, index_id, path = record.split(b" ", 8)
     if xy[1:2] == b".":
         content = "deleted" if index_mode == b"000000" else "staged"
     else:
@@ -182,6 +204,7 @@ def _changed(record: bytes) -> Tracked:
         path=path,
         content=content,
         head_mode=int(head_mode, 8),
+        head_id=head_id.decode("ascii"),
         index_mode=int(index_mode, 8),
         index_id=index_id.decode("ascii"),
         is_submodule=tree_mode == b"160000",
@@ -190,8 +213,8 @@ def _changed(record: bytes) -> Tracked:
 
 # Begins with one literal byte, which the search for it then flies over.
 _SPECIAL = re.compile(rb"\0(?:([a-zS]) ([0-7]{6})|. (1[26]0000)) ([0-9a-f]{40}) \d\t([^\0]*)")
-
-
+# The same of `git ls-tree`.
+_COMMITTED = re.compile(rb"\0(1[26]0000) [a-z]+ ([0-9a-f]{40})\t([^\0]*)")
 _ATTRIBUTES = re.compile(rb"[\t/]\.gitattributes(?:\0|\Z)")
 
 
@@ -203,9 +226,8 @@ def _read_index(data: bytes, result: Scan) -> None:
         mode = unwatched_mode or special_mode
         if tag and mode != b"160000":
             number = int(mode, 8)
-            result.unwatched.append(
-                Tracked(path, "disk", number, number, object_id.decode("ascii"))
-            )
+            name = object_id.decode("ascii")
+            result.unwatched.append(Tracked(path, "disk", number, name, number, name))
         if mode == b"160000":
             result.submodules.append(path)
         elif mode == b"120000":
