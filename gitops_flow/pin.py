@@ -1,7 +1,10 @@
 """The pull step: how the commit that a worker checks out is written on the server, and read again.
 
 There are two forms, our own ``pull_code`` and Prefect's ``git_clone``. Nothing
-else knows which inputs they have. Pure.
+else knows which inputs they have. Ours names a commit, or a **release pointer**: a
+Prefect variable with the commit and what goes with it, which a worker reads when a
+run starts. Here such a step has both, the name (``pin``) and what it stands for
+now; :func:`stored` is what the server keeps of it. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 from gitops_flow.git import url
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gitops_flow.model import Json
 
@@ -38,6 +41,9 @@ _HASHED = re.compile(
 _COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 # What a commit takes along when a deployment is pinned to another one.
 _MOVES = ("commit", "source", "release")
+_POINTER = re.compile(r"\{\{\s*prefect\.variables\.([a-z0-9_]+)\s*\}\}")
+# Characters that a Prefect variable's value may have as JSON.
+_LONGEST_VALUE = 5000
 _BELOW = re.compile(r"\{\{\s*(?:([\w-]+)\.)?directory\s*\}\}/?(.*)", re.DOTALL)
 
 
@@ -53,7 +59,8 @@ class Pin:
     must have signed; ``signed`` says that there is, or will be, one. ``origin``
     says where the code came from, so it is no part of what the pin is.
     ``stock``: Prefect's own step, for workers without this package. ``requires``
-    is what Prefect installs on a worker without it.
+    is what Prefect installs on a worker without it. ``pointer`` names the release
+    pointer that the commit is from, None for a step that names the commit itself.
     """
 
     addresses: tuple[str, ...]
@@ -67,6 +74,7 @@ class Pin:
     stock: bool = False
     signed: bool = False
     requires: Json = None
+    pointer: str | None = None
     origin: Json = field(default=None, compare=False)
 
     @classmethod
@@ -97,9 +105,15 @@ class Pin:
                 stock=stock,
                 signed=bool(release),
                 requires=None if stock else inputs.get("requires"),
+                pointer=_pointer_of(step),
                 origin=inputs.get("source"),
             )
         return None
+
+    def value(self) -> dict[str, Json]:
+        """What a release pointer holds so that steps that name it get this commit."""
+        inputs = self._ours()
+        return {key: inputs[key] for key in _MOVES if key in inputs}
 
     def step(self) -> Step:
         """The pull step for the whole checkout, without ``directory`` and ``directories``."""
@@ -182,6 +196,92 @@ def _below(identity: Json, later: Sequence[Step]) -> tuple[str | None, int | Non
     return None, None
 
 
+def pointer_of(steps: Sequence[Step] | None) -> str | None:
+    """The release pointer that a deployment's pull steps name, also where there is none of it."""
+    return next((name for step in steps or () if (name := _pointer_of(step))), None)
+
+
+def _pointer_of(step: Step) -> str | None:
+    named = inputs_of(step).get("pin") if name_of(step) == PULL_CODE else None
+    match = _POINTER.fullmatch(named.strip()) if isinstance(named, str) else None
+    return match[1] if match else None
+
+
+def follow(steps: Sequence[Step] | None, values: Mapping[str, Json]) -> tuple[Step, ...] | None:
+    """``steps`` as the server keeps them, with what the release pointers in them stand for.
+
+    ``values`` are those of Prefect variables by name. A pointer that is missing or
+    malformed stands for nothing.
+    """
+    return None if steps is None else tuple(_followed(step, values) for step in steps)
+
+
+def _followed(step: Step, values: Mapping[str, Json]) -> Step:
+    name = _pointer_of(step)
+    if name is None:
+        return step
+    try:
+        return {PULL_CODE: {**inputs_of(step), **read_value(values.get(name, ""))}}
+    except ValueError:
+        return step
+
+
+def read_value(value: Json) -> dict[str, Json]:
+    """``commit``, ``source`` and ``release`` (those that there are) of a release pointer's value.
+
+    Raises:
+        ValueError: whose text completes the sentence "the release pointer ...".
+    """
+    if value is None or value == "":
+        raise ValueError("is missing on the server")
+    if not isinstance(value, dict):
+        raise ValueError("holds no JSON object")  # noqa: TRY004 - not the caller's fault
+    if not isinstance(commit := value.get("commit"), str) or not _COMMIT.fullmatch(commit):
+        raise ValueError("names no commit of 40 hex digits")
+    if not isinstance(value.get("release") or "", str):
+        raise ValueError("has a release that is no text")  # noqa: TRY004 - as above
+    return {key: value[key] for key in _MOVES if value.get(key) is not None}
+
+
+def is_at(value: Json, new: Mapping[str, Json]) -> bool:
+    """Whether a pointer of ``value`` makes runs as one of ``new`` does: the commit, signed or not."""
+    try:
+        old = read_value(value)
+    except ValueError:
+        return False
+    return old["commit"] == new["commit"] and bool(old.get("release")) == bool(new.get("release"))
+
+
+def too_long(value: Json) -> bool:
+    """Whether a Prefect variable cannot hold ``value``."""
+    return len(json.dumps(value)) > _LONGEST_VALUE
+
+
+def point(steps: Sequence[Step] | None, pointer: str | None) -> tuple[Step, ...] | None:
+    """``steps`` with their commit from the release pointer ``pointer``; None: each names its own."""
+    return None if steps is None else tuple(_pointing(step, pointer) for step in steps)
+
+
+def _pointing(step: Step, pointer: str | None) -> Step:
+    if name_of(step) != PULL_CODE or commit_of(step) is None:
+        return step
+    inputs = {key: value for key, value in inputs_of(step).items() if key != "pin"}
+    if pointer is not None:
+        inputs["pin"] = f"{{{{ prefect.variables.{pointer} }}}}"
+    return {PULL_CODE: inputs}
+
+
+def stored(steps: Sequence[Step] | None) -> list[Step] | None:
+    """``steps`` as the server keeps them: what a release pointer tells is not in them."""
+    return None if steps is None else [_stored(step) for step in steps]
+
+
+def _stored(step: Step) -> Step:
+    if _pointer_of(step) is None:
+        return step
+    return {PULL_CODE: {key: value for key, value in inputs_of(step).items() if key not in _MOVES}}
+
+
 def repin(steps: Sequence[Step] | None, new: Pin) -> tuple[Step, ...]:
     """``steps`` with the commit of ``new`` and what goes with it; other inputs stay as they are."""
     return tuple(_repinned(step, new) for step in steps or ())
@@ -189,7 +289,7 @@ def repin(steps: Sequence[Step] | None, new: Pin) -> tuple[Step, ...]:
 
 def _repinned(step: Step, new: Pin) -> Step:
     old = commit_of(step)
-    if old is None:
+    if old is None and _pointer_of(step) is None:
         return step
     name, inputs = name_of(step), inputs_of(step)
     if name == PULL_CODE:
@@ -200,13 +300,20 @@ def _repinned(step: Step, new: Pin) -> Step:
         return {name: {**kept, **{key: moved[key] for key in _MOVES if key in moved}}}
     moved = {**inputs, "commit_sha": new.commit}
     if isinstance(directory := inputs.get("clone_directory_name"), str):
-        moved["clone_directory_name"] = directory.replace(old[:12], new.commit[:12])
+        moved["clone_directory_name"] = directory.replace(str(old)[:12], new.commit[:12])
     return {name: moved}
 
 
 def sign(steps: Sequence[Step] | None, signature: str) -> tuple[Step, ...] | None:
     """``steps`` with the signature in the pin that was made without it."""
     return None if steps is None else tuple(_signed(step, signature) for step in steps)
+
+
+def sign_value(value: Json, signature: str) -> Json:
+    """A release pointer's value with the signature, where it was made without it."""
+    if not isinstance(value, dict) or value.get("release") != _SIGNED_LATER:
+        return value
+    return {**value, "release": signature}
 
 
 def _signed(step: Step, signature: str) -> Step:

@@ -497,6 +497,7 @@ def test_pulling_loads_nothing_that_only_publishing_needs(repo: Repo) -> None:
         "worker",
         "checkout",
         "git",
+        "pin",
         "files",
         "errors",
         "redact",

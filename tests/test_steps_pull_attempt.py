@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from gitops_flow.errors import CheckoutError
 from gitops_flow.steps import pull_code
 from tests.support.project import Project
 from tests.support.repo import Repo
@@ -31,19 +32,21 @@ class Api(http.server.BaseHTTPRequestHandler):
     labels: ClassVar[dict[str, str]] = {}
     seen: ClassVar[list[tuple[str, str, str | None]]] = []
     status: ClassVar[int] = 200
+    # What the next requests are answered instead.
+    busy: ClassVar[list[int]] = []
 
     def do_GET(self) -> None:
         self._answer(json.dumps({"labels": self.labels}).encode())
 
     def do_PATCH(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.status == 200:
+        if self.status == 200 and not self.busy:
             self.labels.update(body)
         self._answer(b"")
 
     def _answer(self, body: bytes) -> None:
         self.seen.append((self.command, self.path, self.headers["Authorization"]))
-        self.send_response(self.status)
+        self.send_response(self.busy.pop() if self.busy else self.status)
         if self.status == 302:
             self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", str(len(body)))
@@ -58,6 +61,9 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Api]]:
     class Own(Api):
         labels: ClassVar[dict[str, str]] = {}
         seen: ClassVar[list[tuple[str, str, str | None]]] = []
+        busy: ClassVar[list[int]] = []
+
+    monkeypatch.setattr("gitops_flow.worker.labels.PATIENCE", 2.0)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Own)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -108,6 +114,62 @@ def test_the_second_attempt_gets_the_commit_of_the_first(
     assert text(pull_code(str(repo.path), second)) == "first"
     assert f"keeps the commit of its first attempt, {first[:12]}" in caplog.text
     assert api.labels["gitflow.commit"] == first
+
+
+def test_labels_are_read_and_written_again_when_the_server_is_busy(
+    repo: Repo, api: type[Api]
+) -> None:
+    first = repo.write("flow.py", "first").commit()
+    api.busy[:] = [503, 429]
+    pull_code(str(repo.path), first)
+    second = repo.write("flow.py", "second").commit()
+    api.busy[:] = [503, 502]
+    assert text(pull_code(str(repo.path), second)) == "first"
+    assert api.labels["gitflow.commit"] == first
+
+
+def test_what_a_release_pointer_says_is_pulled_and_is_what_a_retry_gets(
+    repo: Repo, api: type[Api]
+) -> None:
+    first = repo.write("flow.py", "first").commit()
+    second = repo.write("flow.py", "second").commit()
+    value = {"commit": first, "source": SOURCE, "added-later": 1}
+    assert text(pull_code(str(repo.path), pin=value)) == "first"
+    assert api.labels["gitflow.source-commit"] == "c" * 40
+    assert text(pull_code(str(repo.path), pin={"commit": second})) == "first"
+    assert api.labels["gitflow.commit"] == first
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("", "is missing on the server"),
+        ([], "holds no JSON object"),
+        ('{"commit": 1}', "holds no JSON object"),
+        ({}, "names no commit"),
+        ({"commit": "main"}, "names no commit"),
+        ({"commit": "A" * 40}, "names no commit"),
+        ({"commit": "a" * 40, "release": 1}, "has a release that is no text"),
+        ("{{ prefect.variables.gitflow_x }}", "still holds a placeholder"),
+    ],
+)
+def test_a_release_pointer_that_is_missing_or_malformed_is_an_error_that_says_so(
+    repo: Repo, value: object, why: str
+) -> None:
+    repo.write("flow.py").commit()
+    with pytest.raises(CheckoutError, match=why):
+        pull_code(str(repo.path), pin=value)
+
+
+def test_without_its_labels_a_run_by_a_release_pointer_does_not_start(
+    repo: Repo, api: type[Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = repo.write("flow.py").commit()
+    monkeypatch.setattr(api, "do_PATCH", lambda self: self.send_error(403))
+    with pytest.raises(CheckoutError, match="gets no labels") as caught:
+        pull_code(str(repo.path), pin={"commit": commit})
+    assert caught.value.retry
+    assert list(Path.cwd().iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import checkout, files, log
+from gitops_flow import pin as pins
 from gitops_flow.checkout import cache, sweep
 from gitops_flow.checkout.tree import shown
 from gitops_flow.errors import CheckoutError, GitflowError
@@ -37,7 +38,7 @@ _ISOLATIONS = ("copy", "shared")
 
 def pull_code(
     repository: str | Sequence[str],
-    commit: str,
+    commit: str | None = None,
     credentials: Json = None,
     source: Json = None,
     directory: str | None = None,
@@ -45,6 +46,7 @@ def pull_code(
     isolation: str = "copy",
     release: str | None = None,
     verify_signers: Json = None,
+    pin: Json = None,
     **unknown: Json,
 ) -> dict[str, str]:
     """Make a new directory below the current one that holds exactly the files of ``commit``.
@@ -53,7 +55,7 @@ def pull_code(
 
     Args:
         repository: the code store's address, or several, tried in order.
-        commit: 40 hex digits.
+        commit: 40 hex digits; may be left out where ``pin`` says it.
         credentials: a token, ``user:token``, or a mapping or Prefect block with
             one. Without it, the worker's own git and ssh configuration is used.
         source: where the snapshot came from; only shown.
@@ -64,6 +66,8 @@ def pull_code(
         release: the text of a signed tag of ``commit``.
         verify_signers: ssh public keys or gpg fingerprints, one of which must be
             the signer's.
+        pin: the value of the source's release pointer, ``{commit, source, release}``,
+            which takes the place of these inputs.
         unknown: what a newer publisher adds; ignored with a warning.
 
     Returns:
@@ -82,6 +86,10 @@ def pull_code(
                 "this worker's gitops-flow is older than the one that published",
                 name,
             )
+        if pin is not None:
+            commit, source, release = _pointed(pin)
+        if commit is None:
+            raise CheckoutError("pull_code: there is neither a commit nor a pin")
         _check_text(commit=commit, directory=directory or "", release=release or "")
         asked = Request(
             _places(logger, credentials, _addresses(repository)),
@@ -90,6 +98,7 @@ def pull_code(
             _is_shared(isolation),
             release,
             tuple(_texts("verify_signers", verify_signers)),
+            moves=pin is not None,
         )
         request, finish = attempt.resolve(logger, asked, source)
         signers.check(request.signers, request.release, request.commit)
@@ -105,8 +114,25 @@ def pull_code(
             raise
         return {"directory": str(found)}
     except GitflowError as error:
+        if isinstance(logger, logging.LoggerAdapter):
+            # Prefect ends the run without telling it why.
+            logger.error("%s", error)  # noqa: TRY400 - the same
         # Where in our code it was noticed is no help to the reader of a run's log.
         raise error.with_traceback(None) from None
+
+
+def _pointed(value: Json) -> tuple[str, Json, str | None]:
+    """Commit, source and release from the value of a release pointer."""
+    if isinstance(value, str):
+        _check_text(pin=value)
+    try:
+        told = pins.read_value(value)
+    except ValueError as error:
+        raise CheckoutError(
+            f"no commit is known for this run: the release pointer {error}",
+            hint="it is a Prefect variable that gitflow deploy --all writes; deploy again",
+        ) from None
+    return told["commit"], told.get("source"), told.get("release")
 
 
 def _made(logger: Logger, request: Request) -> checkout.Checkout:

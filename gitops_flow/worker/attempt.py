@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gitops_flow.errors import CheckoutError
 from gitops_flow.git.url import split_userinfo
 from gitops_flow.redact import redact
 
@@ -23,7 +24,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The step's inputs, checked."""
+    """The step's inputs, checked.
+
+    ``moves``: the commit is from a release pointer, so that another attempt may be
+    given another one, and only the run's labels tell which it had.
+    """
 
     places: tuple[Place, ...]
     commit: str
@@ -31,6 +36,7 @@ class Request:
     shared: bool
     release: str | None
     signers: tuple[str, ...]
+    moves: bool = False
 
     @property
     def address(self) -> str:
@@ -42,7 +48,10 @@ def resolve(logger: Logger, request: Request, source: Json) -> tuple[Request, Ca
     """What to pull in this attempt of the run, and what to do after it was pulled.
 
     The first attempt's commit is a label of the run. A server that cannot be
-    asked is no reason not to run.
+    asked is no reason not to run, unless the commit is from a release pointer.
+
+    Raises:
+        CheckoutError: it is, and the labels can be neither read nor written.
     """
     if "PREFECT__FLOW_RUN_ID" not in os.environ:
         return request, lambda: None
@@ -54,7 +63,7 @@ def resolve(logger: Logger, request: Request, source: Json) -> tuple[Request, Ca
     try:
         first = labels.read(run)
     except labels.LabelError as error:
-        logger.warning("cannot see whether this run was tried before: %s", error)
+        _without_labels(logger, request, f"cannot see whether this run was tried before: {error}")
         first = {}
     known = {split_userinfo(place.address)[0] for place in request.places}
     commit, release = first.get("commit", ""), first.get("release")
@@ -89,7 +98,19 @@ def _label(logger: Logger, run: Run, request: Request, source: Json) -> None:
         signed = {"release": request.release} if request.signers and request.release else {}
         labels.write(run, texts | signed)
     except labels.LabelError as error:
-        logger.warning("the run gets no labels that tell its code: %s", error)
+        _without_labels(logger, request, f"the run gets no labels that tell its code: {error}")
+
+
+def _without_labels(logger: Logger, request: Request, why: str) -> None:
+    """Go on with a warning, or not at all where a retry would get other code unnoticed."""
+    if request.moves:
+        raise CheckoutError(
+            why,
+            hint="a deployment with a release pointer needs them, so that a retry gets the same "
+            "code: look why the worker cannot reach the Prefect server",
+            retry=True,
+        )
+    logger.warning("%s", why)
 
 
 def _state(dirty: Json) -> str | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import random
 import ssl
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
 PREFIX = "gitflow."
 _LARGEST = 4 << 20
+# A server under load answers 503 now and then, and one that restarts is away for seconds.
+_BUSY = (408, 429, 500, 502, 503, 504)
+# Seconds in which a request is sent again, and the longest pause.
+PATIENCE = 30.0
+_LONGEST_PAUSE = 4.0
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -29,12 +36,19 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class LabelError(Exception):
-    """The server could not be asked, in a few words without secrets."""
+    """The server could not be asked, in a few words without secrets.
+
+    ``passes``: it may answer when it is asked again.
+    """
+
+    def __init__(self, message: str, *, passes: bool = False) -> None:
+        super().__init__(message)
+        self.passes = passes
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A flow run on a Prefect server; ``headers`` carry the credentials."""
+    """A flow run on a Prefect server; ``headers`` carry the credentials, ``timeout`` is in seconds."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
@@ -93,6 +107,20 @@ def write(run: Run, labels: Mapping[str, str]) -> None:
 
 
 def _ask(run: Run, url: str, body: bytes | None) -> bytes:
+    """Send a request, again while the server is busy or away: both kinds may be sent twice."""
+    until, pause = time.monotonic() + PATIENCE, 0.2
+    while True:
+        try:
+            return _send(run, url, body)
+        except LabelError as error:
+            if not error.passes or time.monotonic() + pause > until:
+                raise
+        # Runs that start together do not ask again together.
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _send(run: Run, url: str, body: bytes | None) -> bytes:
     request = urllib.request.Request(  # noqa: S310 - http or https, see current()
         url, data=body, headers=dict(run.headers), method="GET" if body is None else "PATCH"
     )
@@ -109,10 +137,18 @@ def _ask(run: Run, url: str, body: bytes | None) -> bytes:
             return data
     except urllib.error.HTTPError as error:
         error.close()
-        raise LabelError(f"{origin(url)} answered {error.code}") from None
+        raise LabelError(
+            f"{origin(url)} answered {error.code}", passes=error.code in _BUSY
+        ) from None
     except http.client.HTTPException as error:
         # Its text may be the address, or what the server said.
-        raise LabelError(f"{origin(url)}: {type(error).__name__}") from None
+        passes = not isinstance(error, http.client.InvalidURL)
+        raise LabelError(f"{origin(url)}: {type(error).__name__}", passes=passes) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise LabelError(f"{origin(url)}: {reason}") from None
+        raise LabelError(f"{origin(url)}: {reason}", passes=_passes(reason)) from None
+
+
+def _passes(reason: object) -> bool:
+    """Whether a failed connection may succeed later: no certificate gets better by waiting."""
+    return isinstance(reason, OSError) and not isinstance(reason, ssl.SSLCertVerificationError)
