@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import StepError
+from gitops_flow.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -110,10 +110,9 @@ def check(function: Callable[..., Json], inputs: Mapping[str, Json]) -> None:
     }
     for name in inputs:
         if name not in takes:
-            near = difflib.get_close_matches(name, takes, 1)
             raise Failed(
                 f"it takes no input {name!r}",
-                hint=f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(takes)}",
+                hint=did_you_mean(name, takes) or f"it takes {', '.join(takes)}",
             )
     for name, parameter in takes.items():
         if parameter.default is parameter.empty and name not in inputs:

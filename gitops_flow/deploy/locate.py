@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 from typing import TYPE_CHECKING, NoReturn
 
 from gitops_flow.errors import ManifestError, UsageError
 from gitops_flow.manifest.wording import shortened
+from gitops_flow.names import called, did_you_mean, matching, may_be_called, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,14 +129,14 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
         known = {item.index: _names(item) for item in listed}
         meant = set()
         for name in request.names:
-            may = _called(known, name) | {i.index for i in listed if _may_be_called(i, name)}
+            may = called(known, name) | {i.index for i in listed if may_be_called(i.name, name)}
             meant |= may or _unknown(known, name, manifest, "is called")
         found = [item for item in found if item.index in meant]
     if request.tags:
         tagged = {item.index: _tags(item) for item in listed}
         meant = set()
         for tag in request.tags:
-            meant |= hits(tagged, tag) or _unknown(tagged, tag, manifest, "has the tag")
+            meant |= matching(tagged, tag) or _unknown(tagged, tag, manifest, "has the tag")
         found = [item for item in found if item.index in meant]
     if not found:
         raise _no_overlap(request, manifest)
@@ -180,10 +179,10 @@ def narrow(
         # A name that says nothing of the flow means those that cannot be read as well.
         of_flow = "/" in name and not name.startswith("*/")
         meant |= (
-            (of_flow and _called(known, name))
-            or _called(functions, name)
+            (of_flow and called(known, name))
+            or called(functions, name)
             # Why it cannot be read is what there is to say then.
-            or {item.index for item in unread if _may_be_called(item, name)}
+            or {item.index for item in unread if may_be_called(item.name, name)}
             or _untagged(_others(manifest, chosen, name), name, flow_of, tags, manifest)
             or _unknown({**functions, **known}, name, manifest, "is called")
         )
@@ -208,7 +207,7 @@ def _others(
     return [
         item
         for item in manifest.deployments
-        if item.index not in indexes and _may_be_called(item, name)
+        if item.index not in indexes and may_be_called(item.name, name)
     ]
 
 
@@ -221,8 +220,8 @@ def _untagged(
 ) -> set[int]:
     """Refuse a name that is one of ``others``, which have not the tags; else nothing."""
     found = tags and (
-        _called(_by_flow(others, flow_of), name)
-        or _called({item.index: _names(item) for item in others}, name)
+        called(_by_flow(others, flow_of), name)
+        or called({item.index: _names(item) for item in others}, name)
     )
     if found:
         listed = " or ".join(map(repr, tags))
@@ -234,39 +233,20 @@ def _untagged(
     return set()
 
 
-def _may_be_called(item: DeploymentConfig, name: str) -> bool:
-    """Whether ``name`` can match ``flow/deployment`` for some flow."""
-    flow, _, own = name.rpartition("/")
-    return bool(flow) and (item.name == own or fnmatch.fnmatchcase(item.name, own))
-
-
-def hits(known: Mapping[int, Sequence[str]], wanted: str) -> set[int]:
-    """Where one of the texts is ``wanted`` or, where none is, matches it as a glob."""
-    exact = {i for i, own in known.items() if wanted in own}
-    return exact or {
-        i for i, own in known.items() if any(fnmatch.fnmatchcase(o, wanted) for o in own)
-    }
-
-
-def _called(known: Mapping[int, Sequence[str]], wanted: str) -> set[int]:
-    """Where the deployment's name or, with a slash, ``flow/deployment`` matches, as in Prefect."""
-    whole = "/" in wanted
-    return hits({i: own[1:] if whole else own[:1] for i, own in known.items()}, wanted)
-
-
 def _unknown(
     known: Mapping[int, Sequence[str]], wanted: str, manifest: Manifest, relation: str
 ) -> NoReturn:
     texts = [text for own in known.values() for text in own]
-    near = difflib.get_close_matches(wanted, texts, 1)
-    if not near:
+    hint = did_you_mean(wanted, texts)
+    if not hint:
         # The flow may be right, and not known yet.
         flow, slash, own = wanted.rpartition("/")
-        near = [flow + slash + each for each in difflib.get_close_matches(own, texts, 1)]
+        near = nearest(own, texts) if slash else None
+        hint = f"did you mean {flow + slash + near!r}?" if near else None
     raise UsageError(
         f"no deployment of the manifest {relation} {wanted!r}",
         where=manifest.shown,
-        hint=f"did you mean {near[0]!r}?" if near else None,
+        hint=hint,
     )
 
 

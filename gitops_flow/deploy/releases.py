@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 from gitops_flow import pin
 from gitops_flow.codestore import changes, history, sign
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import locate
 from gitops_flow.deploy.prepare import prepare
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
+from gitops_flow.names import both, did_you_mean, matching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,11 +61,9 @@ class Releases:
         known = dict.fromkeys(name for entry in self.entries for name in entry.deployments)
         for name in names if self.entries else ():
             if not any(_called(each, name) for each in known):
-                own = [text for each in known for text in (each.partition("/")[2], each)]
-                near = difflib.get_close_matches(name, own, 1)
+                own = [text for each in known for text in both(each)]
                 raise UsageError(
-                    f"no release pinned a deployment {name!r}",
-                    hint=f"did you mean {near[0]!r}?" if near else None,
+                    f"no release pinned a deployment {name!r}", hint=did_you_mean(name, own)
                 )
         return [
             entry
@@ -138,7 +135,7 @@ class Releases:
 
 
 def _called(full_name: str, name: str) -> bool:
-    return bool(locate.hits({0: (full_name, full_name.partition("/")[2])}, name))
+    return bool(matching({0: both(full_name)}, name))
 
 
 def releases(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import manifest, pin
+from gitops_flow import manifest, names, pin
 from gitops_flow.codestore import changes, history
 from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import locate, sources
@@ -83,18 +82,15 @@ def _release(session: Session, wanted: Rollback) -> Entry:
     return found
 
 
-def _names(item: Deployment) -> tuple[str, str]:
-    return item.name, item.full_name
-
-
 def choose(live: Iterable[Deployment], request: DeployRequest) -> list[Deployment]:
     """The live deployments that any name of ``request`` (``flow/name``, a glob) matches.
 
     Raises:
         UsageError: a name matches none of them, or there is no choice among several.
     """
-    known, names = list(live), request.names
-    if len(known) > 1 and not names and not request.everything:
+    known = list(live)
+    own = {at: names.both(item.full_name) for at, item in enumerate(known)}
+    if len(known) > 1 and not request.names and not request.everything:
         some = ", ".join(item.full_name for item in known[:10])
         raise UsageError(
             f"which deployment? There are {len(known)}: {some}"
@@ -102,19 +98,17 @@ def choose(live: Iterable[Deployment], request: DeployRequest) -> list[Deploymen
             hint="name some, or take all with --all",
         )
     meant: set[int] = set()
-    for name in names:
-        called = locate.hits(dict(enumerate(map(_names, known))), name)
+    for name in request.names:
+        called = names.matching(own, name)
         meant |= called
         if not called:
             some = ", ".join(item.full_name for item in known[:10]) or "none"
-            near = difflib.get_close_matches(name, [o for item in known for o in _names(item)], 1)
             raise UsageError(
                 f"this source has no deployment {name!r} on the server",
-                hint=f"did you mean {near[0]!r}?"
-                if near
-                else f"it has {some}{', ...' if len(known) > 10 else ''}",
+                hint=names.did_you_mean(name, [text for words in own.values() for text in words])
+                or f"it has {some}{', ...' if len(known) > 10 else ''}",
             )
-    return [item for at, item in enumerate(known) if at in meant or not names]
+    return [item for at, item in enumerate(known) if at in meant or not request.names]
 
 
 def repinned(session: Session, code: Code) -> list[Deployment]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import posixpath
 from typing import TYPE_CHECKING
 
+from gitops_flow import names
 from gitops_flow.git.objects import DIRECTORY, GITLINK, SYMLINK, Entry, Objects
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ class SnapshotFiles:
         if found is None or found[2].mode != DIRECTORY:
             return None
         known = list(itertools.islice(self._python_files(found[2].id, ""), _MOST_FILES))
-        near = difflib.get_close_matches(path, known, 1)
         same_name = [each for each in known if posixpath.basename(each) == posixpath.basename(path)]
-        return near[0] if near else same_name[0] if same_name else None
+        return names.nearest(path, known) or (same_name[0] if same_name else None)
 
     def _python_files(self, tree: str, prefix: str) -> Iterator[str]:
         for name, entry in self._entries(tree).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from gitops_flow.flows import module as source
 from gitops_flow.flows.module import NOT_KNOWN, Function, Imported, place
 from gitops_flow.flows.program import Either, Program, Symbol
 from gitops_flow.model import Entrypoint
+from gitops_flow.names import did_you_mean
 
 if TYPE_CHECKING:
     from gitops_flow.flows.module import Binding, Module, Place, ReadFile
@@ -312,9 +312,8 @@ def _no_member(owner: Symbol, qualname: str, name: str) -> Symbol:
 
 
 def _missing(where: str | None, qualname: str, known: list[str]) -> FlowError:
-    close = difflib.get_close_matches(qualname, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else None
-    return FlowError(f"there is no {qualname!r} in this file", where=where, hint=hint)
+    message, hint = f"there is no {qualname!r} in this file", did_you_mean(qualname, known)
+    return FlowError(message, where=where, hint=hint)
 
 
 def _maker(

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from gitops_flow.manifest import schedules, schema, triggers, yaml
-from gitops_flow.manifest.wording import (
-    did_you_mean,
-    dotted,
-    explain,
-    label,
-    nearest,
-    quoted,
-    shortened,
-)
+from gitops_flow.manifest.wording import dotted, explain, label, quoted, shortened
 from gitops_flow.model import MARK_PREFIX, Entrypoint, Position, Problem
+from gitops_flow.names import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable

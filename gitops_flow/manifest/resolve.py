@@ -14,8 +14,9 @@ from gitops_flow.manifest.config import pull_section
 from gitops_flow.manifest.placeholders import Answers, placeholders
 from gitops_flow.manifest.pull_steps import image_pull_steps, pin, waiting
 from gitops_flow.manifest.substitution import Substitution, named
-from gitops_flow.manifest.wording import did_you_mean, explain, quoted, shortened
+from gitops_flow.manifest.wording import explain, quoted, shortened
 from gitops_flow.model import MARK_PREFIX, Automation, Deployment, Entrypoint
+from gitops_flow.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence

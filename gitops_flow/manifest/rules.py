@@ -12,7 +12,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow.manifest.wording import did_you_mean, quoted
+from gitops_flow.manifest.wording import quoted
+from gitops_flow.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,9 @@ import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.manifest import rules
-from gitops_flow.manifest.wording import did_you_mean, nearest, quoted
+from gitops_flow.manifest.wording import quoted
 from gitops_flow.model import Schedule
+from gitops_flow.names import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

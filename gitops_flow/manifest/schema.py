@@ -17,7 +17,8 @@ from pydantic_core import PydanticCustomError
 from gitops_flow import pin
 from gitops_flow.errors import GitError
 from gitops_flow.git import url
-from gitops_flow.manifest.wording import described, did_you_mean
+from gitops_flow.manifest.wording import described
+from gitops_flow.names import did_you_mean
 from gitops_flow.redact import redact
 
 # What ``gitflow: {ignore: [...]}`` can leave to the server.

@@ -8,7 +8,7 @@ from gitops_flow.errors import ManifestError
 from gitops_flow.manifest.config import RESERVED, Section, inputs_to_fill, place, step_sections
 from gitops_flow.manifest.placeholders import KEEP, MISSING, fill, lookup, names, placeholders
 from gitops_flow.manifest.substitution import USE_A_BLOCK, Substitution, is_secret, named
-from gitops_flow.manifest.wording import did_you_mean
+from gitops_flow.names import did_you_mean
 from gitops_flow.pin import inputs_of, name_of
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from gitops_flow.manifest.placeholders import (
     placeholders,
     variable_name,
 )
-from gitops_flow.manifest.wording import did_you_mean, dotted, quoted, shortened
+from gitops_flow.manifest.wording import dotted, quoted, shortened
 from gitops_flow.model import Problem
+from gitops_flow.names import did_you_mean
 from gitops_flow.redact import is_secret_key
 
 if TYPE_CHECKING:

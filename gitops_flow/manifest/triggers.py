@@ -22,8 +22,9 @@ from pydantic import (
 
 from gitops_flow.manifest.placeholders import placeholders
 from gitops_flow.manifest.schema import wrong
-from gitops_flow.manifest.wording import described, did_you_mean, quoted
+from gitops_flow.manifest.wording import described, quoted
 from gitops_flow.model import Automation
+from gitops_flow.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow.names import did_you_mean
 from gitops_flow.redact import is_secret_key, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -31,22 +31,6 @@ _HINTS = {
     "list": "start each item with '- '",
     "set": "start each item with '- '",
 }
-# Longer ones are no slip of the finger, and comparing them takes its time.
-_LONGEST_WORD = 200
-
-
-def nearest(word: str, words: Iterable[str], closeness: float = 0.6) -> str | None:
-    """The valid word that ``word`` was probably meant to be, if any is close."""
-    if len(word) > _LONGEST_WORD:
-        return None
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=closeness)
-    return found[0] if found else None
-
-
-def did_you_mean(word: str, words: Iterable[str], closeness: float = 0.6) -> str | None:
-    """A hint that names the nearest valid word, or None."""
-    found = nearest(word, words, closeness)
-    return f"did you mean {quoted(found, 100)}?" if found else None
 
 
 def dotted(path: Sequence[Hashable]) -> str:

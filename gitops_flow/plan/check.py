@@ -10,10 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from gitops_flow.model import Deployment, Problem
+from gitops_flow.names import did_you_mean
 from gitops_flow.plan.actions import Create, Update
 from gitops_flow.plan.hydrate import UNKNOWN, has_kinds, hydrated, workspace_variables
 from gitops_flow.plan.schema import Schemas
-from gitops_flow.plan.schemawords import complaint, nearest, place
+from gitops_flow.plan.schemawords import complaint, place
 from gitops_flow.plan.secrets import Line, hidden
 from gitops_flow.redact import is_secret_key
 
@@ -81,12 +82,12 @@ def new_queues(actions: Iterable[Action], queues: Mapping[str, Sequence[str]]) -
         queue, pool = item.work_queue or "", item.work_pool or ""
         if queue in queues.get(pool, ()):
             continue
-        close = nearest(queue, queues.get(pool, ()))
+        hint = did_you_mean(queue, queues.get(pool, ()), 0.7)
         yield problem(
             item,
             f"work queue {queue!r} will be created in work pool {pool!r}",
-            f"did you mean {close!r}?" if close else None,
-            severity="warning" if close else "note",
+            hint,
+            severity="warning" if hint else "note",
             path=("work_pool", "work_queue_name"),
         )
 
@@ -136,12 +137,12 @@ def _job_variables(
     known = schema.get("properties")
     if isinstance(known, dict) and known:
         for name in given:
-            close = nearest(name, known) if name not in known else None
-            if close is not None:
+            hint = did_you_mean(str(name), map(str, known), 0.7) if name not in known else None
+            if hint is not None:
                 yield problem(
                     item,
                     f"job variable {name!r} means nothing to {pool}",
-                    f"did you mean {close!r}?",
+                    hint,
                     severity="warning",
                     path=(*_SECTIONS["job_variables"], name),
                 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow.names import did_you_mean
 from gitops_flow.plan.wording import value_text
 
 if TYPE_CHECKING:
@@ -25,12 +25,6 @@ _MOST = 8
 # Of a wrong kind it helps to know the kind, of a wrong size the size, of all else the value.
 _KINDS = ("type", "anyOf", "oneOf")
 _SIZES = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
-
-
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The valid word that ``word`` was probably meant to be, if any is close."""
-    found = difflib.get_close_matches(str(word), [str(each) for each in words], n=1, cutoff=0.7)
-    return found[0] if found else None
 
 
 def place(error: Any) -> tuple[str | int, ...]:
@@ -54,9 +48,9 @@ def complaint(
     if inner.validator == "additionalProperties" and isinstance(inner.schema, dict):
         known = list(inner.schema.get("properties") or {})
         extra = [name for name in inner.instance if name not in known]
-        close = nearest(extra[0], known) if extra else None
+        hint = did_you_mean(str(extra[0]), map(str, known), 0.7) if extra else None
         names = ", ".join(repr(name) for name in extra[:_MOST])
-        return f"{path}: unknown to {owner}: {names}", close and f"did you mean {close!r}?"
+        return f"{path}: unknown to {owner}: {names}", hint
     expected = _expected(inner.validator, inner.validator_value)
     if inner.validator == "uniqueItems":
         return f"{path}: {owner} expects {expected}", None
@@ -156,8 +150,8 @@ def _hint(error: Any) -> str | None:
     if isinstance(error.instance, str) and "{{" in error.instance:
         return "the server checks the text as it stands; write the value, or make it part of a text"
     if error.validator == "enum" and isinstance(error.instance, str):
-        close = nearest(error.instance, [each for each in error.validator_value if each])
-        return close and f"did you mean {close!r}?"
+        words = [str(each) for each in error.validator_value if each]
+        return did_you_mean(error.instance, words, 0.7)
     return None
 
 
