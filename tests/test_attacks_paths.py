@@ -104,7 +104,7 @@ def a_link_that_leaves(ground: Ground, target: str, reads: str = "") -> bool:
 # The defences. What stands there instead is what a program without the thought would do.
 
 MANIFEST_PATH = defence(
-    "gitops_flow.deploy.locate.inside", instead=lambda root, path: path.relative_to(root)
+    "gitops_flow.deploy.source.inside", instead=lambda root, path: path.relative_to(root)
 )
 ENTRYPOINT = defence("gitops_flow.deploy.code._shipped", instead=lambda *_: True)
 DIRECTORY = defence("gitops_flow.steps.pull._below", instead=lambda root, name: root / name)

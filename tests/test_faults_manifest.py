@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from gitops_flow import manifest, settings
-from gitops_flow.deploy import code
-from gitops_flow.deploy.desire import desire
-from gitops_flow.deploy.prepare import prepare
-from gitops_flow.deploy.request import DeployRequest
+from gitops_flow.deploy import DeployRequest, Options, choice, source
+from gitops_flow.deploy.code import read_code
+from gitops_flow.deploy.plan import desire
 from gitops_flow.errors import ManifestError
+from gitops_flow.git.repository import Author
 from gitops_flow.model import Deployment
 from tests.support.repo import Repo
 
@@ -26,9 +26,12 @@ def desired(tmp_path: Path, head: str, address: str) -> list[Deployment]:
     repo.write("prefect.yaml", f"{head}{ITEM}").commit()
     repo.git("remote", "add", "origin", address)
     environ = {"HOME": str(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    prepared = prepare(DeployRequest(repo.path), settings.load(environ, repo.path))
+    tree = source.working_tree(repo.path)
+    project = source.read(tree, settings.load(environ, repo.path))
+    project = choice.select(project, DeployRequest(tree))
     answers = manifest.Answers(environ)
-    return desire(prepared, code.read(prepared, answers), answers)[0]
+    code = read_code(project, Options(), answers, Author())
+    return desire(project, Options(), code, answers)[0]
 
 
 def stock(credentials: str, checkout: str = "stock") -> str:

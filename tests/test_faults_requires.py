@@ -11,7 +11,7 @@ import pytest
 from gitops_flow import manifest, pin
 from gitops_flow.buildsteps import has_package
 from gitops_flow.deploy import verify
-from gitops_flow.deploy.loading import Finding, Python
+from gitops_flow.deploy.verify import Finding, Python
 from gitops_flow.errors import ManifestError
 from gitops_flow.model import Deployment
 from gitops_flow.pin import PULL_CODE, Pin

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from gitops_flow.cli import gc
+from gitops_flow.cli import gc as command
 from gitops_flow.codestore import ledger, publish, snapshot, trim
 from gitops_flow.codestore.history import Entry
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import DeployRequest, collect
+from gitops_flow.deploy import gc, working_tree
 from gitops_flow.errors import RemoteError
 from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, PrefectConnection, Provenance
@@ -138,7 +138,7 @@ def test_what_was_dropped_before_it_was_pinned_is_published_again(shop: Shop) ->
     assert shop.chain().entries[0].snapshot == mine
 
 
-def _collect(shop: Shop) -> collect.Collected:
+def _collect(shop: Shop) -> gc.Collected:
     settings = Settings(
         prefect=PrefectConnection("http://127.0.0.1:9/api"),
         default_work_pool=None,
@@ -146,8 +146,8 @@ def _collect(shop: Shop) -> collect.Collected:
         cache_dir=shop.base / "cache",
         data_dir=shop.base / "data",
     )
-    request = DeployRequest(shop.repo.path, everything=True)
-    return collect.collect(request, settings, [], keep=1, older_than=0, really=True)
+    tree = working_tree(shop.repo.path)
+    return gc.collect(tree, settings, [], keep=1, older_than=0, really=True)
 
 
 def test_gc_puts_back_what_was_pinned_while_it_dropped(
@@ -158,7 +158,7 @@ def test_gc_puts_back_what_was_pinned_while_it_dropped(
     before = shop.chain().entries
     late = before[2].snapshot
     pins = iter([set(), {late}])
-    monkeypatch.setattr(collect, "_pins", lambda _: (next(pins), time.time()))
+    monkeypatch.setattr(gc, "_pins", lambda _: (next(pins), time.time()))
     done = _collect(shop)
     assert {each.snapshot for each in shop.chain().entries} == {before[0].snapshot, late}
     assert late not in {each.snapshot for each in done.sorted.dropped}
@@ -171,8 +171,8 @@ def test_gc_whose_own_clock_is_fast_believes_the_prefect_server(
     now = time.time()
     for number in range(3):
         shop.release(f"{number}\n", when=int(now))
-    monkeypatch.setattr(collect.time, "time", lambda: now + 5 * 3600)
-    monkeypatch.setattr(collect, "_pins", lambda _: (set(), now))
+    monkeypatch.setattr(gc.time, "time", lambda: now + 5 * 3600)
+    monkeypatch.setattr(gc, "_pins", lambda _: (set(), now))
     assert _collect(shop).tip is None
 
 
@@ -189,7 +189,7 @@ def test_gc_whose_own_clock_is_fast_believes_the_prefect_server(
 def test_gc_says_why_more_stays_than_was_asked_for(pins: str, told: str) -> None:
     entries = [_entry(10, "z"), _entry(3700, "y"), *[_entry(DAY, name) for name in pins]]
     done: Any = SimpleNamespace(sorted=_sorted(entries, pins, days=0), servers=())
-    assert gc._text(done, False)[0].startswith(told)
+    assert command._text(done, False)[0].startswith(told)
 
 
 def test_of_a_pinned_snapshot_the_newest_entry_is_enough() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import manifest
-from gitops_flow.deploy import keeping
+from gitops_flow.deploy import paths
 from gitops_flow.errors import ManifestError
 from tests.support.prefect import SharedServer
 from tests.support.project import NearProject
@@ -51,7 +51,7 @@ name: {name}
 def test_a_file_is_needed_when_a_glob_means_it_or_the_flow_is_in_it(
     globs: list[str], path: str, needed: bool
 ) -> None:
-    assert keeping._needed([path], globs, ["flow.py"]) is needed
+    assert paths._needed([path], globs, ["flow.py"]) is needed
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout, manifest
-from gitops_flow.deploy import compare
+from gitops_flow.deploy import plan
 from gitops_flow.deploy.code import Code
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git.lfs import pointer
@@ -68,10 +68,10 @@ def test_a_deploy_of_pointers_is_warned_of_with_their_names(
         repo.write(f"{number}.bin", COMMITTED)
     taken = take(repo.write("data/model.bin", EDITED))
     made = Code(taken.snap, taken.store, {}, {})
-    (warning,) = compare.pointers(made)
+    (warning,) = plan.pointers(made)
     assert "5 Git LFS files are deployed without the content" in warning.message
     assert "0.bin, 1.bin, 2.bin and others" in warning.message
-    assert compare.pointers(replace(made, snapshot=take(repo, lfs=True).snap)) == []
+    assert plan.pointers(replace(made, snapshot=take(repo, lfs=True).snap)) == []
 
 
 @pytest.mark.parametrize("process", [True, False], ids=["one process", "one for each file"])

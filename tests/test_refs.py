@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gitops_flow import manifest, settings
-from gitops_flow.deploy import code, given, refs
-from gitops_flow.deploy.prepare import prepare
-from gitops_flow.deploy.request import DeployRequest
+from gitops_flow.deploy import DeployRequest, Options, Which, build, choice, refs, source
+from gitops_flow.deploy.code import read_code
+from gitops_flow.deploy.source import Project
 from gitops_flow.errors import ManifestError
-from gitops_flow.git.repository import branch_of_ci
+from gitops_flow.git.repository import Author, branch_of_ci
 from tests.support.repo import Repo
 
 CLONE = "prefect.deployments.steps.git_clone"
@@ -50,19 +50,22 @@ class Place:
         self.repo.write("prefect.yaml", text)
         exclude = self.repo.path / ".git/info/exclude"
         exclude.write_text("prefect.yaml\n")
-        request = DeployRequest(self.repo.path, clean=clean)
-        prepared = prepare(
-            request, settings.load({"HOME": str(self.repo.path.parent)}, self.repo.path)
-        )
+        project = _project(self.repo, clean=clean)
         answers = manifest.Answers(
             environ or {}, {}, variables or {}, None if outputs is None else {0: outputs}
         )
-        snap = code.read(prepared, answers).snapshot
-        return [str(each) for each in refs.problems(prepared, snap, answers)]
+        snap = read_code(project, Options(), answers, Author()).snapshot
+        return [str(each) for each in refs.problems(project, snap, answers)]
 
     def clone(self, inputs: str, **given: Any) -> list[str]:
         """The same for a clone of the repository with these inputs."""
         return self.problems(f"{CLONE}: {{repository: '{self.address}', {inputs}}}", **given)
+
+
+def _project(repo: Repo, *, clean: bool = False) -> Project:
+    tree = source.working_tree(repo.path, clean=clean)
+    project = source.read(tree, settings.load({"HOME": str(repo.path.parent)}, repo.path))
+    return choice.select(project, DeployRequest(tree, Which(everything=True)))
 
 
 @pytest.fixture
@@ -161,9 +164,8 @@ def test_steps_are_told_the_branch_that_ci_names(place: Place) -> None:
     place.repo.git("checkout", "-q", "--detach", "develop")
     place.repo.write("prefect.yaml", "deployments: [{name: d, entrypoint: 'flow.py:f'}]\n")
     environ = {"HOME": str(place.repo.path.parent), "CI_COMMIT_REF_NAME": "develop"}
-    prepared = prepare(DeployRequest(place.repo.path), settings.load(environ, place.repo.path))
-    found = code.read(prepared, manifest.Answers(environ))
-    with given.told([], found) as told:
+    code = read_code(_project(place.repo), Options(), manifest.Answers(environ), Author())
+    with build.told_of([], code) as told:
         assert told["gitflow"]["branch"] == "develop"
 
 
@@ -268,10 +270,9 @@ def test_only_chosen_deployments_are_looked_at(place: Place) -> None:
     listed = "".join(item.format(name, CLONE, place.address) for name in ("main", "develop"))
     place.repo.write("prefect.yaml", f"deployments:\n{listed}")
     place.repo.commit()
-    found = settings.load({"HOME": str(place.repo.path.parent)}, place.repo.path)
-    prepared = prepare(DeployRequest(place.repo.path, everything=True), found)
-    snap = code.read(prepared, manifest.Answers()).snapshot
-    [told] = refs.problems(prepared, snap, manifest.Answers())
+    project = _project(place.repo)
+    snap = read_code(project, Options(), manifest.Answers(), Author()).snapshot
+    [told] = refs.problems(project, snap, manifest.Answers())
     assert "deployments[0] 'main'" in str(told)
-    only = replace(prepared, chosen=prepared.chosen[1:])
+    only = replace(project, chosen=project.chosen[1:])
     assert refs.problems(only, snap, manifest.Answers()) == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import pin, plan
-from gitops_flow.deploy import DeployRequest, Rollback, rollback
+from gitops_flow.deploy import DeployRequest, Release, Which, rollback, working_tree
 from gitops_flow.errors import UsageError
 from gitops_flow.model import Deployment
 from gitops_flow.pin import PULL_CODE, Pin
@@ -135,14 +135,15 @@ def test_going_back_with_a_deployment_that_is_not_there_names_it(
 ) -> None:
     shop = Shop(tmp_path)
     shop.release("1\n")
-    prepared = SimpleNamespace(
-        request=DeployRequest(shop.repo.path, names=(name,), rollback=Rollback()),
+    project: Any = SimpleNamespace(
         settings=SimpleNamespace(cache_dir=tmp_path / "cache"),
         repository=shop.found,
         target=shop.target,
         source=shop.source,
     )
-    session: Any = SimpleNamespace(prepared=prepared, live=lambda _: [LIVE])
+    shop.repo.write("prefect.yaml", "deployments: []\n")
+    origin = Release(working_tree(shop.repo.path))
+    server: Any = SimpleNamespace(live=lambda _: [LIVE])
     with pytest.raises(UsageError, match=f"no deployment '{name}' on the server") as error:
-        rollback.rewound(session)
+        rollback.look_up(project, origin, DeployRequest(origin, Which((name,))), server)
     assert error.value.hint == hint

@@ -559,12 +559,18 @@ def test_a_file_in_the_place_of_a_submodule_is_shipped(repo: Repo, take) -> None
     ],
 )
 def test_flags_and_the_manifest_say_which_submodules_are_ignored(
-    said: str, given: dict[str, Any], expected: tuple[bool, tuple[str, ...]]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    given: dict[str, Any],
+    expected: tuple[bool, tuple[str, ...]],
 ) -> None:
     read = manifest.parse(f"gitflow: {{{said}}}\ndeployments: []\n".encode(), "p.yaml")
-    asked = options.request(options.Working(**given))
-    prepared = SimpleNamespace(request=asked, manifest=read, chosen=())
-    taken = code.options(prepared)  # type: ignore[arg-type]
+    (tmp_path / "prefect.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    asked = options.request(options.Working(**given)).options
+    project = SimpleNamespace(manifest=read, chosen=())
+    taken = code.snapshot_options(project, asked)  # type: ignore[arg-type]
     assert (taken.submodules, taken.ignore_submodules) == expected
 
 

@@ -11,7 +11,7 @@ import pytest
 from gitops_flow import checkout
 from gitops_flow.codestore import snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import loading
+from gitops_flow.deploy import verify
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import repository
 from gitops_flow.model import Deployment
@@ -92,7 +92,7 @@ def _item(name: str, entrypoint: str) -> Deployment:
     return Deployment("flow", name, entrypoint)
 
 
-def _copy(files: dict[str, str]) -> loading.Make:
+def _copy(files: dict[str, str]) -> verify.Make:
     def make(pin: Pin, top: Path) -> Path:
         for name, text in files.items():
             (top / name).parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +106,9 @@ def _copy(files: dict[str, str]) -> loading.Make:
 def test_a_flow_that_ends_the_process_takes_no_other_with_it() -> None:
     good = "from prefect import flow\n\n@flow\ndef f(): ...\n"
     make = _copy({"a.py": "import os\nos._exit(7)\n", "b.py": good, "sub/c.py": "import nope\n"})
-    python = loading.Python(sys.executable, {"PATH": "/usr/bin:/bin"})
+    python = verify.Python(sys.executable, {"PATH": "/usr/bin:/bin"})
     pin, below = Pin(("/r",), COMMIT), Pin(("/r",), COMMIT, directory="sub")
-    findings = loading.look(
+    findings = verify.look(
         [
             (_item("ends", "a.py:f"), pin),
             (_item("good", "b.py:f"), pin),
@@ -132,8 +132,8 @@ def test_what_cannot_be_checked_out_is_broken_and_says_why() -> None:
     def make(pin: Pin, top: Path) -> Path:
         raise CheckoutError("the disk is full")
 
-    python = loading.Python(sys.executable, {})
-    (found,) = loading.look([(_item("d", "a.py:f"), Pin(("/r",), COMMIT))], make, python)
+    python = verify.Python(sys.executable, {})
+    (found,) = verify.look([(_item("d", "a.py:f"), Pin(("/r",), COMMIT))], make, python)
     assert (found.status, found.commit) == ("broken", COMMIT)
     assert str(found.error) == "the disk is full"
 

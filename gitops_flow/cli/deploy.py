@@ -28,6 +28,7 @@ from gitops_flow.cli.parts import (
     source_document,
 )
 from gitops_flow.errors import GitflowError, StoppedError, UsageError
+from gitops_flow.git.repository import Author
 from gitops_flow.plan import Create, Unchanged, Update
 from gitops_flow.redact import redact
 
@@ -56,7 +57,7 @@ def run(
 ) -> int:
     """Deploy and report; the exit code is 1 when a deployment could not be written."""
     started = time.monotonic()
-    found = options.settings(request, environ, profile=profile, code_store=code_store)
+    found = options.settings(request.source, environ, profile=profile, code_store=code_store)
     with Written() as written, Talk(quiet=as_json) as talk:
 
         def confirm(planned: Plan, release: Entry) -> None:
@@ -68,6 +69,7 @@ def run(
             request,
             found,
             environ,
+            author=Author.of(environ),
             tell=talk.say,
             out=talk.line,
             confirm=confirm,

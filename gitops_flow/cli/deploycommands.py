@@ -140,10 +140,10 @@ def verify(
     from gitops_flow.cli import verify as verb
 
     return verb.run(
-        options.request(
-            file=file, names=None if everything else names, everything=not names, python=python
-        ),
+        options.tree(file),
+        options.which(None if everything else names, everything=everything or not names),
         os.environ,
+        python=options.program(python),
         profile=profile,
         code_store=options.store(options.Store(remote=remote, pull_url=pull_url)),
         as_json=as_json,
@@ -159,9 +159,7 @@ def destroy(
     """Delete every deployment of this source from the server; the code store stays."""
     from gitops_flow.cli import destroy as verb
 
-    return verb.run(
-        options.request(file=file), os.environ, profile=profile, yes=yes, as_json=as_json
-    )
+    return verb.run(options.tree(file), os.environ, profile=profile, yes=yes, as_json=as_json)
 
 
 def trust(
@@ -180,7 +178,7 @@ def trust(
     if list_ and (address or remove):
         raise UsageError("--list takes no address and no --remove")
     return verb.run(
-        options.request(file=file),
+        options.tree(file),
         os.environ,
         address=address,
         profile=profile,

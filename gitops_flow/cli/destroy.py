@@ -16,13 +16,13 @@ from gitops_flow.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_flow.deploy import DeployRequest
+    from gitops_flow.deploy.source import AnySource
     from gitops_flow.model import Source
     from gitops_flow.plan import Plan
 
 
 def run(
-    request: DeployRequest,
+    origin: AnySource,
     environ: Mapping[str, str],
     *,
     profile: str | None,
@@ -30,13 +30,13 @@ def run(
     as_json: bool,
 ) -> int:
     """Ask, delete and report; the exit code is 1 when something is left."""
-    found = options.settings(request, environ, profile=profile)
+    found = options.settings(origin, environ, profile=profile)
 
     def confirm(source: Source, planned: Plan) -> bool:
         return yes or _asked(source, planned, as_json, server_line(found))
 
     with Written() as written:
-        done = deploy.destroy(request, found, environ, confirm=confirm, on_result=written.append)
+        done = deploy.destroy(origin, found, confirm=confirm, on_result=written.append)
     if as_json:
         told = {
             "ok": done.ok,

@@ -11,6 +11,7 @@ from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import Talk, count, problem_lines, server, server_line
 from gitops_flow.cli.plan import PENDING, action_lines, document, left_alone_lines
 from gitops_flow.errors import UsageError
+from gitops_flow.git.repository import Author
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,10 +38,11 @@ def run(
     patch: bool = False,
 ) -> int:
     """Print the differences; the exit code is 4 when there are some and ``exit_code`` asks."""
-    if history.are_releases(request.names):
+    if history.are_releases(request.which.names):
         try:
             return history.diff(
-                request,
+                request.source,
+                request.which.names,
                 environ,
                 code_store=code_store,
                 as_json=as_json,
@@ -49,13 +51,14 @@ def run(
             )
         except UsageError:
             # Deployments may be called like ids of releases, but hardly like "@1".
-            if any(name.startswith("@") for name in request.names):
+            if any(name.startswith("@") for name in request.which.names):
                 raise
     if patch:
         raise UsageError("--patch is for two releases", hint="gitflow diff @2 @1 --patch")
-    found = options.settings(request, environ, profile=profile, code_store=code_store)
+    found = options.settings(request.source, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
-        preview = deploy.preview(request, found, environ, tell=talk.say)
+        author = Author.of(environ)
+        preview = deploy.preview(request, found, environ, author=author, tell=talk.say)
     if as_json:
         streams.out(json.dumps({**_document(preview), "server": server(found)}) + "\n")
     else:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.cli import options, streams
 from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import count
-from gitops_flow.deploy.collect import collect
+from gitops_flow.deploy.gc import collect
 from gitops_flow.model import PrefectConnection
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gitops_flow.deploy import DeployRequest
-    from gitops_flow.deploy.collect import Collected
+    from gitops_flow.deploy.gc import Collected
+    from gitops_flow.deploy.source import AnySource
     from gitops_flow.model import CodeStoreSettings
 
 _SHOWN = 20
 
 
 def run(
-    request: DeployRequest,
+    origin: AnySource,
     environ: Mapping[str, str],
     *,
     profile: str | None,
@@ -36,10 +35,10 @@ def run(
     as_json: bool,
 ) -> int:
     """Say what would be dropped or, with ``really``, drop it."""
-    found = options.settings(request, environ, profile=profile, code_store=code_store)
-    more = [_connection(name, request, environ) for name in servers]
+    found = options.settings(origin, environ, profile=profile, code_store=code_store)
+    more = [_connection(name, origin, environ) for name in servers]
     done = collect(
-        replace(request, everything=True),
+        origin,
         found,
         more,
         keep=keep,
@@ -53,13 +52,13 @@ def run(
     return 0
 
 
-def _connection(name: str, request: DeployRequest, environ: Mapping[str, str]) -> PrefectConnection:
+def _connection(name: str, origin: AnySource, environ: Mapping[str, str]) -> PrefectConnection:
     """A server by its address, or by the name of a profile that has its credentials."""
     if name.lower().startswith(("http://", "https://")):
         return PrefectConnection(api_url=name.rstrip("/"))
     # What the environment says of a server is about another one.
     own = {key: value for key, value in environ.items() if not key.startswith("PREFECT_API_")}
-    return options.settings(request, own, profile=name).require_prefect()
+    return options.settings(origin, own, profile=name).require_prefect()
 
 
 def _document(done: Collected) -> dict[str, object]:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.history import Entry
     from gitops_flow.codestore.sign import Signer
-    from gitops_flow.deploy import DeployRequest
     from gitops_flow.deploy.releases import Releases
+    from gitops_flow.deploy.source import AnySource
     from gitops_flow.model import CodeStoreSettings
 
 _INDENT = "    "
@@ -44,7 +44,8 @@ _LONGEST_PATCH = 5_000_000
 
 
 def listing(
-    request: DeployRequest,
+    source: AnySource,
+    names: Sequence[str],
     environ: Mapping[str, str],
     *,
     profile: str | None,
@@ -53,11 +54,11 @@ def listing(
     limit: int,
     as_json: bool,
 ) -> int:
-    """List the newest ``limit`` releases that pinned one of the request's deployments."""
-    said = options.settings(request, environ, profile=profile, code_store=code_store)
-    found = releases(request, said, everything=everything, live=True)
+    """List the newest ``limit`` releases that pinned one of the named deployments."""
+    said = options.settings(source, environ, profile=profile, code_store=code_store)
+    found = releases(source, said, everything=everything, live=True)
     now, warnings = found.pinned_now(), _not_asked(found)
-    chosen = found.of(request.names)
+    chosen = found.of(names)
     shown = [(entry, found.signer(entry)) for entry in chosen[:limit]]
     if as_json:
         pinned = [None if now is None else now.get(entry.id, []) for entry, _ in shown]
@@ -95,7 +96,7 @@ def _not_asked(found: Releases) -> list[Problem]:
 
 
 def show(
-    request: DeployRequest,
+    source: AnySource,
     environ: Mapping[str, str],
     release: str,
     *,
@@ -103,7 +104,7 @@ def show(
     as_json: bool,
 ) -> int:
     """Show one release and what changed since the one before."""
-    found = _read(request, environ, code_store)
+    found = _read(source, environ, code_store)
     entry = found.find(release)
     signer, previous = found.signer(entry), found.before(entry)
     change = found.compare(previous, entry) if previous else None
@@ -140,7 +141,8 @@ def are_releases(names: Sequence[str]) -> bool:
 
 
 def diff(
-    request: DeployRequest,
+    source: AnySource,
+    names: Sequence[str],
     environ: Mapping[str, str],
     *,
     code_store: CodeStoreSettings,
@@ -148,9 +150,9 @@ def diff(
     exit_code: bool,
     patch: bool = False,
 ) -> int:
-    """Compare the code of the two releases that the request names, line by line with ``patch``."""
-    found = _read(request, environ, code_store)
-    one, other = map(found.find, request.names)
+    """Compare the code of the two releases that are named, line by line with ``patch``."""
+    found = _read(source, environ, code_store)
+    one, other = map(found.find, names)
     change = found.compare(one, other)
     if patch:
         _print_patch(found.patch(one, other, _LONGEST_PATCH))
@@ -175,7 +177,7 @@ def _print_patch(patch: bytes) -> None:
 
 
 def check_out(
-    request: DeployRequest,
+    source: AnySource,
     environ: Mapping[str, str],
     release: str,
     directory: Path,
@@ -183,7 +185,7 @@ def check_out(
     code_store: CodeStoreSettings,
 ) -> int:
     """Write a release's files to ``directory``."""
-    found = _read(request, environ, code_store)
+    found = _read(source, environ, code_store)
     entry = found.find(release)
     files = make(found, entry, directory)
     _print([f"{count(files, 'file')} of release {entry.id[:12]} in {directory}"])
@@ -213,12 +215,12 @@ def document(entry: Entry, signer: Signer | None) -> dict[str, Any]:
 
 
 def _read(
-    request: DeployRequest,
+    source: AnySource,
     environ: Mapping[str, str],
     code_store: CodeStoreSettings,
 ) -> Releases:
-    said = options.settings(request, environ, code_store=code_store)
-    return releases(request, said)
+    said = options.settings(source, environ, code_store=code_store)
+    return releases(source, said)
 
 
 def _rows(

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from gitops_flow.apply import Result
     from gitops_flow.cli.options import Again
-    from gitops_flow.deploy import DeployRequest, Switched
+    from gitops_flow.deploy import Switched, Which
+    from gitops_flow.deploy.source import AnySource
 
 
 def run(
-    request: DeployRequest,
+    origin: AnySource,
+    which: Which,
     environ: Mapping[str, str],
     *,
     profile: str | None,
@@ -30,9 +32,9 @@ def run(
     as_json: bool,
 ) -> int:
     """Set the hold or take it away; the exit code is 1 when one could not be written."""
-    found = options.settings(request, environ, profile=profile)
+    found = options.settings(origin, environ, profile=profile)
     with Written() as so_far:
-        done = deploy.switch(request, found, environ, hold=hold, on_result=so_far.append)
+        done = deploy.switch(origin, which, found, hold=hold, on_result=so_far.append)
     written = {result.full_name: result for result in done.results}
     if as_json:
         told = [

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
 
@@ -14,9 +15,10 @@ import typer
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from gitops_flow.deploy import DeployRequest
+    from gitops_flow.deploy import DeployRequest, Release, Which, WorkingTree
+    from gitops_flow.deploy.source import AnySource
     from gitops_flow.manifest import Override
     from gitops_flow.model import CodeStoreSettings
     from gitops_flow.settings import Settings
@@ -28,6 +30,7 @@ _LISTS = {
     "allow_secret": "allow_secrets",
     "ignore_submodule": "ignore_submodules",
 }
+_WHICH = ("names", "tags", "everything", "changed")
 _UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 
 # typer reads these at run time, and knows no "X | None" in all versions that work.
@@ -461,23 +464,24 @@ def store(place: Ledger) -> CodeStoreSettings:
 
 
 def settings(
-    request: DeployRequest,
+    origin: AnySource,
     environ: Mapping[str, str],
     *,
     profile: str | None = None,
     code_store: CodeStoreSettings | None = None,
 ) -> Settings:
-    """The settings for a request: those beside its manifest, wherever the command runs.
+    """The settings for a source: those beside its manifest, wherever the command runs.
 
     Raises:
-        UsageError: there is no manifest, or a setting cannot be understood.
+        UsageError: a setting cannot be understood.
     """
     from gitops_flow import settings
-    from gitops_flow.deploy.locate import manifest_path
+    from gitops_flow.deploy import Release
 
-    beside = manifest_path(request.directory, request.manifest).parent
+    tree = origin.of if isinstance(origin, Release) else origin
+    beside = tree.manifest.parent
     return settings.load(
-        environ, request.directory, directory=beside, profile=profile, code_store=code_store
+        environ, tree.directory, directory=beside, profile=profile, code_store=code_store
     )
 
 
@@ -554,9 +558,53 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
-def request(*groups: Group, **rest: Any) -> DeployRequest:
-    """The options of a command as the request they stand for; ``rest`` are further ones."""
-    from gitops_flow.deploy import DeployRequest
+def tree(file: Path | None, *, clean: bool = False) -> WorkingTree:
+    """The source that the user is in, or whose manifest is named.
+
+    Raises:
+        UsageError: there is no manifest.
+    """
+    from gitops_flow.deploy import working_tree
+
+    return working_tree(here(), file, clean=clean)
+
+
+def which(names: Sequence[str] | None, *, everything: bool = False) -> Which:
+    """The deployments that are named.
+
+    Raises:
+        UsageError: names exclude ``--all``.
+    """
+    from gitops_flow.deploy import Which
+
+    return Which(tuple(names or ()), everything=everything)
+
+
+def program(python: str | None) -> str | None:
+    """The named Python, by a path that is true in every directory.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if python is None:
+        return None
+    found = shutil.which(str(here() / python) if "/" in python else python)
+    if found is None:
+        raise UsageError(
+            f"--python: there is no program {python!r}",
+            hint="name the Python that has your flows' packages, such as .venv/bin/python",
+        )
+    return found
+
+
+def request(
+    *groups: Group, back: Callable[[WorkingTree], Release] | None = None, **rest: Any
+) -> DeployRequest:
+    """The options of a command as the request they stand for; ``rest`` are further ones.
+
+    ``back`` makes a release of the working tree's source the thing to deploy.
+    """
+    from gitops_flow.deploy import DeployRequest, Options, Which
 
     given: dict[str, Any] = {}
     for group in groups:
@@ -568,4 +616,7 @@ def request(*groups: Group, **rest: Any) -> DeployRequest:
     for option in ("max_file_size", "max_total_size"):
         given[option] = size("--" + option.replace("_", "-"), given.get(option))
     given["prune"] = given.get("prune", False) or given.get("force_prune", False)
-    return DeployRequest(directory=here(), manifest=given.pop("file"), **given)
+    given["python"] = program(given.get("python"))
+    source = tree(given.pop("file"), clean=given.pop("clean", False))
+    chosen = Which(**{name: given.pop(name) for name in _WHICH if name in given})
+    return DeployRequest(back(source) if back else source, chosen, Options(**given))

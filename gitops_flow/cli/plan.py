@@ -28,6 +28,7 @@ from gitops_flow.cli.parts import (
     snapshot_text,
     source_document,
 )
+from gitops_flow.git.repository import Author
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def run(
     The exit code is 4 when there is something to do and ``exit_code`` asks for
     it, 1 when the deploy would be refused.
     """
-    found = options.settings(request, environ, profile=profile, code_store=code_store)
+    found = options.settings(request.source, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json or markdown) as talk:
-        preview = deploy.preview(request, found, environ, tell=talk.say)
+        author = Author.of(environ)
+        preview = deploy.preview(request, found, environ, author=author, tell=talk.say)
     if as_json:
         streams.out(json.dumps({**document(preview), "server": server(found)}) + "\n")
     elif markdown:

@@ -42,7 +42,8 @@ def history(
     from gitops_flow.cli import history as verb
 
     return verb.listing(
-        options.request(file=file, names=names),
+        options.tree(file),
+        names or (),
         os.environ,
         profile=profile,
         code_store=options.store(place),
@@ -61,8 +62,8 @@ def show(
     """Show one release: whose it is, from which commit, and what changed with it."""
     from gitops_flow.cli import history as verb
 
-    request, store = options.request(file=file), options.store(place)
-    return verb.show(request, os.environ, release, code_store=store, as_json=as_json)
+    origin, store = options.tree(file), options.store(place)
+    return verb.show(origin, os.environ, release, code_store=store, as_json=as_json)
 
 
 def checkout(
@@ -74,8 +75,8 @@ def checkout(
     """Write a release's files to a new directory, verified as on a worker."""
     from gitops_flow.cli import history as verb
 
-    request, store = options.request(file=file), options.store(place)
-    return verb.check_out(request, os.environ, release, directory, code_store=store)
+    origin, store = options.tree(file), options.store(place)
+    return verb.check_out(origin, os.environ, release, directory, code_store=store)
 
 
 def rollback(
@@ -88,14 +89,14 @@ def rollback(
     ] = False,
 ) -> int:
     """Go back to an earlier release: its code, and its manifest's configuration."""
-    from gitops_flow.deploy import Rollback
+    from gitops_flow.deploy import Release
 
     request = options.request(
         named,
         file=back.file,
         create_pools=back.create_pools,
         allow_missing=back.allow_missing,
-        rollback=Rollback(back.to, back.code_only, back.hold),
+        back=lambda tree: Release(tree, back.to, code_only=back.code_only, hold=back.hold),
     )
     again = options.Again(named, back, store, output)
     return deploycommands.deploy_or_show(
@@ -118,10 +119,10 @@ def _hold(
 ) -> int:
     from gitops_flow.cli import hold as verb
 
-    request = options.request(named, located)
     again = options.Again(located, output)
     return verb.run(
-        request,
+        options.tree(located.file),
+        options.which(named.names, everything=named.everything),
         os.environ,
         profile=output.profile,
         hold=hold,
@@ -151,7 +152,7 @@ def gc(
     from gitops_flow.cli import gc as verb
 
     return verb.run(
-        options.request(file=file, everything=True),
+        options.tree(file),
         os.environ,
         profile=profile,
         servers=server or [],

@@ -13,12 +13,12 @@ from gitops_flow.settings import trust
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_flow.deploy import DeployRequest
+    from gitops_flow.deploy.source import AnySource
     from gitops_flow.settings import Settings
 
 
 def run(
-    request: DeployRequest,
+    origin: AnySource,
     environ: Mapping[str, str],
     *,
     address: str | None,
@@ -30,7 +30,7 @@ def run(
     Raises:
         UsageError: the files name another server than ``address``, or the list cannot be written.
     """
-    found = options.settings(request, environ, profile=profile)
+    found = options.settings(origin, environ, profile=profile)
     project = found.project
     if how == "list":
         lines = [

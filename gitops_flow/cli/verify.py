@@ -14,26 +14,28 @@ from gitops_flow.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_flow.deploy import DeployRequest
-    from gitops_flow.deploy.loading import Finding
-    from gitops_flow.deploy.verify import Verified
+    from gitops_flow.deploy import Which
+    from gitops_flow.deploy.source import AnySource
+    from gitops_flow.deploy.verify import Finding, Verified
     from gitops_flow.model import CodeStoreSettings
 
 _WIDEST = 60
 
 
 def run(
-    request: DeployRequest,
+    origin: AnySource,
+    which: Which,
     environ: Mapping[str, str],
     *,
+    python: str | None,
     profile: str | None,
     code_store: CodeStoreSettings,
     as_json: bool,
 ) -> int:
     """Look and report; the exit code is 1 when something is broken."""
-    found = options.settings(request, environ, profile=profile, code_store=code_store)
+    found = options.settings(origin, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
-        report = verify.run(request, found, environ, tell=talk.say)
+        report = verify.run(origin, which, found, environ, python=python, tell=talk.say)
     if as_json:
         streams.out(json.dumps({**document(report), "server": server(found)}) + "\n")
     else:

@@ -1,30 +1,37 @@
-"""The one use case: make the Prefect server equal to a manifest, with the code that is on disk."""
+"""The one use case: make the Prefect server equal to a manifest, with the code of a source."""
 
 from __future__ import annotations
 
 from gitops_flow.deploy.destroy import destroy
-from gitops_flow.deploy.holding import Switched, switch
+from gitops_flow.deploy.hold import switch
 from gitops_flow.deploy.preview import preview
 from gitops_flow.deploy.request import (
     DeployRequest,
     Destroyed,
+    Options,
     Preview,
     Published,
     Report,
-    Rollback,
+    Switched,
+    Which,
 )
 from gitops_flow.deploy.run import run
+from gitops_flow.deploy.source import Release, WorkingTree, working_tree
 
 __all__ = [
     "DeployRequest",
     "Destroyed",
+    "Options",
     "Preview",
     "Published",
+    "Release",
     "Report",
-    "Rollback",
     "Switched",
+    "Which",
+    "WorkingTree",
     "destroy",
     "preview",
     "run",
     "switch",
+    "working_tree",
 ]

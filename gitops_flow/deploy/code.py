@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import flows, manifest, pin
-from gitops_flow.codestore import guard, ledger, publish, snapshot, trim
+from gitops_flow import buildsteps, flows, manifest
+from gitops_flow.codestore import address, guard, snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import imported, locate, sources
-from gitops_flow.deploy.request import Published
+from gitops_flow.deploy import choice
+from gitops_flow.deploy.source import Files
 from gitops_flow.errors import FlowError
-from gitops_flow.git import repository
-from gitops_flow.plan import Create, Unchanged, Update
-from gitops_flow.redact import redact
+from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_flow.codestore.store import PrivateStore
-    from gitops_flow.deploy.prepare import Prepared
-    from gitops_flow.manifest import Answers, DeploymentConfig, Override
-    from gitops_flow.model import Deployment, FlowInfo, Snapshot
-    from gitops_flow.plan import Action, Plan
+    from gitops_flow.deploy.request import DeployRequest, Options
+    from gitops_flow.deploy.source import Project
+    from gitops_flow.git.repository import Author
+    from gitops_flow.manifest import Answers, DeploymentConfig
+    from gitops_flow.model import FlowInfo, Snapshot
 
 Key = tuple[str, "str | None"]
+
+_TIMEOUT = 120.0  # seconds, for all flows of a directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,62 +44,59 @@ class Code:
     directories: Mapping[str, str]
 
 
-def read(prepared: Prepared, answers: Answers) -> Code:
+def read_code(project: Project, options: Options, answers: Answers, author: Author) -> Code:
     """Take the snapshot (or a release's) and read the chosen deployments' flows in it.
 
     Raises:
         GitflowError: the working tree cannot be snapshotted.
     """
-    repo = prepared.repository
-    store = open_store(prepared.settings.cache_dir, repo, prepared.target.url)
-    if prepared.restored is not None:
-        snap = prepared.restored.restored()
-    else:
-        snap = snapshot.take(
-            repo,
-            store,
-            options(prepared),
-            source=prepared.source.name,
-            author=repo.identity(answers.environ),
-        )
-        snap = _with_branch(snap, answers.environ)
-    files = sources.SnapshotFiles(store.objects(), snap.tree)
-    infos, directories = _flows(prepared, answers, files)
+    store = open_store(project.settings.cache_dir, project.repository, project.target.url)
+    snap = take(project, store, options, author, answers.environ)
+    files = Files(store.objects(), snap.tree)
+    infos, directories = _flows(project, options, answers, files)
     return Code(snap, store, infos, directories)
 
 
-def _with_branch(snap: Snapshot, environ: Mapping[str, str]) -> Snapshot:
-    """``snap`` with the branch that CI says it is from, where none is checked out."""
-    origin = snap.provenance
-    if origin.ref is not None or origin.commit is None:
-        return snap
-    branch = repository.branch_of_ci(environ, origin.commit)
-    return replace(snap, provenance=replace(origin, ref=branch))
+def take(
+    project: Project,
+    store: PrivateStore,
+    options: Options,
+    author: Author,
+    environ: Mapping[str, str],
+) -> Snapshot:
+    """The snapshot of ``project``, with what the command line and the manifest say of it.
+
+    Raises:
+        GitflowError: the working tree cannot be snapshotted.
+    """
+    how = snapshot_options(project, options)
+    return project.origin.snapshot(project, store, how, author, environ)
 
 
 def _flows(
-    prepared: Prepared, answers: Answers, files: sources.SnapshotFiles
+    project: Project, options: Options, answers: Answers, files: Files
 ) -> tuple[dict[Key, FlowInfo | FlowError], dict[str, str]]:
-    cache = flows.Cache(prepared.settings.cache_dir / "flows")
+    cache = flows.Cache(project.settings.cache_dir / "flows")
     directories: dict[str, str] = {}
-    here = locate.below(prepared.repository.root, prepared.request.directory)
     infos: dict[Key, FlowInfo | FlowError] = {}
-    entrypoints = manifest.entrypoints(prepared.manifest, answers)
-    for item in prepared.chosen:
+    entrypoints = manifest.entrypoints(project.manifest, answers)
+    for item in project.chosen:
         entrypoint = entrypoints[item.index]
         if entrypoint is None or (entrypoint, item.spec.flow_name) in infos:
             continue
         if entrypoint not in directories:
-            directories[entrypoint] = sources.directory_of(files, entrypoint, prepared.base, here)
+            directories[entrypoint] = directory_of(files, entrypoint, project.base, project.current)
         infos[entrypoint, item.spec.flow_name] = _read(
             cache, files, directories[entrypoint], entrypoint, item.spec.flow_name
         )
-    if prepared.request.import_flows and prepared.restored is None:
-        inside = {
+    if not project.origin.has_steps:
+        return infos, directories
+    if options.import_flows:
+        shipped = {
             key: info for key, info in infos.items() if _shipped(files, directories[key[0]], key[0])
         }
-        infos |= imported.answers(prepared, answers.environ, inside, directories)
-    elif prepared.restored is None:
+        infos |= _imported(project, options.python, answers.environ, shipped, directories)
+    else:
         infos = {key: _or_imported(info) for key, info in infos.items()}
     return infos, directories
 
@@ -112,38 +108,30 @@ def _or_imported(info: FlowInfo | FlowError) -> FlowInfo | FlowError:
     return FlowError(info.message, where=info.where, hint=f"{info.hint}, or use --import-flows")
 
 
-def narrowed(prepared: Prepared, found: Code, answers: Answers) -> Prepared:
-    """``prepared`` with the deployments that are meant, now that their flows' names are known.
+def narrowed(project: Project, request: DeployRequest, code: Code, answers: Answers) -> Project:
+    """``project`` with the deployments that are meant, now that their flows' names are known.
 
     Raises:
         UsageError: a name that matches nothing.
     """
-    entrypoints = manifest.entrypoints(prepared.manifest, answers)
+    entrypoints = manifest.entrypoints(project.manifest, answers)
 
     def flow_of(item: DeploymentConfig) -> str | None:
-        known, key = found.flows, (entrypoints[item.index] or "", item.spec.flow_name)
-        if key not in known and item not in prepared.chosen:
-            known = _others_flow(prepared, found, answers, item)
+        known, key = code.flows, (entrypoints[item.index] or "", item.spec.flow_name)
+        if key not in known and item not in project.chosen:
+            # What the flow of one that was not chosen says, to tell why it was not.
+            only = replace(project, chosen=(item,))
+            files = Files(code.store.objects(), code.snapshot.tree)
+            known = _flows(only, replace(request.options, import_flows=False), answers, files)[0]
         info = known.get(key)
         return None if info is None or isinstance(info, FlowError) else info.name
 
-    request = prepared.request
-    chosen = locate.narrow(
-        prepared.chosen, request.names, flow_of, prepared.manifest, tags=request.tags
-    )
-    return replace(prepared, chosen=tuple(chosen))
+    which = request.which
+    chosen = choice.narrow(project.chosen, which.names, flow_of, project.manifest, tags=which.tags)
+    return replace(project, chosen=tuple(chosen))
 
 
-def _others_flow(
-    prepared: Prepared, found: Code, answers: Answers, item: DeploymentConfig
-) -> Mapping[Key, FlowInfo | FlowError]:
-    """What the flow of a deployment that was not chosen says, to tell why it was not."""
-    request = replace(prepared.request, import_flows=False)
-    files = sources.SnapshotFiles(found.store.objects(), found.snapshot.tree)
-    return _flows(replace(prepared, request=request, chosen=(item,)), answers, files)[0]
-
-
-def _shipped(files: sources.SnapshotFiles, directory: str, entrypoint: str) -> bool:
+def _shipped(files: Files, directory: str, entrypoint: str) -> bool:
     """False for a file that no worker will find, so that it is not imported here either."""
     path = entrypoint.rpartition(":")[0]
     return not path.endswith(".py") or files.blob_id(posixpath.join(directory, path)) is not None
@@ -151,7 +139,7 @@ def _shipped(files: sources.SnapshotFiles, directory: str, entrypoint: str) -> b
 
 def _read(
     cache: flows.Cache,
-    files: sources.SnapshotFiles,
+    files: Files,
     directory: str,
     entrypoint: str,
     flow_name: str | None,
@@ -173,140 +161,107 @@ def _read(
         return error
 
 
-def options(prepared: Prepared) -> snapshot.Options:
+def _imported(
+    project: Project,
+    python: str | None,
+    environ: Mapping[str, str],
+    known: Mapping[Key, FlowInfo | FlowError],
+    directories: Mapping[str, str],
+) -> dict[Key, FlowInfo | FlowError]:
+    """What Prefect makes of those of ``known`` that could not be read, or not in full.
+
+    One process for each directory imports them from the working tree. Where
+    that fails, what was read stands, with the reason beside it.
+    """
+    unsure = [key for key, info in known.items() if isinstance(info, FlowError) or info.notes]
+    if not unsure:
+        return {}
+    python = python or buildsteps.find_python(environ)
+    answered: dict[Key, FlowInfo | FlowError] = {}
+    for directory in sorted({directories[entrypoint] for entrypoint, _ in unsure}):
+        here = [key for key in unsure if directories[key[0]] == directory]
+        told = flows.ask(
+            python,
+            project.repository.root / directory,
+            sorted({entrypoint for entrypoint, _ in here}),
+            environ=environ,
+            timeout=_TIMEOUT,
+        )
+        answered |= {key: _better(known[key], told[key[0]]) for key in here}
+    return answered
+
+
+def _better(read: FlowInfo | FlowError, told: FlowInfo | FlowError) -> FlowInfo | FlowError:
+    if not isinstance(told, FlowError):
+        return told
+    reason = f"not imported: {told.message}"
+    if isinstance(read, FlowError):
+        return FlowError(f"{read.message}; {reason}", where=read.where, hint=told.hint or read.hint)
+    return replace(read, notes=(*read.notes, f"{told.where}: {reason}" if told.where else reason))
+
+
+def directory_of(files: Files, entrypoint: str, base: str, here: str | None = None) -> str:
+    """The directory that ``entrypoint`` is relative to: the manifest's, the root, or the current one.
+
+    Real manifests use all of them; the choice is the first in which the file exists.
+    ``base`` is the manifest's directory, "" at the root; ``here`` the current one, None
+    outside the repository.
+    """
+    module = entrypoint.rsplit(":", 1)[0]
+    if module.endswith(".py"):
+        candidates = [module]
+    else:
+        dotted = module if ":" in entrypoint else entrypoint.rsplit(".", 1)[0]
+        path = dotted.replace(".", "/")
+        candidates = [
+            f"{top}{path}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")
+        ]
+    for directory in dict.fromkeys((base, "", base if here is None else here)):
+        if any(files.blob_id(posixpath.join(directory, path)) for path in candidates):
+            return directory
+    return base
+
+
+def snapshot_options(project: Project, options: Options) -> snapshot.Options:
     """How the snapshot is taken, by the command line and the manifest."""
-    request, said = prepared.request, prepared.manifest.gitflow
+    said = project.manifest.gitflow
     allow = guard.Allowance(
-        secrets=(*said.allow_secrets, *request.allow_secrets),
-        file_limit=request.max_file_size or said.max_file_size or guard.DEFAULT_FILE_LIMIT,
-        total_limit=request.max_total_size or said.max_total_size or guard.DEFAULT_TOTAL_LIMIT,
+        secrets=(*said.allow_secrets, *options.allow_secrets),
+        file_limit=options.max_file_size or said.max_file_size or guard.DEFAULT_FILE_LIMIT,
+        total_limit=options.max_total_size or said.max_total_size or guard.DEFAULT_TOTAL_LIMIT,
     )
-    submodules = request.submodules
-    ignored = (*said.ignore_submodules, *request.ignore_submodules)
+    submodules = options.submodules
+    ignored = (*said.ignore_submodules, *options.ignore_submodules)
     if submodules is None:
-        wanted = manifest.wants_submodules(prepared.manifest, prepared.chosen)
+        wanted = manifest.wants_submodules(project.manifest, project.chosen)
         submodules = said.submodules == "include" or wanted
         ignored += ("*",) if said.submodules == "ignore" else ()
-    lfs = said.lfs if request.lfs is None else request.lfs
-    ci_files = said.ci_files if request.ci_files is None else request.ci_files
-    return snapshot.Options(allow, request.clean, submodules, ignored, lfs, ci_files)
-
-
-def sign(prepared: Prepared, code: Code, planned: Plan) -> tuple[Plan, str | None]:
-    """Sign the snapshot if something is to be pinned to it, and put that into the plan.
-
-    Raises:
-        CodeStoreError: git cannot sign.
-    """
-    if not prepared.target.sign or not any(map(_pins, planned.actions)):
-        return planned, None
-    from gitops_flow.codestore import sign as signing
-
-    signature = signing.sign(code.store, code.snapshot)
-    actions = [
-        replace(action, desired=_signed(action.desired, signature))
-        if isinstance(action, Create | Update)
-        else action
-        for action in planned.actions
-    ]
-    return replace(planned, actions=tuple(actions)), signature
-
-
-def _signed(desired: Deployment, signature: str) -> Deployment:
-    return replace(desired, pull_steps=pin.sign(desired.pull_steps, signature))
-
-
-def _pins(action: Action) -> bool:
-    """Whether the action makes a deployment name the snapshot."""
-    return isinstance(action, Create) or (
-        isinstance(action, Update) and "pull_steps" in action.fields
+    return snapshot.Options(
+        allow,
+        submodules=submodules,
+        ignore_submodules=ignored,
+        lfs=said.lfs if options.lfs is None else options.lfs,
+        ci_files=said.ci_files if options.ci_files is None else options.ci_files,
     )
 
 
-def release(
-    prepared: Prepared,
-    code: Code,
-    planned: Plan,
-    *,
-    signature: str | None = None,
-    author: str | None = None,
-) -> Published:
-    """Publish the snapshot; returns when the server has confirmed it.
-
-    Args:
-        prepared: what is deployed.
-        code: the snapshot.
-        planned: what is going to be done with it.
-        signature: from :func:`sign`.
-        author: who deploys, when that is not the snapshot's author.
-
-    Raises:
-        GitflowError: with what the server said.
-    """
-    target = prepared.target
-    made = _release(prepared, code, planned, signature, author)
-    moves = any(map(_pins, planned.actions))
-    # A release that nothing pinned so far may be dropped at any moment, unless it is young.
-    old = time.time() - trim.GRACE / 2 if moves else 0.0
-    done = publish.publish(
-        code.store,
-        target,
-        made,
-        since=old,
-        # What is pinned now is the newest release, so that the one before it is what it replaces.
-        newest=moves,
-        again=bool((prepared.restored or prepared.request.overrides) and planned.writes),
-    )
-    return Published(
-        target.url, target.branch, done.entry, done.pushed, done.created, signature is not None
+def pin_of(project: Project, snap: Snapshot) -> Pin:
+    """What makes a worker run ``snap``."""
+    target, stock = project.target, project.manifest.gitflow.checkout == "stock"
+    return Pin(
+        (target.pull_url,) if stock else (target.pull_url, *target.mirrors),
+        snap.commit,
+        target.credentials,
+        signed=target.sign and not stock,
+        stock=stock,
+        requires=None if stock else project.manifest.gitflow.requires,
+        origin=address.origin_inputs(snap.provenance),
     )
 
 
-def _release(
-    prepared: Prepared, code: Code, planned: Plan, signature: str | None, author: str | None
-) -> ledger.Release:
-    names = [
-        action.full_name
-        for action in planned.actions
-        if isinstance(action, Create | Update | Unchanged) and not action.desired.keeps_code
-    ]
-    made = ledger.Release.of(
-        code.snapshot,
-        names,
-        mark=prepared.source.mark,
-        author=author,
-        rollback=prepared.restored.id if prepared.restored else None,
-    )
-    return replace(
-        made, signature=signature, overrides=tuple(map(_shown, prepared.request.overrides))
-    )
-
-
-def _shown(override: Override) -> str:
-    """An override as the ledger keeps it; of parameters and job variables only which."""
-    if override.path[0] == "parameters" or "job_variables" in override.path:
-        return f"{override.option} {override.path[-1]}"
-    return redact(f"{override.option} {json.dumps(override.value, ensure_ascii=False)}")
-
-
-def confirm(
-    prepared: Prepared,
-    code: Code,
-    planned: Plan,
-    published: Published,
-    *,
-    signature: str | None = None,
-    author: str | None = None,
-) -> Published:
-    """Make sure that what was pinned is still released; the arguments are :func:`release`'s.
-
-    Raises:
-        GitflowError: with what the server said.
-    """
-    if not any(map(_pins, planned.actions)):
-        return published
-    made = _release(prepared, code, planned, signature, author)
-    again = publish.confirm(
-        prepared.settings.cache_dir, code.store, prepared.target, made, published.entry
-    )
-    return published if again is None else replace(published, entry=again.entry, pushed=True)
+def version(snap: Snapshot) -> str:
+    """The source commit as Prefect shortens it; for uncommitted work, the snapshot as well."""
+    origin = snap.provenance
+    if origin.commit is None:
+        return f"snapshot-{snap.commit[:8]}"
+    return f"{origin.commit[:8]}-dirty-{snap.commit[:8]}" if origin.dirty else origin.commit[:8]

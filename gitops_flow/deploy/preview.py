@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.deploy.request import Preview
-from gitops_flow.deploy.session import opened, rewind
+from gitops_flow.deploy.run import opened
 from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.deploy.code import Code
-    from gitops_flow.deploy.prepare import Prepared
     from gitops_flow.deploy.request import DeployRequest
-    from gitops_flow.deploy.session import Session
+    from gitops_flow.deploy.source import Project
+    from gitops_flow.git.repository import Author
     from gitops_flow.model import Problem
     from gitops_flow.plan import FieldChange, Plan
     from gitops_flow.settings import Settings
@@ -33,6 +33,7 @@ def preview(
     settings: Settings,
     environ: Mapping[str, str],
     *,
+    author: Author,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Preview:
     """Compare without doing anything; the arguments are those of :func:`gitops_flow.deploy.run`.
@@ -40,42 +41,38 @@ def preview(
     Raises:
         GitflowError: the manifest has problems, or the server does not answer.
     """
-    with opened(request, settings, environ) as session:
-        from gitops_flow.deploy import building, code, compare
+    with opened(request, settings, tell) as (live, project):
+        from gitops_flow.deploy import build, plan
+        from gitops_flow.deploy.code import narrowed, read_code
 
-        rewind(session, tell)
-        store = session.side.submit(_store_problem, session.prepared)
-        answers = session.answers()
+        store = live.side.submit(_store_problem, project)
+        answers = live.answers(project, environ)
         tell("taking the snapshot")
-        found = code.read(session.prepared, answers)
-        session.prepared = prepared = code.narrowed(session.prepared, found, answers)
+        code = read_code(project, request.options, answers, author)
+        project = narrowed(project, request, code, answers)
         tell("comparing with the server")
-        compared = compare.compare(session, found, answers)
-        changes, lost = _code_changes(session, found, compared.plan)
+        planned = plan.plan_deploy(project, request, code, live, answers)
+        changes, lost = _code_changes(project, code, planned.plan)
+        jobs = build.jobs(project, planned.plan)
         return Preview(
-            source=prepared.source,
-            snapshot=found.snapshot,
-            url=prepared.target.url,
-            branch=prepared.target.branch,
-            plan=_without_former_secrets(session, found, compared.plan),
-            missing_pools=compared.missing_pools,
-            steps=0
-            if prepared.restored
-            else sum(
-                bool(job.build or job.push)
-                for job in building.jobs(prepared, compared.plan).values()
-            ),
+            source=project.source,
+            snapshot=code.snapshot,
+            url=project.target.url,
+            branch=project.target.branch,
+            plan=_without_former_secrets(project, code, planned.plan),
+            missing_pools=planned.missing_pools,
+            steps=sum(bool(job.build or job.push) for job in jobs.values()),
             code=changes,
             lost=lost,
-            blocked=compared.refusals,
-            drift=dict(_drift(compared.plan)),
-            warnings=(*compared.warnings, *store.result()),
-            notes=compared.notes,
-            restored=prepared.restored,
+            blocked=planned.refusals,
+            drift=dict(_drift(planned.plan)),
+            warnings=(*planned.warnings, *store.result()),
+            notes=planned.notes,
+            restored=project.restored,
         )
 
 
-def _store_problem(prepared: Prepared) -> tuple[Problem, ...]:
+def _store_problem(project: Project) -> tuple[Problem, ...]:
     """A warning when the code store could not be asked; a deploy would fail then.
 
     No more than that: who looks at a plan may have no access to it.
@@ -84,7 +81,7 @@ def _store_problem(prepared: Prepared) -> tuple[Problem, ...]:
     from gitops_flow.git import remote
     from gitops_flow.model import Problem
 
-    target = prepared.target
+    target = project.target
     if target.embedded:
         return ()
     try:
@@ -92,7 +89,7 @@ def _store_problem(prepared: Prepared) -> tuple[Problem, ...]:
             target.url,
             target.ref,
             auth=target.auth,
-            config=prepared.repository.network_config(),
+            config=project.repository.network_config(),
             timeout=_STORE_TIMEOUT,
         )
     except GitError as error:
@@ -102,7 +99,7 @@ def _store_problem(prepared: Prepared) -> tuple[Problem, ...]:
 
 
 def _code_changes(
-    session: Session, code: Code, planned: Plan
+    project: Project, code: Code, planned: Plan
 ) -> tuple[tuple[CodeChange, ...], tuple[str, ...]]:
     from gitops_flow.codestore import changes
     from gitops_flow.plan import Update
@@ -114,7 +111,7 @@ def _code_changes(
     counts.pop(code.snapshot.commit, None)
     found, lost = [], []
     for commit in sorted(counts, key=lambda each: -counts[each])[:_MOST_PINS]:
-        change = changes.between(code.store, session.prepared.target, commit, code.snapshot.commit)
+        change = changes.between(code.store, project.target, commit, code.snapshot.commit)
         if change is None:
             lost.append(commit)
         else:
@@ -122,13 +119,13 @@ def _code_changes(
     return tuple(found), tuple(lost)
 
 
-def _without_former_secrets(session: Session, code: Code, planned: Plan) -> Plan:
+def _without_former_secrets(project: Project, code: Code, planned: Plan) -> Plan:
     """``planned`` with what placeholders of the manifests that are live now filled in as secret.
 
     Without it, a placeholder that is taken out would show what it stood for.
     """
     from gitops_flow import manifest, plan
-    from gitops_flow.deploy.sources import SnapshotFiles
+    from gitops_flow.deploy.source import Files
     from gitops_flow.errors import GitflowError
 
     objects = code.store.objects()
@@ -139,8 +136,8 @@ def _without_former_secrets(session: Session, code: Code, planned: Plan) -> Plan
             known[commit] = {}
             # Where it is not here, the comparison of the code has fetched it, or could not.
             with contextlib.suppress(GitflowError):
-                files = SnapshotFiles(objects, objects.commit(commit).tree)
-                data = files.read(session.prepared.source.manifest)
+                files = Files(objects, objects.commit(commit).tree)
+                data = files.read(project.source.manifest)
                 read = manifest.parse(data or b"", "prefect.yaml")
                 known[commit] = {
                     each.name: manifest.secret_fields(each) for each in read.deployments

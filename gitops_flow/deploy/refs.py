@@ -16,7 +16,7 @@ from gitops_flow.manifest.wording import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Repository
     from gitops_flow.manifest import Answers
     from gitops_flow.model import Problem, Snapshot
@@ -24,18 +24,16 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
-def problems(prepared: Prepared, snap: Snapshot, answers: Answers) -> list[Problem]:
+def problems(project: Project, snap: Snapshot, answers: Answers) -> list[Problem]:
     """An error for each pull step of the chosen deployments that names other code than ``snap``."""
-    if prepared.restored is not None:
-        return []  # looked at when it was released; branches have moved since
-    target = prepared.target
+    target = project.target
     return manifest.other_code(
-        prepared.manifest,
-        prepared.chosen,
+        project.manifest,
+        project.chosen,
         answers,
-        is_own(prepared.repository),
+        is_own(project.repository),
         (target.url, target.pull_url, *target.mirrors),
-        _CheckedOut(prepared, snap).differs,
+        _CheckedOut(project, snap).differs,
     )
 
 
@@ -55,11 +53,11 @@ def _remotes(repository: Repository) -> dict[str, set[str]]:
 class _CheckedOut:
     """What is checked out, and how it compares with what a pull step names."""
 
-    def __init__(self, prepared: Prepared, snap: Snapshot) -> None:
-        self._repository = prepared.repository
+    def __init__(self, project: Project, snap: Snapshot) -> None:
+        self._repository = project.repository
         self._snapshot = snap
         self._origin = snap.provenance
-        self._remotes = _remotes(prepared.repository)
+        self._remotes = _remotes(project.repository)
         self._answers: dict[tuple[str, str, str], tuple[str, str] | None] = {}
 
     def differs(self, address: str, key: str, value: str) -> tuple[str, str] | None:

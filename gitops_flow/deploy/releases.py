@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gitops_flow import pin
 from gitops_flow.codestore import changes, history, sign
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy.prepare import prepare
+from gitops_flow.deploy import source
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 from gitops_flow.names import both, did_you_mean, matching
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.history import Chain, Entry
     from gitops_flow.codestore.sign import Signer
     from gitops_flow.codestore.store import PrivateStore
-    from gitops_flow.deploy.prepare import Prepared
-    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.source import AnySource, Project
     from gitops_flow.model import Deployment, Source
     from gitops_flow.settings import Settings
 
@@ -43,7 +42,7 @@ class Live:
 class Releases:
     """What there is; ``entries`` are the source's (or all), newest first. ``@1`` is the first."""
 
-    prepared: Prepared
+    project: Project
     chain: Chain
     entries: tuple[Entry, ...]
     live: Live = Live()
@@ -94,7 +93,7 @@ class Releases:
         """Who signed a release, as far as git's configuration knows; None when nobody did."""
         if entry.signature is None:
             return None
-        repo = self.prepared.repository
+        repo = self.project.repository
         return sign.check(self.chain.path, repo, entry.snapshot, entry.signature)
 
     def before(self, entry: Entry) -> Entry | None:
@@ -121,15 +120,15 @@ class Releases:
         return self._given(found, one, other)
 
     def _place(self) -> tuple[PrivateStore, CodeStore]:
-        prepared, target = self.prepared, self.prepared.target
-        return open_store(prepared.settings.cache_dir, prepared.repository, target.url), target
+        project, target = self.project, self.project.target
+        return open_store(project.settings.cache_dir, project.repository, target.url), target
 
     def _given(self, compared: Compared | None, one: Entry, other: Entry) -> Compared:
         if compared is None:
             raise CodeStoreError(
                 f"{one.id[:12]} and {other.id[:12]} cannot be compared: "
                 "the code store does not give both out",
-                where=self.prepared.target.url,
+                where=self.project.target.url,
             )
         return compared
 
@@ -139,7 +138,7 @@ def _called(full_name: str, name: str) -> bool:
 
 
 def releases(
-    request: DeployRequest,
+    origin: AnySource,
     settings: Settings,
     *,
     everything: bool = False,
@@ -148,7 +147,7 @@ def releases(
     """Read the history.
 
     Args:
-        request: where the manifest is, which says what the source is.
+        origin: the source.
         settings: where the cache and the code store are.
         everything: the releases of all sources that use this code store.
         live: ask the Prefect server what it has now; else nothing is asked of it.
@@ -156,32 +155,32 @@ def releases(
     Raises:
         GitflowError: the manifest cannot be read, or the code store not be reached.
     """
-    prepared = prepare(replace(request, names=(), source_only=True), settings)
-    source = None if everything else prepared.source
+    project = source.find(origin, settings)
+    whose = None if everything else project.source
     with ThreadPoolExecutor(1) as side:
-        asked = side.submit(_live, settings, source) if live else None
-        chain = history.read(settings.cache_dir, prepared.repository, prepared.target)
-    found = [each for each in chain.entries if everything or each.of_source(prepared.source)]
-    return Releases(prepared, chain, tuple(found), asked.result() if asked else Live())
+        asked = side.submit(_live, settings, whose) if live else None
+        chain = history.read(settings.cache_dir, project.repository, project.target)
+    entries = [each for each in chain.entries if everything or each.of_source(project.source)]
+    return Releases(project, chain, tuple(entries), asked.result() if asked else Live())
 
 
-def _live(settings: Settings, source: Source | None) -> Live:
-    """What ``source`` owns, or all; nobody waits long for what is only told beside the rest."""
+def _live(settings: Settings, whose: Source | None) -> Live:
+    """What ``whose`` owns, or all; nobody waits long for what is only told beside the rest."""
     from gitops_flow import prefect
-    from gitops_flow.deploy import session
+    from gitops_flow.deploy import server
 
     try:
         connection = settings.require_prefect()
         timeout = min(connection.timeout, _PATIENCE)
         with prefect.Client(replace(connection, timeout=timeout, max_retries=0)) as client:
-            if source is None:
+            if whose is None:
                 return Live(tuple(prefect.live(client, names=None, mark=None)))
-            return Live(tuple(session.listed(client, source)))
+            return Live(tuple(server.owned(client, whose)))
     except GitflowError as error:
         return Live(problem=error)
 
 
-def check_out(found: Releases, entry: Entry, directory: Path) -> int:
+def check_out(releases: Releases, entry: Entry, directory: Path) -> int:
     """Make ``directory``, which must not exist, of a release's files; how many there are.
 
     The files are verified against the snapshot's id as on a worker.
@@ -195,7 +194,7 @@ def check_out(found: Releases, entry: Entry, directory: Path) -> int:
     from gitops_flow.checkout.workspace import disk_errors
 
     directory = directory.absolute()
-    target = found.prepared.target
+    target = releases.project.target
     with disk_errors(directory.parent):
         if directory.exists() or directory.is_symlink():
             raise UsageError("the directory exists already", where=str(directory))

@@ -5,44 +5,45 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from gitops_flow.errors import UsageError
 
+if TYPE_CHECKING:
     from gitops_flow.apply import Result
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.codestore.history import Entry
+    from gitops_flow.deploy.source import AnySource
     from gitops_flow.manifest import Override
     from gitops_flow.model import Problem, Snapshot, Source
     from gitops_flow.plan import FieldChange, Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Rollback:
-    """Deploy a release instead of the working tree.
+class Which:
+    """The deployments that are meant.
 
     Args:
-        to: which (``@2``, an id's beginning); None for the one before what is pinned.
-        code_only: change the pins and leave the configuration as it is.
-        hold: hold the deployments there until the hold is released.
-    """
-
-    to: str | None = None
-    code_only: bool = False
-    hold: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeployRequest:
-    """One deploy.
-
-    Args:
-        directory: where to look for the manifest and the repository.
-        manifest: the manifest, when it is named; relative to ``directory``.
-        names: which deployments (``name``, ``flow/name`` or a glob); empty with ``everything``.
+        names: ``name``, ``flow/name`` or a glob of either; empty with ``everything``.
         tags: only deployments that have one of these tags in the manifest.
         everything: all deployments of the manifest.
         changed: tell only of deployments that differ.
-        clean: HEAD instead of the working tree.
+    """
+
+    names: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    everything: bool = False
+    changed: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about the whole manifest, which alone says what is no longer in it."""
+        return self.everything and not self.names and not self.tags
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a deploy goes about it.
+
+    Args:
         submodules: include their files; None leaves it to the manifest.
         ignore_submodules: globs of submodules that are left out.
         lfs: include the content of Git LFS files; None leaves it to the manifest.
@@ -59,19 +60,9 @@ class DeployRequest:
         python: the user's Python; None finds it.
         allow_secrets: globs of files that may look like secrets.
         max_file_size, max_total_size: bytes; None leaves them to the manifest.
-        source_only: the manifest only says which source is meant; its deployments
-            are not looked at, and may be wrong.
-        rollback: a release takes the place of the working tree.
         overrides: values in place of the manifest's, for the chosen deployments.
     """
 
-    directory: Path
-    manifest: Path | None = None
-    names: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    everything: bool = False
-    changed: bool = False
-    clean: bool = False
     submodules: bool | None = None
     ignore_submodules: tuple[str, ...] = ()
     lfs: bool | None = None
@@ -89,14 +80,30 @@ class DeployRequest:
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
-    source_only: bool = False
-    rollback: Rollback | None = None
     overrides: tuple[Override, ...] = ()
 
-    @property
-    def whole(self) -> bool:
-        """Whether it is about the whole manifest, which alone says what is no longer in it."""
-        return self.everything and not self.names and not self.tags
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """One deploy: of what, which deployments of it, and how.
+
+    Raises:
+        UsageError: the parts exclude each other.
+    """
+
+    source: AnySource
+    which: Which = Which()
+    options: Options = Options()
+
+    def __post_init__(self) -> None:
+        if self.which.names and self.which.everything:
+            raise UsageError("names and --all exclude each other", hint="leave one of them out")
+        if self.options.prune and not self.which.whole:
+            raise UsageError(
+                "--prune needs --all and no --tag: "
+                "only the whole manifest says what is no longer in it",
+                hint="deploy all of it, or leave --prune out",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,3 +201,17 @@ class Destroyed:
         return len(self.results) == len(self.plan.actions) and all(
             result.error is None for result in self.results
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """Which deployments were chosen, and what came of those that were not so already."""
+
+    source: Source
+    chosen: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of it was written."""
+        return all(result.error is None for result in self.results)

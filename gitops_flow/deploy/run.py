@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import files, prefect
+from gitops_flow.deploy import choice, server, source
 from gitops_flow.deploy.request import Report
-from gitops_flow.deploy.session import Session, opened, rewind
 from gitops_flow.git import url
 from gitops_flow.model import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gitops_flow.apply import Result
     from gitops_flow.codestore.history import Entry
-    from gitops_flow.deploy.code import Code
-    from gitops_flow.deploy.compare import Compared
     from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.server import Server
+    from gitops_flow.deploy.source import Project
+    from gitops_flow.git.repository import Author
     from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
 
@@ -28,6 +30,7 @@ def run(
     settings: Settings,
     environ: Mapping[str, str],
     *,
+    author: Author,
     tell: Callable[[str], None] = lambda _: None,
     out: Callable[[str], None] = lambda _: None,
     confirm: Callable[[Plan, Entry], None] = lambda *_: None,
@@ -39,6 +42,7 @@ def run(
         request: what to deploy.
         settings: where Prefect, the cache and the code store are.
         environ: for ``{{ $NAME }}`` in the manifest, and for its steps.
+        author: who deploys.
         tell: is told what is being done, in a few words each time.
         out: is given what build and push steps print, line by line.
         confirm: is shown what a rollback would do, and the release it goes back to, before
@@ -50,53 +54,91 @@ def run(
         GitflowError: something is wrong that was found before the first
             deployment was written. A write that fails is in the report instead.
     """
-    with opened(request, settings, environ) as session:
+    with opened(request, settings, tell) as (live, project):
         from gitops_flow import apply
-        from gitops_flow.deploy import code
+        from gitops_flow.deploy import build, plan, publish
+        from gitops_flow.deploy.code import narrowed, read_code
 
-        found, compared = _checked(session, tell, out)
+        answers = live.answers(project, environ)
+        tell("taking the snapshot")
+        code = read_code(project, request.options, answers, author)
+        project = narrowed(project, request, code, answers)
+        tell("comparing with the server")
+        planned = plan.plan_deploy(project, request, code, live, answers)
+        planned.refuse()
+        if jobs := build.jobs(project, planned.plan):
+            tell("running build steps")
+            outputs = build.run(project, request.options, jobs, answers, out, code, author)
+            answers = replace(answers, outputs=outputs)
+            # They may have written files.
+            code = read_code(project, request.options, answers, author)
+            planned = plan.plan_deploy(project, request, code, live, answers)
+            planned.refuse()
         unverified: tuple[Problem, ...] = ()
-        if request.verify:
+        if request.options.verify:
             from gitops_flow.deploy import verify
 
             tell("verifying")
-            unverified = verify.before_publishing(
-                session.prepared, found, compared.desired, environ
-            )
-        restored = session.prepared.restored
-        if restored is not None and compared.plan.writes:
-            confirm(compared.plan, restored)
-        planned, signature = code.sign(session.prepared, found, compared.plan)
+            python = verify.find_python(project, request.options.python, environ)
+            unverified = verify.before_publishing(code, planned.desired, python)
+        if project.restored is not None and planned.plan.writes:
+            confirm(planned.plan, project.restored)
+        signed, signature = publish.sign(project, code, planned.plan)
         tell("publishing the snapshot")
-        author = session.prepared.repository.identity(environ)
-        published = code.release(
-            session.prepared, found, planned, signature=signature, author=author
+        whose = project.repository.identity(author)
+        overrides = request.options.overrides
+        published = publish.release(
+            project, overrides, code, signed, signature=signature, author=whose
         )
-        for pool in compared.missing_pools:
-            prefect.create_work_pool(session.client, pool)
+        for pool in planned.missing_pools:
+            prefect.create_work_pool(live.client, pool)
         tell("applying")
         results = apply.execute(
-            session.client, planned, on_result=on_result, fail_fast=request.fail_fast
+            live.client, signed, on_result=on_result, fail_fast=request.options.fail_fast
         )
         tell("confirming the release")
-        published = code.confirm(
-            session.prepared, found, planned, published, signature=signature, author=author
+        published = publish.confirm(
+            project, overrides, code, signed, published, signature=signature, author=whose
         )
     return Report(
-        source=session.prepared.source,
-        snapshot=found.snapshot,
+        source=project.source,
+        snapshot=code.snapshot,
         published=published,
-        plan=planned,
+        plan=signed,
         results=tuple(results),
         warnings=(
-            *compared.warnings,
+            *planned.warnings,
             *unverified,
-            *reach(session.prepared.target.url, published.created),
+            *reach(project.target.url, published.created),
         ),
-        pools_created=compared.missing_pools,
-        restored=restored,
-        repeated=session.client.repeated,
+        pools_created=planned.missing_pools,
+        restored=project.restored,
+        repeated=live.client.repeated,
     )
+
+
+@contextlib.contextmanager
+def opened(
+    request: DeployRequest, settings: Settings, tell: Callable[[str], None]
+) -> Iterator[tuple[Server, Project]]:
+    """The manifest, with the deployments that may be meant, and the server that is asked meanwhile.
+
+    Raises:
+        GitflowError: the settings, the manifest, the repository, or the release to go back to.
+    """
+    origin = request.source
+    project = source.read(origin, settings, strict=request.options.strict)
+    if not isinstance(origin, source.Release):
+        project = choice.select(project, request)
+    with server.connected(project, everything=request.options.prune) as live:
+        if isinstance(origin, source.Release):
+            from gitops_flow.deploy import rollback
+
+            tell("reading the history")
+            project = rollback.look_up(project, origin, request, live)
+            if not origin.code_only:
+                project = choice.select(project, request)
+        yield live, project
 
 
 def reach(address: str, created: bool) -> tuple[Problem, ...]:
@@ -113,28 +155,3 @@ def reach(address: str, created: bool) -> tuple[Problem, ...]:
             severity="warning",
         ),
     )
-
-
-def _checked(
-    session: Session, tell: Callable[[str], None], out: Callable[[str], None]
-) -> tuple[Code, Compared]:
-    """A plan that may be carried out, with the outputs of build and push steps in it."""
-    from gitops_flow.deploy import building, code, compare
-
-    rewind(session, tell)
-    answers = session.answers()
-    tell("taking the snapshot")
-    found = code.read(session.prepared, answers)
-    session.prepared = prepared = code.narrowed(session.prepared, found, answers)
-    tell("comparing with the server")
-    compared = compare.compare(session, found, answers)
-    compared.refuse()
-    if prepared.restored is None and (todo := building.jobs(prepared, compared.plan)):
-        tell("running build steps")
-        outputs = building.run(prepared, todo, answers, out, found)
-        answers = replace(answers, outputs=outputs)
-        # They may have written files.
-        found = code.read(prepared, answers)
-        compared = compare.compare(session, found, answers)
-        compared.refuse()
-    return found, compared

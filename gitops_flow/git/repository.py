@@ -52,6 +52,24 @@ _QUESTION = (
 
 
 @dataclass(frozen=True, slots=True)
+class Author:
+    """Who deploys, as far as the environment tells.
+
+    What is None is taken from git's configuration; ``login`` is for where that has no name.
+    """
+
+    name: str | None = None
+    mail: str | None = None
+    login: str | None = None
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Author:
+        """As git's variables say, or CI's or the system's."""
+        login = environ.get("GITHUB_ACTOR") or environ.get("USER") or environ.get("LOGNAME")
+        return cls(environ.get("GIT_AUTHOR_NAME"), environ.get("GIT_AUTHOR_EMAIL"), login)
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """A repository with a working tree or a bare one, or a plain folder (``git_dir`` None).
 
@@ -145,12 +163,11 @@ class Repository:
         # A pattern also finds what is below it; of an annotated tag its commit comes last.
         return {line[0]: line[-1] for line in lines if line[0] in names}
 
-    def identity(self, environ: Mapping[str, str]) -> str:
+    def identity(self, author: Author) -> str:
         """Who deploys: ``Name <mail>`` as git knows them, else the login name."""
-        name = environ.get("GIT_AUTHOR_NAME") or self.setting("user.name")
-        mail = environ.get("GIT_AUTHOR_EMAIL") or self.setting("user.email")
-        login = environ.get("GITHUB_ACTOR") or environ.get("USER") or environ.get("LOGNAME")
-        name = name or login or "unknown"
+        name = author.name or self.setting("user.name")
+        mail = author.mail or self.setting("user.email")
+        name = name or author.login or "unknown"
         return f"{name} <{mail}>" if mail else name
 
 

@@ -10,7 +10,7 @@ from gitops_flow.manifest.config import (
     step_position,
     step_sections,
 )
-from gitops_flow.manifest.load import load, parse
+from gitops_flow.manifest.load import content, load, parse
 from gitops_flow.manifest.overrides import Override, check_overrides, override
 from gitops_flow.manifest.placeholders import Answers, Lookups, lookups
 from gitops_flow.manifest.pull_steps import in_directory, other_code, wants_submodules
@@ -27,6 +27,7 @@ __all__ = [
     "Override",
     "StepSections",
     "check_overrides",
+    "content",
     "entrypoints",
     "fill_step",
     "in_directory",

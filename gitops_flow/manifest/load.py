@@ -43,14 +43,24 @@ def load(path: Path, shown: str, *, strict: bool = False, source_only: bool = Fa
     Raises:
         ManifestError: with every problem that was found, in the file's order.
     """
+    directory = path.parent.resolve().name
+    return parse(
+        content(path, shown), shown, strict=strict, directory=directory, source_only=source_only
+    )
+
+
+def content(path: Path, shown: str) -> bytes:
+    """The bytes of the manifest at ``path``, of one that is too large the first ones.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(yaml.MAX_BYTES + 1)
+            return file.read(yaml.MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise _error(shown, [Problem(f"{shown} cannot be read: {reason}")]) from None
-    directory = path.parent.resolve().name
-    return parse(data, shown, strict=strict, directory=directory, source_only=source_only)
 
 
 def parse(

@@ -65,7 +65,7 @@ def push_code(
     # The inputs are the manifest's: they come first, but do not say where the token goes.
     target = address.resolve(repo, said.over(found.code_store), found.data_dir)
     store = open_store(found.cache_dir, repo, target.url)
-    author = repo.identity(os.environ)
+    author = repo.identity(repository.Author.of(os.environ))
     allow = guard.Allowance(tuple(allow_secrets), int(max_file_size), int(max_total_size))
     ignored = tuple(ignore_submodules)
     options = snapshot.Options(allow, clean, submodules, ignored, lfs, ci_files)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import pin, prefect
 from gitops_flow.codestore import changes, history, ledger, pack, publish, trim
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy.prepare import prepare
+from gitops_flow.deploy import source
 from gitops_flow.errors import ApiError, CodeStoreError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.address import CodeStore
     from gitops_flow.codestore.history import Entry
     from gitops_flow.codestore.trim import Sorted
-    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.source import AnySource
     from gitops_flow.git.repository import Repository
     from gitops_flow.model import PrefectConnection
     from gitops_flow.settings import Settings
@@ -38,7 +38,7 @@ class Collected:
 
 
 def collect(
-    request: DeployRequest,
+    origin: AnySource,
     settings: Settings,
     servers: Sequence[PrefectConnection],
     *,
@@ -49,7 +49,7 @@ def collect(
     """Drop releases from the ledger; none that a deployment pins, and none of the last hour.
 
     Args:
-        request: where the manifest is.
+        origin: the source.
         settings: where the code store is, and the first server to ask.
         servers: more servers whose deployments use this code store.
         keep: how many of each source's newest releases stay.
@@ -60,8 +60,8 @@ def collect(
         ApiError: a server cannot be asked, so nothing is dropped.
         CodeStoreError: the code store was published to all the time.
     """
-    prepared = prepare(request, settings)
-    target, repo = prepared.target, prepared.repository
+    project = source.find(origin, settings)
+    target, repo = project.target, project.repository
     asked = {each.api_url: each for each in (settings.require_prefect(), *servers)}
     clients = tuple(asked.values())
     for _ in range(_ATTEMPTS):

@@ -1,104 +1,39 @@
-"""Finding the manifest on disk, and the deployments that are chosen in it."""
+"""Which deployments are meant: those of the manifest, and those that are on the server."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from gitops_flow import manifest as manifests
 from gitops_flow.errors import ManifestError, UsageError
 from gitops_flow.manifest.wording import shortened
-from gitops_flow.names import called, did_you_mean, matching, may_be_called, nearest
+from gitops_flow.names import both, called, did_you_mean, matching, may_be_called, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.request import DeployRequest, Which
+    from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import DeploymentConfig, Manifest
-
-NAME = "prefect.yaml"
-
-
-def manifest_path(directory: Path, named: Path | None) -> Path:
-    """The manifest: the named file, or the nearest ``prefect.yaml`` from ``directory`` upwards.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if named is not None:
-        return _named(directory, named)
-    top = directory.resolve()
-    for place in (top, *top.parents):
-        if (place / NAME).is_file():
-            return place / NAME
-        if (place / ".git").exists():
-            break
-    raise UsageError(
-        f"there is no {NAME} here",
-        where=str(directory),
-        hint="write one (README.md shows how), or name yours with --file",
-    )
+    from gitops_flow.model import Deployment
 
 
-def _named(directory: Path, named: Path) -> Path:
-    path = directory / named
-    try:
-        if path.is_dir():
-            path = path / NAME
-        if path.is_file():
-            return path.parent.resolve() / path.name
-    except OSError as error:
-        reason = f"the manifest cannot be read: {error.strerror}"
-        raise UsageError(reason, where=str(named)) from None
-    raise UsageError("there is no such manifest", where=str(named))
-
-
-def inside(root: Path, manifest: Path) -> Path:
-    """The manifest's path relative to the working tree's root.
+def select(project: Project, request: DeployRequest) -> Project:
+    """``project`` with the deployments that may be meant, and the request's overrides in them.
 
     Raises:
-        UsageError: it is outside (core.worktree can say so, or a link).
+        UsageError: as for :func:`choose`.
+        ManifestError: an override that the manifest could not have either.
     """
-    if not manifest.is_relative_to(root):
-        raise UsageError(
-            f"the manifest is outside the repository's working tree, {root}",
-            where=str(manifest),
-            hint="move it there, or correct core.worktree in the repository's configuration",
-        )
-    if not manifest.resolve().is_relative_to(root):
-        raise UsageError(
-            f"the manifest is a link that leaves the repository's working tree, {root}",
-            where=str(manifest),
-            hint="put the file itself there",
-        )
-    return manifest.relative_to(root)
+    chosen = choose(project.manifest, request.which)
+    if overrides := request.options.overrides:
+        checked = manifests.check_overrides(overrides)
+        chosen = [manifests.override(each, overrides, checked) for each in chosen]
+    return replace(project, chosen=tuple(chosen))
 
 
-def below(root: Path, directory: Path) -> str | None:
-    """A directory relative to the working tree's root, "" for that; None outside."""
-    root, directory = root.resolve(), directory.resolve()
-    if not directory.is_relative_to(root):
-        return None
-    path = directory.relative_to(root).as_posix()
-    return "" if path == "." else path
-
-
-def refuse_beside(root: Path, manifest: Path) -> None:
-    """Refuse a manifest that is in no repository, named from within the one at ``root``.
-
-    Raises:
-        UsageError: it is not in there.
-    """
-    if not manifest.resolve().is_relative_to(root.resolve()):
-        raise UsageError(
-            f"the manifest is outside the repository that you are in, {root}, "
-            "so it would not be released with its code",
-            where=str(manifest),
-            hint="move it into the repository; or run gitflow in the manifest's directory, "
-            "to deploy that as a plain folder",
-        )
-
-
-def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]:
+def choose(manifest: Manifest, which: Which) -> list[DeploymentConfig]:
     """The deployments that may be asked for, in the manifest's order.
 
     A name is a deployment's, ``flow/deployment``, or a glob of one of these that is none
@@ -115,7 +50,7 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
         if manifest.problems:
             raise ManifestError(f"{manifest.shown}: {message}", tuple(map(str, manifest.problems)))
         raise UsageError(message, where=manifest.shown)
-    if not (request.names or request.tags or request.everything or len(listed) == 1):
+    if not (which.names or which.tags or which.everything or len(listed) == 1):
         names = list(dict.fromkeys(shortened(item.name, 100) for item in listed))
         some = ", ".join(names[:10])
         raise UsageError(
@@ -125,26 +60,26 @@ def choose(manifest: Manifest, request: DeployRequest) -> list[DeploymentConfig]
             hint="name some, or take all with --all",
         )
     found = list(listed)
-    if request.names:
+    if which.names:
         known = {item.index: _names(item) for item in listed}
         meant = set()
-        for name in request.names:
+        for name in which.names:
             may = called(known, name) | {i.index for i in listed if may_be_called(i.name, name)}
             meant |= may or _unknown(known, name, manifest, "is called")
         found = [item for item in found if item.index in meant]
-    if request.tags:
+    if which.tags:
         tagged = {item.index: _tags(item) for item in listed}
         meant = set()
-        for tag in request.tags:
+        for tag in which.tags:
             meant |= matching(tagged, tag) or _unknown(tagged, tag, manifest, "has the tag")
         found = [item for item in found if item.index in meant]
     if not found:
-        raise _no_overlap(request, manifest)
+        raise _no_overlap(which, manifest)
     return found
 
 
-def _no_overlap(request: DeployRequest, manifest: Manifest) -> UsageError:
-    names, tags = (" or ".join(map(repr, each)) for each in (request.names, request.tags))
+def _no_overlap(which: Which, manifest: Manifest) -> UsageError:
+    names, tags = (" or ".join(map(repr, each)) for each in (which.names, which.tags))
     return UsageError(
         f"no deployment of the manifest is called {names} and has the tag {tags}",
         where=manifest.shown,
@@ -259,3 +194,30 @@ def _names(item: DeploymentConfig) -> list[str]:
     """What a deployment answers to before its flow is read: as in Prefect, by the function."""
     flow = item.spec.flow_name or item.entrypoint.replace(":", ".").rsplit(".", 1)[-1]
     return [item.name, f"{flow}/{item.name}", f"{flow.replace('_', '-')}/{item.name}"]
+
+
+def choose_live(live: Iterable[Deployment], which: Which) -> list[Deployment]:
+    """The live deployments that any name of ``which`` (``flow/name``, a glob) matches.
+
+    Raises:
+        UsageError: a name matches none of them, or there is no choice among several.
+    """
+    known, names = list(live), which.names
+    some = ", ".join(item.full_name for item in known[:10]) + (", ..." if known[10:] else "")
+    if len(known) > 1 and not names and not which.everything:
+        raise UsageError(
+            f"which deployment? There are {len(known)}: {some}",
+            hint="name some, or take all with --all",
+        )
+    own = {at: both(item.full_name) for at, item in enumerate(known)}
+    meant: set[int] = set()
+    for name in names:
+        named = matching(own, name)
+        meant |= named
+        if not named:
+            raise UsageError(
+                f"this source has no deployment {name!r} on the server",
+                hint=did_you_mean(name, [text for words in own.values() for text in words])
+                or f"it has {some or 'none'}",
+            )
+    return [item for at, item in enumerate(known) if at in meant or not names]

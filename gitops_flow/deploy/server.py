@@ -1,4 +1,4 @@
-"""One deploy's talk with the server: asked early, and for nothing twice."""
+"""What the Prefect server has: asked early, and for nothing twice."""
 
 from __future__ import annotations
 
@@ -7,36 +7,29 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, prefect
-from gitops_flow.deploy.prepare import Prepared, prepare
 from gitops_flow.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import Answers
     from gitops_flow.model import Automation, Deployment, Json, Source
-    from gitops_flow.settings import Settings
 
     Name = tuple[str, str]
 
 
-class Session:
-    """What the server says, for one manifest; see :func:`opened`."""
+class Server:
+    """What the server says of one source; see :func:`connected`."""
 
     def __init__(
-        self,
-        prepared: Prepared,
-        client: prefect.Client,
-        side: ThreadPoolExecutor,
-        environ: Mapping[str, str],
+        self, client: prefect.Client, side: ThreadPoolExecutor, source: Source, *, everything: bool
     ) -> None:
-        self.prepared = prepared
         # For what takes its time elsewhere; everything else is asked in sequence.
         self.side = side
         self.client = client
-        self.environ = environ
-        self._owned = side.submit(_owned, client, prepared)
+        self._source = source
+        self._listing = side.submit(_listed, client, source, everything)
         self._live: dict[Name, Deployment] = {}
         self._absent: set[Name] = set()
         self._automations: dict[str, tuple[Automation, ...]] | None = None
@@ -44,10 +37,9 @@ class Session:
         self._variables: dict[str, Json] = {}
         self._queues: dict[str, list[str]] = {}
 
-    def answers(self) -> Answers:
+    def answers(self, project: Project, environ: Mapping[str, str]) -> Answers:
         """The environment, and the blocks and variables that the manifest names."""
-        target = self.prepared.target
-        wanted = manifest.lookups(self.prepared.manifest, self.prepared.chosen, target.credentials)
+        wanted = manifest.lookups(project.manifest, project.chosen, project.target.credentials)
         blocks = prefect.blocks(self.client, wanted.blocks) if wanted.blocks else {}
         variables = self.variables((*wanted.variables, *wanted.left_variables))
         left = self._left(wanted.left_blocks, variables)
@@ -60,7 +52,7 @@ class Session:
                 names += prefect.variable_names(self.client)
             if needed:
                 names += prefect.block_names(self.client)
-        return manifest.Answers(self.environ, blocks, variables, names=tuple(names), left=left)
+        return manifest.Answers(environ, blocks, variables, names=tuple(names), left=left)
 
     def _left(
         self, blocks: Iterable[tuple[str, str]], variables: Iterable[str]
@@ -76,7 +68,7 @@ class Session:
     def live(self, desired: Iterable[Name]) -> list[Deployment]:
         """The deployments of this source, and those called ``(flow, deployment)``."""
         if self._automations is None:
-            self._live = {_name(item): item for item in self._owned.result()}
+            self._live = {_name(item): item for item in self._listing.result()}
         wanted = set(desired)
         if missing := sorted(wanted - self._live.keys() - self._absent):
             found = prefect.live(self.client, names=missing, mark=None)
@@ -88,8 +80,8 @@ class Session:
         """The automations of this source, and of what it would take over, by deployment id."""
         if self._automations is None:
             items = list(desired)
-            mark, wanted = self.prepared.source.mark, {_name(item) for item in items}
-            former = set(self.prepared.source.former_marks)
+            mark, wanted = self._source.mark, {_name(item) for item in items}
+            former = set(self._source.former_marks)
             named = [each.name for item in items for each in item.automations]
             strangers = [
                 item.id or ""
@@ -121,48 +113,33 @@ class Session:
 
 
 @contextlib.contextmanager
-def opened(
-    request: DeployRequest, settings: Settings, environ: Mapping[str, str]
-) -> Iterator[Session]:
-    """Read the manifest and have the server list what this source owns meanwhile.
+def connected(project: Project, *, everything: bool = False) -> Iterator[Server]:
+    """Have the server list what a source owns, while the caller does something else.
 
     The listing is the slowest part of a deploy that changes nothing: it is
     asked for before the modules that do the rest are even loaded.
 
+    Args:
+        project: the source, and the settings that name the server.
+        everything: list all deployments there are; something may be deleted then.
+
     Raises:
-        GitflowError: the settings, the manifest or the repository.
+        GitflowError: the settings name no server.
     """
-    connection = settings.require_prefect()
-    prepared = prepare(request, settings)
+    connection = project.settings.require_prefect()
     with prefect.Client(connection) as client, ThreadPoolExecutor(2) as side:
-        yield Session(prepared, client, side, environ)
+        yield Server(client, side, project.source, everything=everything)
 
 
-def rewind(session: Session, tell: Callable[[str], None]) -> None:
-    """Put a release in the place of the working tree, if that is asked for.
-
-    Raises:
-        GitflowError: there is no such release, or it has no such manifest.
-    """
-    if session.prepared.request.rollback is not None:
-        from gitops_flow.deploy import rollback
-
-        tell("reading the history")
-        session.prepared = rollback.rewound(session)
+def _listed(client: prefect.Client, source: Source, everything: bool) -> list[Deployment]:
+    return prefect.live(client, names=None, mark=None) if everything else owned(client, source)
 
 
-def _owned(client: prefect.Client, prepared: Prepared) -> list[Deployment]:
-    """What carries one of the repository's marks; where something may be deleted, all there is.
+def owned(client: prefect.Client, source: Source) -> list[Deployment]:
+    """What carries one of the marks of a source's repository.
 
     A source that had another name, or no remote, owns what its mark of then is on.
     """
-    if prepared.request.prune:
-        return prefect.live(client, names=None, mark=None)
-    return listed(client, prepared.source)
-
-
-def listed(client: prefect.Client, source: Source) -> list[Deployment]:
-    """What carries one of the marks of a source's repository."""
     found = [
         item
         for mark in source.repository_marks

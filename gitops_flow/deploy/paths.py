@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gitops_flow.deploy.code import Code
-    from gitops_flow.deploy.prepare import Prepared
+    from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import DeploymentConfig
     from gitops_flow.model import Deployment, Position
 
@@ -31,7 +31,7 @@ _GLOBS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def keep(
-    prepared: Prepared, code: Code, desired: Sequence[Deployment], live: Iterable[Deployment]
+    project: Project, code: Code, desired: Sequence[Deployment], live: Iterable[Deployment]
 ) -> list[Deployment]:
     """``desired``, pinned as now where the new snapshot differs only outside their paths.
 
@@ -40,7 +40,7 @@ def keep(
     parameters are not those that the server has.
     """
     configs: dict[Position | None, DeploymentConfig] = {
-        config.where: config for config in prepared.chosen
+        config.where: config for config in project.chosen
     }
     there = {(item.flow_name, item.name): item for item in live}
     changed: dict[str, tuple[str, ...] | None] = {}
@@ -49,7 +49,7 @@ def keep(
         """The files that differ between a snapshot and the new one; None when not known."""
         if commit not in changed:
             new = code.snapshot.commit
-            found = changes.between(code.store, prepared.target, commit, new)
+            found = changes.between(code.store, project.target, commit, new)
             changed[commit] = None if found is None else tuple(each.path for each in found.files)
         return changed[commit]
 
@@ -64,8 +64,8 @@ def keep(
             and before is not None
             and after is not None
             and before.commit != after.commit
-            and (paths := _paths(prepared, config))
-            and _certain(prepared, config, item, old)
+            and (paths := _paths(project, config))
+            and _certain(project, config, item, old)
             and (before.addresses, before.stock, before.signed)
             == (after.addresses, after.stock, after.signed)
             and (files := between(before.commit)) is not None
@@ -77,37 +77,37 @@ def keep(
     return kept
 
 
-def unmatched(prepared: Prepared, code: Code) -> list[Problem]:
+def unmatched(project: Project, code: Code) -> list[Problem]:
     """A warning for each glob that begins with what the snapshot does not have: a slip, probably."""
     objects, told = code.store.objects(), dict[str, Problem]()
-    for config in prepared.chosen:
+    for config in project.chosen:
         own = config.spec.gitflow is not None and config.spec.gitflow.paths
         place = ("deployments", config.index, "gitflow", "paths") if own else ("gitflow", "paths")
-        for glob in _paths(prepared, config):
+        for glob in _paths(project, config):
             literal = _LITERAL.match(posixpath.normpath(glob))
             start = literal[0] if literal else ""
             if start and objects.find(code.snapshot.tree, os.fsencode(start)) is None:
                 message = f"paths: {quoted(glob)}: the snapshot has no {quoted(start)}"
-                where = prepared.manifest.position(*place)
+                where = project.manifest.position(*place)
                 hint = "a change there is a reason to deploy only if the path is right"
                 told[glob] = Problem(message, where, hint, "warning")
     return list(told.values())
 
 
-def _paths(prepared: Prepared, config: DeploymentConfig) -> tuple[str, ...]:
+def _paths(project: Project, config: DeploymentConfig) -> tuple[str, ...]:
     """The deployment's globs, or the manifest's, relative to the repository's root."""
     section = config.spec.gitflow
     own = tuple(section.paths or ()) if section is not None else ()
     return tuple(
-        glob.lstrip("/") if glob.startswith("/") else posixpath.join(prepared.base, glob)
-        for glob in own or prepared.manifest.gitflow.paths
+        glob.lstrip("/") if glob.startswith("/") else posixpath.join(project.base, glob)
+        for glob in own or project.manifest.gitflow.paths
     )
 
 
 def _certain(
-    prepared: Prepared, config: DeploymentConfig, item: Deployment, live: Deployment
+    project: Project, config: DeploymentConfig, item: Deployment, live: Deployment
 ) -> bool:
-    steps = manifest.step_sections(prepared.manifest, config)
+    steps = manifest.step_sections(project.manifest, config)
     known = item.parameter_schema is None or same(item.parameter_schema, live.parameter_schema)
     return known and not (steps.build or steps.push)
 

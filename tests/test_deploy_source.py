@@ -9,46 +9,43 @@ from pathlib import Path
 import pytest
 
 from gitops_flow import manifest, settings
-from gitops_flow.deploy import code, locate, sources
-from gitops_flow.deploy.prepare import Prepared, prepare
-from gitops_flow.deploy.preview import preview
-from gitops_flow.deploy.request import DeployRequest
+from gitops_flow.cli import options
+from gitops_flow.deploy import DeployRequest, Options, Which, choice, preview, source
+from gitops_flow.deploy.code import Code, read_code
+from gitops_flow.deploy.source import Project, working_tree
 from gitops_flow.errors import ManifestError, UsageError
 from gitops_flow.git.objects import Objects
+from gitops_flow.git.repository import Author
 from tests.support.repo import Repo
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> sources.SnapshotFiles:
+def files(tmp_path: Path) -> source.Files:
     repo = Repo(tmp_path / "r").write("real/deep/flow.py", "code\n")
     repo.symlink("flows", "real").symlink("real/again", "deep").symlink("out", "../elsewhere")
     repo.symlink("loop", "loop")
     repo.commit()
-    return sources.SnapshotFiles(Objects(repo.path / ".git"), repo.git("rev-parse", "HEAD^{tree}"))
+    return source.Files(Objects(repo.path / ".git"), repo.git("rev-parse", "HEAD^{tree}"))
 
 
 @pytest.mark.parametrize(
     "path",
     ["real/deep/flow.py", "flows/deep/flow.py", "flows/again/flow.py", "./flows/deep/flow.py"],
 )
-def test_a_file_is_found_through_links_to_directories(
-    files: sources.SnapshotFiles, path: str
-) -> None:
+def test_a_file_is_found_through_links_to_directories(files: source.Files, path: str) -> None:
     assert files.read(path) == b"code\n"
 
 
 @pytest.mark.parametrize(
     "path", ["out/flow.py", "loop/flow.py", "loop", "real", "flows", "../x", "/x"]
 )
-def test_what_is_no_file_of_the_snapshot_is_not_found(
-    files: sources.SnapshotFiles, path: str
-) -> None:
+def test_what_is_no_file_of_the_snapshot_is_not_found(files: source.Files, path: str) -> None:
     assert files.read(path) is None
 
 
 def test_a_manifest_outside_the_working_tree_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="outside the repository's working tree"):
-        locate.inside(tmp_path / "tree", tmp_path / "prefect.yaml")
+        source.inside(tmp_path / "tree", tmp_path / "prefect.yaml")
 
 
 def test_a_manifest_that_is_a_link_to_outside_is_refused(tmp_path: Path) -> None:
@@ -56,13 +53,13 @@ def test_a_manifest_that_is_a_link_to_outside_is_refused(tmp_path: Path) -> None
     (tmp_path / "secret").touch()
     (tmp_path / "tree/prefect.yaml").symlink_to("../secret")
     with pytest.raises(UsageError, match="a link that leaves the repository's working tree"):
-        locate.inside(tmp_path / "tree", tmp_path / "tree/prefect.yaml")
+        source.inside(tmp_path / "tree", tmp_path / "tree/prefect.yaml")
 
 
 def test_a_manifest_that_is_a_link_inside_the_working_tree_is_taken(tmp_path: Path) -> None:
     (tmp_path / "real.yaml").touch()
     (tmp_path / "prefect.yaml").symlink_to("real.yaml")
-    assert locate.inside(tmp_path, tmp_path / "prefect.yaml") == Path("prefect.yaml")
+    assert source.inside(tmp_path, tmp_path / "prefect.yaml") == Path("prefect.yaml")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +73,7 @@ def test_a_manifest_that_is_a_link_inside_the_working_tree_is_taken(tmp_path: Pa
     ],
 )
 def test_a_misspelt_file_has_a_nearest_name(
-    files: sources.SnapshotFiles, directory: str, path: str, near: str | None
+    files: source.Files, directory: str, path: str, near: str | None
 ) -> None:
     assert files.nearest(directory, path) == near
 
@@ -151,7 +148,7 @@ def test_a_misspelt_deployments_key_is_told_where_there_are_none(tmp_path: Path)
     path = tmp_path / "prefect.yaml"
     path.write_text("name: x\ndeploymnets:\n  - {name: a, entrypoint: 'a.py:f'}\n")
     with pytest.raises(ManifestError, match="has no deployments") as caught:
-        locate.choose(manifest.load(path, "prefect.yaml"), DeployRequest(tmp_path))
+        choice.choose(manifest.load(path, "prefect.yaml"), Which())
     (told,) = caught.value.problems
     assert told.startswith("prefect.yaml:2:1: ")
     assert "did you mean 'deployments'?" in told
@@ -183,9 +180,9 @@ def test_the_flow_of_a_deployment_without_the_tag_is_read_to_say_so(tmp_path: Pa
     )
     (tmp_path / "prefect.yaml").write_text(f"deployments:\n{listed}")
     environ = {"HOME": str(tmp_path / "home"), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    request = DeployRequest(tmp_path, names=("flow-a/d",), tags=("b",))
+    request = DeployRequest(working_tree(tmp_path), Which(("flow-a/d",), tags=("b",)))
     with pytest.raises(UsageError, match="has a deployment 'flow-a/d', but without the tag 'b'"):
-        preview(request, settings.load(environ, tmp_path), environ)
+        preview(request, settings.load(environ, tmp_path), environ, author=Author())
 
 
 def test_a_name_that_no_flow_makes_true_is_missing_whatever_the_tag(tmp_path: Path) -> None:
@@ -201,9 +198,8 @@ def _chosen(directory: Path, names: list[str], *tags: str) -> list[int]:
     ]
     path.write_text("deployments:\n" + "".join(lines))
     document = manifest.load(path, "prefect.yaml")
-    request = DeployRequest(directory, names=tuple(names), tags=tags)
-    chosen = locate.choose(document, request)
-    meant = locate.narrow(chosen, names, lambda item: LISTED[item.index][2], document, tags)
+    chosen = choice.choose(document, Which(tuple(names), tags))
+    meant = choice.narrow(chosen, names, lambda item: LISTED[item.index][2], document, tags)
     return [item.index for item in meant]
 
 
@@ -212,28 +208,28 @@ def test_gitflows_own_directories_are_known_to_what_reads_the_working_tree(tmp_p
         "prefect.yaml", "deployments: [{name: d, entrypoint: 'f.py:f'}]\n"
     )
     environ = {"HOME": str(repo.path), "GITFLOW_CACHE_DIR": "cache"}
-    found = prepare(DeployRequest(repo.path), settings.load(environ, repo.path))
+    found = source.read(working_tree(repo.path), settings.load(environ, repo.path))
     own = (repo.path / "cache", repo.path / ".local/share/gitops-flow")
     assert found.repository.own == own
 
 
 @pytest.mark.parametrize("python", ["/nope/python", "nope-python", "f.py"])
 def test_a_python_that_is_not_there_is_refused_before_anything_else(
-    tmp_path: Path, python: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
     (tmp_path / "f.py").write_text("")
-    request = DeployRequest(tmp_path, everything=True, python=python)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="--python: there is no program") as error:
-        prepare(request, settings.load({}, tmp_path))
+        options.request(options.Working(), options.Reading(python=python))
     assert python in error.value.message
 
 
-def test_a_python_named_from_here_is_found_from_everywhere(tmp_path: Path) -> None:
-    (tmp_path / "prefect.yaml").write_text("deployments: [{name: d, entrypoint: 'f.py:f'}]\n")
+def test_a_python_named_from_here_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "python").symlink_to(sys.executable)
-    request = DeployRequest(tmp_path, python="./python")
-    found = prepare(request, settings.load({}, tmp_path)).request.python
-    assert found == str(tmp_path / "python")
+    monkeypatch.chdir(tmp_path)
+    assert options.program("./python") == str(tmp_path / "python")
 
 
 TEMPLATE = """\
@@ -268,19 +264,20 @@ def test_a_deployment_without_name_and_entrypoint_is_an_error_when_strict() -> N
 
 def test_the_flows_of_deployments_after_a_skipped_one_are_their_own(tmp_path: Path) -> None:
     repo = Repo(tmp_path / "r").write("prefect.yaml", TEMPLATE).write("f.py", FLOW)
-    found, prepared = _read(repo.path)
-    assert [item.name for item in prepared.chosen] == ["d"]
+    found, project = _read(repo.path)
+    assert [item.name for item in project.chosen] == ["d"]
     assert list(found.flows) == [("f.py:f", None)]
 
 
 FLOW = "from prefect import flow\n@flow(name='etl')\ndef f(): ...\n"
 
 
-def _read(directory: Path, named: str | None = None) -> tuple[code.Code, Prepared]:
+def _read(directory: Path, named: str | None = None) -> tuple[Code, Project]:
     environ = {"HOME": str(directory / "home")}
-    request = DeployRequest(directory, manifest=Path(named) if named else None)
-    prepared = prepare(request, settings.load(environ, directory))
-    return code.read(prepared, manifest.Answers(environ)), prepared
+    tree = working_tree(directory, Path(named) if named else None)
+    project = source.read(tree, settings.load(environ, directory))
+    project = choice.select(project, DeployRequest(tree))
+    return read_code(project, Options(), manifest.Answers(environ), Author()), project
 
 
 def test_an_entrypoint_may_be_relative_to_the_current_directory(tmp_path: Path) -> None:
@@ -313,6 +310,6 @@ def test_a_manifest_beside_the_repository_is_refused_and_one_in_a_folder_is_not(
 def test_a_manifest_in_another_repository_is_that_ones(tmp_path: Path) -> None:
     text = "deployments: [{name: d, entrypoint: 'f.py:f'}]\n"
     other = Repo(tmp_path / "other").write("prefect.yaml", text).write("f.py", FLOW)
-    found, prepared = _read(Repo(tmp_path / "r").path, "../other")
-    assert prepared.repository.root == other.path
+    found, project = _read(Repo(tmp_path / "r").path, "../other")
+    assert project.repository.root == other.path
     assert list(found.flows) == [("f.py:f", None)]

@@ -1,0 +1,149 @@
+"""The release of a snapshot: signed, published, and made sure of when it is pinned."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitops_flow import pin
+from gitops_flow.codestore import ledger, publish, trim
+from gitops_flow.deploy.request import Published
+from gitops_flow.plan import Create, Unchanged, Update
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.source import Project
+    from gitops_flow.manifest import Override
+    from gitops_flow.model import Deployment
+    from gitops_flow.plan import Action, Plan
+
+
+def sign(project: Project, code: Code, planned: Plan) -> tuple[Plan, str | None]:
+    """Sign the snapshot if something is to be pinned to it, and put that into the plan.
+
+    Raises:
+        CodeStoreError: git cannot sign.
+    """
+    if not project.target.sign or not any(map(_pins, planned.actions)):
+        return planned, None
+    from gitops_flow.codestore import sign as signing
+
+    signature = signing.sign(code.store, code.snapshot)
+    actions = [
+        replace(action, desired=_signed(action.desired, signature))
+        if isinstance(action, Create | Update)
+        else action
+        for action in planned.actions
+    ]
+    return replace(planned, actions=tuple(actions)), signature
+
+
+def _signed(desired: Deployment, signature: str) -> Deployment:
+    return replace(desired, pull_steps=pin.sign(desired.pull_steps, signature))
+
+
+def _pins(action: Action) -> bool:
+    """Whether the action makes a deployment name the snapshot."""
+    return isinstance(action, Create) or (
+        isinstance(action, Update) and "pull_steps" in action.fields
+    )
+
+
+def release(
+    project: Project,
+    overrides: Sequence[Override],
+    code: Code,
+    planned: Plan,
+    *,
+    signature: str | None = None,
+    author: str | None = None,
+) -> Published:
+    """Publish the snapshot; returns when the server has confirmed it.
+
+    Args:
+        project: what is deployed.
+        overrides: what is not as in the manifest.
+        code: the snapshot.
+        planned: what is going to be done with it.
+        signature: from :func:`sign`.
+        author: who deploys, when that is not the snapshot's author.
+
+    Raises:
+        GitflowError: with what the server said.
+    """
+    target = project.target
+    made = _release(project, overrides, code, planned, signature, author)
+    moves = any(map(_pins, planned.actions))
+    # A release that nothing pinned so far may be dropped at any moment, unless it is young.
+    old = time.time() - trim.GRACE / 2 if moves else 0.0
+    done = publish.publish(
+        code.store,
+        target,
+        made,
+        since=old,
+        # What is pinned now is the newest release, so that the one before it is what it replaces.
+        newest=moves,
+        again=bool((project.restored or overrides) and planned.writes),
+    )
+    return Published(
+        target.url, target.branch, done.entry, done.pushed, done.created, signature is not None
+    )
+
+
+def _release(
+    project: Project,
+    overrides: Sequence[Override],
+    code: Code,
+    planned: Plan,
+    signature: str | None,
+    author: str | None,
+) -> ledger.Release:
+    names = [
+        action.full_name
+        for action in planned.actions
+        if isinstance(action, Create | Update | Unchanged) and not action.desired.keeps_code
+    ]
+    made = ledger.Release.of(
+        code.snapshot,
+        names,
+        mark=project.source.mark,
+        author=author,
+        rollback=project.restored.id if project.restored else None,
+    )
+    return replace(made, signature=signature, overrides=tuple(map(_shown, overrides)))
+
+
+def _shown(override: Override) -> str:
+    """An override as the ledger keeps it; of parameters and job variables only which."""
+    if override.path[0] == "parameters" or "job_variables" in override.path:
+        return f"{override.option} {override.path[-1]}"
+    return redact(f"{override.option} {json.dumps(override.value, ensure_ascii=False)}")
+
+
+def confirm(
+    project: Project,
+    overrides: Sequence[Override],
+    code: Code,
+    planned: Plan,
+    published: Published,
+    *,
+    signature: str | None = None,
+    author: str | None = None,
+) -> Published:
+    """Make sure that what was pinned is still released; the arguments are :func:`release`'s.
+
+    Raises:
+        GitflowError: with what the server said.
+    """
+    if not any(map(_pins, planned.actions)):
+        return published
+    made = _release(project, overrides, code, planned, signature, author)
+    again = publish.confirm(
+        project.settings.cache_dir, code.store, project.target, made, published.entry
+    )
+    return published if again is None else replace(published, entry=again.entry, pushed=True)
