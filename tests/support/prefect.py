@@ -193,12 +193,8 @@ class Owner:
 
     def _start_worker(self, process: str, pool: str) -> SharedWorker:
         server = self._start_server(process)
-        known = self._workers.get((process, pool))
-        if known is None or known.child.exit_status is not None:
-            # Prefect 3.2's worker ends when a run of its is deleted that has just finished,
-            # as runs are after a test.
-            if known is not None:
-                known.stop()
+        if (process, pool) not in self._workers:
+            # A number of its own also where the last start failed.
             base = self._root / f"worker-{next(self._numbers)}"
             cwd = base / "cwd"
             cwd.mkdir(parents=True)
