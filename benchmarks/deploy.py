@@ -7,6 +7,7 @@ The floors are measured beside them: the server's own listing of 100 deployments
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -89,7 +90,7 @@ def gitflow(path: Path, api_url: str) -> dict[str, object]:
 
 def ours(base: Path) -> tuple[float, float, float, float]:
     """Seconds of the first deploy, of 100 bare POSTs, of a deploy without change, of a listing."""
-    with localprefect.start_server(base / "server-ours") as server:
+    with localprefect.start_server(base / "server-ours", environ=os.environ) as server:
         client = httpx.Client(base_url=server.api_url, timeout=60)
         path = project(base / "one", "one")
         first = seconds(lambda: gitflow(path, server.api_url))
@@ -106,7 +107,7 @@ def ours(base: Path) -> tuple[float, float, float, float]:
         )
         created = bodies(client, "one", "bare")
     # On a server of their own, as the first deploy was: it gets slower with what it has.
-    with localprefect.start_server(base / "server-bare") as server:
+    with localprefect.start_server(base / "server-bare", environ=os.environ) as server:
         client = httpx.Client(base_url=server.api_url, timeout=60)
         gitflow(single(base / "pool"), server.api_url)
         flow = client.post("/flows/", json={"name": "hello"}).raise_for_status().json()["id"]
@@ -116,7 +117,7 @@ def ours(base: Path) -> tuple[float, float, float, float]:
 
 def prefects(base: Path) -> tuple[float, float]:
     """Seconds of Prefect's first deploy and of the one after it."""
-    with localprefect.start_server(base / "server-prefect") as server:
+    with localprefect.start_server(base / "server-prefect", environ=os.environ) as server:
         api = {"PREFECT_API_URL": server.api_url}
         args = (BIN / "prefect", "--no-prompt", "deploy", "--all")
         command(BIN / "prefect", "work-pool", "create", "bench", "--type", "process", **api)

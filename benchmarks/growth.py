@@ -7,6 +7,7 @@ publish should take as long as the tenth.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from support import command, isolate
 
 from gitops_flow.codestore import address, history, ledger, publish, snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.git import repository
+from gitops_flow.git import environment, repository
 from gitops_flow.model import CodeStoreSettings
 
 FILES = 10_000
@@ -44,6 +45,7 @@ def size(path: Path) -> int:
     return sum(each.lstat().st_size for each in path.rglob("*") if each.is_file())
 
 
+@environment.using(environment.GitEnvironment(os.environ))
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory() as directory:

@@ -19,7 +19,7 @@ from support import command, compare, in_turns, isolate
 
 from gitops_flow.codestore import snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.git import repository
+from gitops_flow.git import environment, repository
 
 
 def make(path: Path, count: int) -> None:
@@ -40,6 +40,7 @@ def make(path: Path, count: int) -> None:
         file.write_text(file.read_text() + "edited = True\n")
 
 
+@environment.using(environment.GitEnvironment(os.environ))
 def main() -> None:
     for count in [int(arg) for arg in sys.argv[1:]] or [10_000, 50_000]:
         with tempfile.TemporaryDirectory() as directory:

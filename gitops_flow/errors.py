@@ -18,7 +18,7 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
     ├── CheckoutError           a pinned commit cannot be made into a directory
     ├── LockedError             another process or thread held a lock for too long
     ├── LocalPrefectError       a server or worker of our own did not start
-    ├── StoppedError            a command ended in the middle of writing
+    ├── StoppedError            it was ended: a command while writing, a deploy by its caller
     └── ApiError                the Prefect server refused, failed or is away
 """
 
@@ -172,7 +172,7 @@ class LocalPrefectError(GitflowError):
 
 
 class StoppedError(GitflowError):
-    """A command ended in the middle of writing, by a signal or by an error.
+    """What ran was ended before its end: a command by a signal or an error, a deploy by its caller.
 
     Args:
         message: what ended it.
@@ -186,15 +186,15 @@ class StoppedError(GitflowError):
         self,
         message: str,
         *,
-        exit_code: int,
-        lines: tuple[str, ...],
-        document: dict[str, object],
+        exit_code: int = 1,
+        lines: tuple[str, ...] = (),
+        document: dict[str, object] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.exit_code = exit_code
         self.lines = lines
-        self.document = document
+        self.document = document or {}
 
 
 class ApiError(GitflowError):

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from gitops_flow import stop
 from gitops_flow.errors import GitError, GitflowError, LockedError, RemoteError, SnapshotError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def locked(path: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         while not _is_ours(handle):
             if (left := deadline - time.monotonic()) <= 0:
                 raise LockedError(path, seconds)
-            time.sleep(min(pause, left))
+            stop.pause(min(pause, left))
             pause = min(2 * pause, 0.1)
         yield
 

@@ -15,6 +15,7 @@ import pytest
 
 from gitops_flow import localprefect
 from gitops_flow.errors import ApiError
+from gitops_flow.git import environment
 from tests.support.prefect import (
     DATABASE,
     PYTHON,
@@ -90,7 +91,8 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv(name, value)
     patch.setenv("PREFECT_HOME", str(home / ".prefect"))
     patch.setenv(*_NO_LOGS)
-    yield home
+    with environment.using(environment.GitEnvironment(os.environ)):
+        yield home
     patch.undo()
 
 
@@ -171,7 +173,13 @@ def own_worker(
         base = tmp_path_factory.mktemp("worker")
         started.append(
             localprefect.start_worker(
-                prefect_server.api_url, pool, cwd or base, base / "prefect", env, python=PYTHON
+                prefect_server.api_url,
+                pool,
+                cwd or base,
+                base / "prefect",
+                env,
+                environ=os.environ,
+                python=PYTHON,
             )
         )
         return started[-1]

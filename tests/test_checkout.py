@@ -576,7 +576,13 @@ def test_a_killed_pull_leaves_no_final_name_and_the_next_sweeps_up(
     for number in range(3000):
         repo.write(f"d{number % 50}/f{number}", f"{number}" * 50)
     commit = repo.commit()
-    code = f"import pathlib;from gitops_flow import checkout;checkout.make({str(repo.path)!r}, {commit!r}, pathlib.Path({str(here)!r}))"
+    code = (
+        "import os, pathlib\n"
+        "from gitops_flow import checkout\n"
+        "from gitops_flow.git import environment\n"
+        "with environment.using(environment.GitEnvironment(os.environ)):\n"
+        f"    checkout.make({str(repo.path)!r}, {commit!r}, pathlib.Path({str(here)!r}))"
+    )
     victim = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 20
     while not list(here.glob(".*.partial-*/tree/*")) and time.monotonic() < deadline:

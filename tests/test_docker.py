@@ -5,6 +5,7 @@ Needs GITFLOW_TESTS_DOCKER (tests/support/docker.py says what for); CI does with
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,13 @@ def pool(
     home = tmp_path_factory.mktemp("docker-worker")
     name = "gitflow-docker"
     with localprefect.start_worker(
-        prefect_server.api_url, name, home, home / "prefect", daemon.environment, kind="docker"
+        prefect_server.api_url,
+        name,
+        home,
+        home / "prefect",
+        daemon.environment,
+        environ=os.environ,
+        kind="docker",
     ):
         yield name
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from gitops_flow.errors import RemoteError
 from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, PrefectConnection, Provenance
 from gitops_flow.settings import Settings
+from gitops_flow.threads import Threads
 from tests.support.prefect import SharedServer, SharedWorker
 from tests.support.project import NearProject, Project
 from tests.support.proxy import Proxy
@@ -301,11 +301,9 @@ def test_publishes_and_rewrites_at_once_lose_no_young_release(shop: Shop) -> Non
             if len(kept) < len(chain.entries):
                 trim.rewrite(chain, kept, repo, shop.target)
 
-    threads = [threading.Thread(target=each) for each in (deploy, drop)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with Threads(2) as pool:
+        for done in [pool.submit(deploy), pool.submit(drop)]:
+            done.result()
     young = [entry for entry in shop.chain().entries if entry.when >= now]
     assert len(young) == len(found) == 8
 

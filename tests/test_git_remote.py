@@ -6,7 +6,6 @@ import functools
 import os
 import shutil
 import subprocess
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from gitops_flow.errors import GitError, RemoteError
 from gitops_flow.git import remote
 from gitops_flow.git.command import Auth
 from gitops_flow.git.remote import PushOutcome
+from gitops_flow.threads import Threads
 from tests.support import gitservers
 
 if TYPE_CHECKING:
@@ -82,11 +82,8 @@ def race(sender: Sender, url: str, expect: str | None, commits: list[str]) -> li
         except RemoteError as error:
             outcomes[number] = error
 
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(len(commits))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with Threads(len(commits)) as pool:
+        list(pool.map(one, range(len(commits))))
     return outcomes
 
 

@@ -163,20 +163,22 @@ class TestEnvironment:
     def test_drops_the_callers_prefect_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PREFECT_API_KEY", "pnu_caller")
         monkeypatch.setenv("PREFECT_PROFILE", "cloud")
-        env = processes.environment(Path("/h"), {"PREFECT_API_URL": "http://127.0.0.1:1/api"})
+        env = processes.environment(
+            os.environ, Path("/h"), {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
+        )
         assert "PREFECT_API_KEY" not in env
         assert "PREFECT_PROFILE" not in env
         assert env["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
 
     def test_turns_telemetry_off(self) -> None:
-        env = processes.environment(Path("/h"), {})
+        env = processes.environment(os.environ, Path("/h"), {})
         assert (env["DO_NOT_TRACK"], env["PREFECT_SERVER_ANALYTICS_ENABLED"]) == ("1", "false")
 
     def test_reaches_loopback_without_a_proxy_and_keeps_other_exceptions(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NO_PROXY", "intranet.example")
-        env = processes.environment(Path("/h"), {})
+        env = processes.environment(os.environ, Path("/h"), {})
         assert env["NO_PROXY"] == env["no_proxy"] == "intranet.example,127.0.0.1,localhost,::1"
 
 
@@ -186,21 +188,21 @@ class TestErrors:
     ) -> None:
         monkeypatch.setattr(processes.importlib.util, "find_spec", lambda _: None)
         with pytest.raises(LocalPrefectError, match="not installed") as caught:
-            start_server(tmp_path / "h")
+            start_server(tmp_path / "h", environ=os.environ)
         assert caught.value.hint == "pip install '.[prefect]' in a checkout of gitops-flow"
 
     def test_says_that_the_port_is_taken_before_anything_starts(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
             with pytest.raises(LocalPrefectError, match=f"port {port} on 127.0.0.1 cannot be used"):
-                start_server(tmp_path / "h", port=port)
+                start_server(tmp_path / "h", environ=os.environ, port=port)
         assert not (tmp_path / "h/server.log").exists()
 
     @pytest.mark.real
     def test_shows_the_logs_last_lines_when_the_server_dies_at_start(self, tmp_path: Path) -> None:
         broken = {"PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": "nonsense://user:hunter2@host/db"}
         with pytest.raises(LocalPrefectError, match="ended with status 1 before") as caught:
-            start_server(tmp_path / "h", env=broken, ui=False)
+            start_server(tmp_path / "h", environ=os.environ, env=broken, ui=False)
         assert "its last lines:\n" in caught.value.message
         assert "hunter2" in (tmp_path / "h/server.log").read_text()
         assert "nonsense://****@host/db" in caught.value.message
@@ -209,7 +211,7 @@ class TestErrors:
     def test_ends_a_server_that_is_not_ready_in_time(self, tmp_path: Path) -> None:
         waited: list[float] = []
         with pytest.raises(LocalPrefectError, match=r"not ready within 0\.3 s") as caught:
-            start_server(tmp_path / "h", timeout=0.3, on_wait=waited.append)
+            start_server(tmp_path / "h", environ=os.environ, timeout=0.3, on_wait=waited.append)
         assert caught.value.retry
         assert waited == sorted(waited)
         assert 0 < len(waited) < 20
@@ -220,7 +222,7 @@ class TestErrors:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            start_server(tmp_path / "h", on_wait=interrupt)
+            start_server(tmp_path / "h", environ=os.environ, on_wait=interrupt)
         assert not running_below(tmp_path)
 
     def test_ends_a_worker_whose_server_is_away(self, tmp_path: Path) -> None:
@@ -228,7 +230,7 @@ class TestErrors:
             unused.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{unused.getsockname()[1]}/api"
             with pytest.raises(LocalPrefectError, match="the Prefect worker"):
-                start_worker(url, "p", tmp_path, tmp_path / "h", timeout=0.3)
+                start_worker(url, "p", tmp_path, tmp_path / "h", environ=os.environ, timeout=0.3)
         assert not running_below(tmp_path)
 
     def test_a_refused_connection_is_an_api_error_that_can_be_retried(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -140,7 +141,9 @@ def test_login_and_csrf_work_on_a_server_that_wants_both(prefect_home: Path) -> 
         "PREFECT_SERVER_API_AUTH_STRING": "admin:pa:ss",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     }
-    with localprefect.start_server(prefect_home, ui=False, env=locks, python=PYTHON) as server:
+    with localprefect.start_server(
+        prefect_home, environ=os.environ, ui=False, env=locks, python=PYTHON
+    ) as server:
         right = PrefectConnection(server.api_url, auth_string="admin:pa:ss")
         with prefect.Client(right) as client:
             assert create(client, "f", "d")

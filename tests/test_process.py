@@ -5,23 +5,31 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
+import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_flow import buildsteps, files, flows
-from gitops_flow.errors import LockedError
+import gitops_flow
+from gitops_flow import buildsteps, files, flows, stop
+from gitops_flow.errors import LockedError, StoppedError
+from gitops_flow.git import command, environment
+from gitops_flow.git.environment import GitEnvironment
+from gitops_flow.stop import Stop
+from gitops_flow.threads import Threads
 from tests.support.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _FLOW = b"""
 from pydantic import BaseModel
@@ -195,6 +203,92 @@ def test_threads_that_share_a_client_fetch_one_csrf_token(script: Script) -> Non
     with script.client() as client:
         assert at_once(6, lambda _: client.post("/x", {})) == [{}] * 6
     assert len(tokens.given) == 1
+
+
+_GLOBAL = re.compile(r"os\.(environ|getenv|putenv|getcwd|chdir)\b|Path\.cwd\b|contextlib\.chdir\b")
+# The two lower ones are programs of their own, which the user's Python runs.
+_EDGES = ("cli/", "steps/", "buildsteps/child.py", "flows/import_script.py")
+
+
+def test_only_the_edges_look_at_the_processs_environment_and_directory() -> None:
+    root = Path(gitops_flow.__file__).parent
+    sources = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*.py")}
+    assert [
+        f"{name}: {line.strip()}"
+        for name, text in sorted(sources.items())
+        if not name.startswith(_EDGES)
+        for line in text.splitlines()
+        if _GLOBAL.search(line)
+    ] == []
+
+
+def test_git_is_not_started_where_nobody_gave_it_an_environment() -> None:
+    def start() -> str:
+        with pytest.raises(RuntimeError, match=r"outside of git\.environment\.using") as caught:
+            command.run(["--version"])
+        return str(caught.value)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(start).result()
+
+
+def test_git_in_two_threads_inherits_what_each_was_given() -> None:
+    def ask(which: int) -> str:
+        given = {"PATH": os.environ["PATH"], "GIT_AUTHOR_NAME": "not ours", "OWN": str(which)}
+        with environment.using(GitEnvironment(given)), Threads(1) as side:
+            told = side.submit(command.run, ["-c", "alias.x=!env", "x"]).result().stdout.decode()
+        assert "GIT_AUTHOR_NAME" not in told
+        return next(line for line in told.splitlines() if line.startswith("OWN="))
+
+    assert at_once(4, ask) == [f"OWN={number}" for number in range(4)]
+
+
+def test_ssh_takes_the_key_and_the_hosts_that_it_is_given_and_no_others(tmp_path: Path) -> None:
+    hosts = tmp_path / "known hosts"
+    (tmp_path / "a key").touch()
+    given = GitEnvironment({}, ssh_key=tmp_path / "a key", known_hosts=hosts)
+    command_ = shlex.split(given.variables()["GIT_SSH_COMMAND"])
+    done = subprocess.run(
+        [*command_, "-G", "host.invalid"], capture_output=True, text=True, check=True
+    )
+    said = done.stdout.splitlines()
+    assert f"identityfile {tmp_path}/a key" in said
+    assert "identitiesonly yes" in said
+    assert [line for line in said if line.startswith("userknownhostsfile")] == [
+        f"userknownhostsfile {hosts}"
+    ]
+    assert "stricthostkeychecking true" in said
+
+
+def test_git_checks_servers_with_the_certificates_that_it_is_given() -> None:
+    given = GitEnvironment({"GIT_SSL_CAINFO": "/theirs"}, ca_file=Path("/ours.pem"))
+    assert given.variables()["GIT_SSL_CAINFO"] == "/ours.pem"
+
+
+def test_a_git_that_runs_ends_when_its_work_is_stopped() -> None:
+    token = Stop()
+    timer = threading.Timer(0.2, token.set, ("the source was removed",))
+    timer.start()
+    with stop.using(token), pytest.raises(StoppedError, match="the source was removed"):
+        command.run(["-c", "alias.x=!sleep 60", "x"], timeout=50)
+    timer.join()
+
+
+def test_a_wait_for_a_lock_ends_when_its_work_is_stopped(tmp_path: Path) -> None:
+    token = Stop()
+    timer = threading.Timer(0.1, token.set)
+    timer.start()
+    with files.locked(tmp_path / "a"), stop.using(token), pytest.raises(StoppedError):  # noqa: SIM117
+        with files.locked(tmp_path / "a", 50):
+            pass
+    timer.join()
+
+
+def test_work_that_was_stopped_before_starts_nothing() -> None:
+    token = Stop()
+    token.set()
+    with stop.using(token), pytest.raises(StoppedError):
+        command.run(["--version"])
 
 
 @pytest.mark.parametrize(("verb", "stays"), [("demo", True), ("deploy", False)])

@@ -15,7 +15,7 @@ from gitops_flow.cli import demoproject
 from gitops_flow.codestore import address, ledger, publish, snapshot
 from gitops_flow.codestore.store import make_embedded, open_store
 from gitops_flow.errors import CodeStoreError, GitflowError, SnapshotError
-from gitops_flow.git import repository
+from gitops_flow.git import environment, repository
 from gitops_flow.model import CodeStoreSettings, Snapshot
 from tests.support.repo import Repo, fingerprint
 
@@ -52,6 +52,7 @@ def test_an_embedded_code_store_and_the_demo_have_ids_of_sha1_whatever_gits_defa
         assert made.git("rev-parse", "--show-object-format") == "sha1"
 
 
+@environment.using(environment.GitEnvironment(os.environ))
 def ship(path: Path, base: Path, cache: str = "cache", submodules: bool = False, **said: str):
     """Snapshot and publish the repository at ``path``."""
     repo = repository.discover(path)

@@ -501,6 +501,7 @@ def test_pulling_loads_nothing_that_only_publishing_needs(repo: Repo) -> None:
         "files",
         "errors",
         "redact",
+        "stop",
         "log",
     }
     assert "gitops_flow.steps.push" not in ours
@@ -622,7 +623,7 @@ def test_the_environment_says_what_the_cache_and_runs_may_take(
     monkeypatch.setenv("GITFLOW_CACHE_MAX_SIZE", "1.5G")
     monkeypatch.setenv("GITFLOW_CACHE_MAX_AGE", "2d")
     monkeypatch.setenv("GITFLOW_RUNS_MAX_AGE", "90")
-    assert limits.from_environment() == sweep.Limits(1.5e9, 2 * 86400, 90)
+    assert limits.from_environment(os.environ) == sweep.Limits(1.5e9, 2 * 86400, 90)
 
 
 def test_the_log_says_what_came_and_that_the_next_run_needed_nothing(

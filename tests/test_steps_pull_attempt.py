@@ -256,7 +256,7 @@ def test_no_credentials_are_in_a_label(repo: Repo, api: type[Api]) -> None:
 
     place = Place("https://user:s3cret@git.example.org/x.git")
     request = attempt.Request((place,), "a" * 40, (), False, None, ())
-    _, finish = attempt.resolve(logging.getLogger("x"), request, None)
+    _, finish = attempt.resolve(logging.getLogger("x"), request, None, os.environ)
     finish()
     assert api.labels["gitflow.repository"] == "https://git.example.org/x.git"
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gitops_flow import files
+from gitops_flow import files, stop
 from gitops_flow.buildsteps.step import Failed, text
 from gitops_flow.errors import RemoteError
 from gitops_flow.git import command, diagnosis
@@ -65,7 +64,7 @@ class _Clone:
             pause = next(pauses, None)
             if pause is None or error.kind != "network":
                 raise error
-            time.sleep(pause)
+            stop.pause(pause)
 
 
 def git_clone(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow import stop
 from gitops_flow.buildsteps import process
 from gitops_flow.buildsteps.console import Lines
 from gitops_flow.buildsteps.step import Failed
@@ -142,6 +143,7 @@ def _ask(
             with contextlib.suppress(BrokenPipeError):
                 channel.sendall(json.dumps(question, default=str).encode() + b"\n")
             while not answer.endswith(b"\n"):
+                stop.current().check()
                 ended = running.poll() is not None
                 for key, _ in waiting.select(0.5):
                     if key.fileobj is channel:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gitops_flow import stop
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -58,7 +60,7 @@ def finish(
 ) -> int:
     """Hand over all that ``process`` prints until it has ended; its exit status.
 
-    Whatever is raised meanwhile (Ctrl-C) ends it first.
+    Whatever is raised meanwhile (Ctrl-C, a stop) ends it first.
     """
     try:
         with selectors.DefaultSelector() as waiting:
@@ -66,7 +68,8 @@ def finish(
                 if pipe is not None:
                     waiting.register(pipe, selectors.EVENT_READ, take)
             while waiting.get_map():
-                for key, _ in waiting.select():
+                stop.current().check()
+                for key, _ in waiting.select(0.5):
                     if data := os.read(key.fd, _PIECE):
                         key.data(data)
                     else:

@@ -6,11 +6,10 @@ A server is asked for no more than is missing here, and the first one that has i
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow import files, log
+from gitops_flow import files, log, stop
 from gitops_flow.checkout import shared, tree
 from gitops_flow.checkout.cache import UnusableError
 from gitops_flow.checkout.copies import begun
@@ -137,7 +136,7 @@ def _from_any(order: Order, ask: Callable[[Place], None]) -> Place:
         if pause is None or all(error.kind != "network" for error in failures):
             break
         _log.warning("%s; trying again in %g s", failures[-1].message, pause)
-        time.sleep(pause)
+        stop.pause(pause)
     raise _together(order, failures)
 
 

@@ -24,6 +24,7 @@ import typer
 from gitops_flow import __version__
 from gitops_flow.cli import streams
 from gitops_flow.errors import GitflowError, ManifestError, SnapshotError, StoppedError
+from gitops_flow.git import environment
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def run(args: Sequence[str]) -> int:
     streams.prepare()
     _let_signals_clean_up()
     try:
-        return _run(args, "--json" in itertools.takewhile(lambda arg: arg != "--", args))
+        with environment.using(environment.GitEnvironment(os.environ)):
+            return _run(args, "--json" in itertools.takewhile(lambda arg: arg != "--", args))
     except BrokenPipeError:
         streams.abandon()
         return 1

@@ -50,7 +50,9 @@ class Starter:
 
         def start() -> localprefect.Server:
             env = {"TMPDIR": str(self._base / "tmp")}
-            server = localprefect.start_server(self._home, env=env, on_wait=self._check)
+            server = localprefect.start_server(
+                self._home, environ=os.environ, env=env, on_wait=self._check
+            )
             self._children.append(server)
             return server
 
@@ -68,6 +70,7 @@ class Starter:
                 self._base / "worker",
                 self._home,
                 env,
+                environ=os.environ,
                 on_wait=self._check,
             )
             self._children.append(worker)

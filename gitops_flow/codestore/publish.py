@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitops_flow import stop
 from gitops_flow.codestore import ledger, pack
 from gitops_flow.codestore.store import make_embedded
 from gitops_flow.errors import CodeStoreError
@@ -46,7 +47,7 @@ def publish(
     since: float = 0.0,
     again: bool = False,
     newest: bool = False,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = stop.pause,
     clock: Callable[[], float] = time.monotonic,
 ) -> Publication:
     """Make sure that ``release``'s snapshot is in the code store.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from gitops_flow.errors import SnapshotError
 from gitops_flow.files import MAX_DEPTH
 from gitops_flow.git import command
 from gitops_flow.git.objects import Entry
+from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def working_tree(repository: Repository, store: PrivateStore, depth: int = 0) ->
         return answer.stdout
 
     # Both only read; a second core makes the second one free.
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         listing = pool.submit(ask, index_args)
         result = _parse_status(ask(status_args))
         listed = listing.result()

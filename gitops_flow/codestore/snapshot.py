@@ -10,7 +10,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import shlex
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from gitops_flow.git.objects import (
     Objects,
 )
 from gitops_flow.model import FileChange, LeftOut, Provenance, Snapshot
+from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -161,7 +161,7 @@ def working_tree(
     # A forge looks for its files at the top of what it is given, and nowhere else.
     with_ci_files = options.ci_files or bool(prefix)
     # While git hashes there is time to look for what git does not tell of.
-    with ThreadPoolExecutor(1) as side:
+    with Threads(1) as side:
         special = side.submit(scan.special_files, repo, state)
         dropped = [] if with_ci_files else select.drop_ci_files(state)
         take_it = _head if options.clean else _edited

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.deploy.request import Preview
 from gitops_flow.deploy.run import opened
+from gitops_flow.git import environment
 from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def preview(
     Raises:
         GitflowError: the manifest has problems, or the server does not answer.
     """
-    with opened(request, settings, tell) as (live, project):
+    with environment.unless_given(environ), opened(request, settings, tell) as (live, project):
         from gitops_flow.deploy import build, plan
         from gitops_flow.deploy.code import narrowed, read_code
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +11,7 @@ from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import source
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 from gitops_flow.names import both, did_you_mean, matching
+from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +157,7 @@ def releases(
     """
     project = source.find(origin, settings)
     whose = None if everything else project.source
-    with ThreadPoolExecutor(1) as side:
+    with Threads(1) as side:
         asked = side.submit(_live, settings, whose) if live else None
         chain = history.read(settings.cache_dir, project.repository, project.target)
     entries = [each for each in chain.entries if everything or each.of_source(project.source)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import files, prefect
 from gitops_flow.deploy import choice, server, source
 from gitops_flow.deploy.request import Report
-from gitops_flow.git import url
+from gitops_flow.git import environment, url
 from gitops_flow.model import Problem
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def run(
     Args:
         request: what to deploy.
         settings: where Prefect, the cache and the code store are.
-        environ: for ``{{ $NAME }}`` in the manifest, and for its steps.
+        environ: for ``{{ $NAME }}`` in the manifest, for its steps, and for git, unless that was
+            given another one (:func:`gitops_flow.git.environment.using`).
         author: who deploys.
         tell: is told what is being done, in a few words each time.
         out: is given what build and push steps print, line by line.
@@ -54,7 +55,7 @@ def run(
         GitflowError: something is wrong that was found before the first
             deployment was written. A write that fails is in the report instead.
     """
-    with opened(request, settings, tell) as (live, project):
+    with environment.unless_given(environ), opened(request, settings, tell) as (live, project):
         from gitops_flow import apply
         from gitops_flow.deploy import build, plan, publish
         from gitops_flow.deploy.code import narrowed, read_code

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, prefect
 from gitops_flow.errors import ApiError
+from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ class Server:
     """What the server says of one source; see :func:`connected`."""
 
     def __init__(
-        self, client: prefect.Client, side: ThreadPoolExecutor, source: Source, *, everything: bool
+        self, client: prefect.Client, side: Threads, source: Source, *, everything: bool
     ) -> None:
         # For what takes its time elsewhere; everything else is asked in sequence.
         self.side = side
@@ -127,7 +127,7 @@ def connected(project: Project, *, everything: bool = False) -> Iterator[Server]
         GitflowError: the settings name no server.
     """
     connection = project.settings.require_prefect()
-    with prefect.Client(connection) as client, ThreadPoolExecutor(2) as side:
+    with prefect.Client(connection) as client, Threads(2) as side:
         yield Server(client, side, project.source, everything=everything)
 
 

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow import stop
 from gitops_flow.errors import FlowError
 from gitops_flow.model import FlowInfo
 from gitops_flow.redact import redact
@@ -148,7 +149,8 @@ class _Process:
             self.hint = "name the Python that your flows run with"
             return []
         try:
-            out, _ = process.communicate(question, timeout)
+            with stop.current().calling(lambda: _kill(process)):
+                out, _ = process.communicate(question, timeout)
         except subprocess.TimeoutExpired as error:
             self.late = True
             self.reason = f"importing it did not end within {timeout:g} seconds"
@@ -158,8 +160,7 @@ class _Process:
             self._say_exit(process.returncode)
         finally:
             # The whole group: what the user's code started would outlive it.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             process.communicate()
         return out.splitlines()
 
@@ -170,6 +171,11 @@ class _Process:
                 how = signal.Signals(-code).name
         self.reason = f"the process that imports it ended with {how}"
         self.hint = "import the file with that Python to see what it does"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _described(answer: dict[str, Any]) -> FlowInfo:

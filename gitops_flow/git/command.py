@@ -1,4 +1,4 @@
-"""The only place that spawns git: a clean environment, argument lists, a timeout."""
+"""The only place that spawns git: a clean environment, argument lists, a timeout, an end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gitops_flow import stop
 from gitops_flow.errors import GitError
+from gitops_flow.git import environment
 from gitops_flow.git.url import origin
 from gitops_flow.redact import forms, redact
 
@@ -24,38 +26,6 @@ if TYPE_CHECKING:
 # The first that takes settings from its environment (GIT_CONFIG_COUNT); an older
 # one would ignore every setting below without a word.
 MINIMUM_VERSION = (2, 31)
-
-# Inherited GIT_* would redirect us to another repository, index or configuration
-# (a hook sets several); these few say how to reach a server, who answers for
-# credentials or where the user's configuration is, and are kept.
-_KEPT = frozenset(
-    "GIT_" + name
-    for name in [
-        "SSH",
-        "SSH_COMMAND",
-        "SSH_VARIANT",
-        "ASKPASS",
-        "PROXY_COMMAND",
-        "EXEC_PATH",
-        "SSL_CAINFO",
-        "SSL_CAPATH",
-        "SSL_CERT",
-        "SSL_KEY",
-        "SSL_NO_VERIFY",
-        "SSL_VERSION",
-        "SSL_CIPHER_LIST",
-        "SSL_CERT_PASSWORD_PROTECTED",
-        "PROXY_SSL_CERT",
-        "PROXY_SSL_KEY",
-        "PROXY_SSL_CERT_PASSWORD_PROTECTED",
-        "PROXY_SSL_CAINFO",
-        "HTTP_PROXY_AUTHMETHOD",
-        "CONFIG_GLOBAL",
-        "CONFIG_SYSTEM",
-        "CONFIG_NOSYSTEM",
-        "ALLOW_PROTOCOL",
-    ]
-)
 
 # Beside a token, the large forges accept this name.
 _ANY_USER = "x-access-token"
@@ -142,10 +112,12 @@ def run(
     Raises:
         GitTimeoutError: git took longer than ``timeout``.
         GitError: git is missing, or (with ``check``) failed.
+        StoppedError: it was ended, since all of it is to end.
     """
     process = start(args, cwd=cwd, env=env, config=config, auth=auth, pipe_stdin=stdin is not None)
     try:
-        out, err = process.communicate(stdin, timeout=timeout)
+        with stop.current().calling(lambda: _signal(process)):
+            out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         kill(process)
         raise GitTimeoutError(
@@ -202,7 +174,7 @@ def start(
     It leads a session of its own: it has no terminal to prompt on, and its
     helpers die with it.
     """
-    program = shutil.which("git")
+    program = shutil.which("git", path=environment.current().path)
     if program is None:
         raise GitError(
             "the git program was not found on PATH",
@@ -225,8 +197,7 @@ def start(
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a started git with everything it started, and reap it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _signal(process)
     # A helper that left the session (a persistent ssh connection) may hold the
     # pipes open for minutes; it is not ours to wait for.
     with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
@@ -236,6 +207,11 @@ def kill(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(OSError):
                 pipe.close()
     process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def failure(args: Sequence[str | bytes], result: Result) -> GitError:
@@ -260,10 +236,10 @@ def version() -> tuple[int, ...]:
 
 def require_version() -> None:
     """Raise GitError unless git is there and new enough; asked once per process and program."""
-    _require_version(shutil.which("git"))
+    _require_version(shutil.which("git", path=environment.current().path))
 
 
-@functools.cache
+@functools.lru_cache(8)
 def _require_version(_program: str | None) -> None:
     found = version()
     if found < MINIMUM_VERSION:
@@ -291,7 +267,8 @@ def _verb(args: Sequence[str | bytes]) -> str:
 def _environment(
     extra: Mapping[str, str], config: Iterable[tuple[str, str]], auth: Auth | None
 ) -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _KEPT}
+    inherited = environment.current()
+    env = inherited.variables()
     env.update(
         LC_ALL="C",
         LANGUAGE="",
@@ -303,7 +280,7 @@ def _environment(
     if "SSH_ASKPASS" not in env:
         # There is no terminal, for which ssh would look for a program of its own.
         env["SSH_ASKPASS_REQUIRE"] = "never"
-    settings = [*_inherited_config(), *_CONFIG, *config]
+    settings = [*inherited.config(), *_CONFIG, *config]
     if auth is not None:
         # The helper's text names variables; their values are only in the environment.
         scope = f"credential.{origin(auth.url)}"
@@ -325,17 +302,3 @@ def _environment(
         env[f"GIT_CONFIG_VALUE_{number}"] = value
     env.update(extra)
     return env
-
-
-def _inherited_config() -> list[tuple[str, str]]:
-    """Settings the caller's environment carries (CI systems pass credentials this way)."""
-    try:
-        count = min(int(os.environ.get("GIT_CONFIG_COUNT", "0")), 1000)
-    except ValueError:
-        return []
-    pairs = []
-    for number in range(count):
-        key = os.environ.get(f"GIT_CONFIG_KEY_{number}")
-        if key is not None:
-            pairs.append((key, os.environ.get(f"GIT_CONFIG_VALUE_{number}", "")))
-    return pairs

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from urllib.parse import unquote
 
-from gitops_flow.git import url
+from gitops_flow.git import environment, url
 
 # Other names of the same host; the ones on port 443 are for networks that let nothing else out.
 _SAME_HOST = {
@@ -111,8 +111,9 @@ def without_alias(address: str, ssh_command: str | None) -> str:
 def _host_name(name: str, ssh_command: str | None) -> str | None:
     """What ``ssh -G`` says; it connects to nothing."""
     try:
-        said = os.environ.get("GIT_SSH_COMMAND") or ssh_command
-        command = shlex.split(said or os.environ.get("GIT_SSH") or "ssh")
+        inherited = environment.current()
+        said = inherited.ssh_command or ssh_command or inherited.environ.get("GIT_SSH")
+        command = shlex.split(said or "ssh")
         if not command or os.path.basename(command[0]) != "ssh":  # noqa: PTH119
             return None
         done = subprocess.run(
@@ -120,6 +121,7 @@ def _host_name(name: str, ssh_command: str | None) -> str | None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_SSH_TIMEOUT,
+            env=inherited.variables(),
             check=False,
         )
     except (OSError, ValueError, subprocess.SubprocessError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError
 from gitops_flow.git import command, url
+from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -202,7 +202,7 @@ def discover(start: Path, own: tuple[Path, ...] = ()) -> Repository:
     """
     start = start.resolve()
     # Two questions at once: starting git is most of what an answer costs.
-    with ThreadPoolExecutor(1) as side:
+    with Threads(1) as side:
         settings = side.submit(_config, start)
         answer = command.run(_QUESTION, cwd=start, timeout=60, check=False)
     if answer.stdout.startswith(b"true"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import subprocess
 import sys
 import threading
@@ -146,13 +145,13 @@ def spawn(
         raise
 
 
-def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without its Prefect settings, plus private ones.
+def environment(environ: Mapping[str, str], home: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment ``environ`` without its Prefect settings, plus private ones.
 
     ``home`` becomes PREFECT_HOME. Telemetry is off, and loopback is never
     reached through a proxy.
     """
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    env = {k: v for k, v in environ.items() if not k.startswith("PREFECT_")}
     no_proxy = ",".join(filter(None, [env.get("NO_PROXY") or env.get("no_proxy"), _LOOPBACK]))
     env.update(
         PREFECT_HOME=str(home),

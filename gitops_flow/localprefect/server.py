@@ -32,6 +32,7 @@ class Server(Running):
 def start_server(
     home: Path,
     *,
+    environ: Mapping[str, str],
     port: int = 0,
     ui: bool = True,
     env: Mapping[str, str] | None = None,
@@ -44,6 +45,7 @@ def start_server(
     Args:
         home: its PREFECT_HOME, made if absent. A new database takes about
             16 s (migrations), an existing one 6 s.
+        environ: the caller's environment, which it inherits without Prefect's settings.
         port: TCP port on loopback; 0 takes a free one.
         ui: whether it serves Prefect's pages.
         env: variables on top of the clean environment.
@@ -60,7 +62,7 @@ def start_server(
     while True:
         chosen = _free_port(port)
         try:
-            return _start(home, chosen, ui, env or {}, python, timeout, on_wait)
+            return _start(home, environ, chosen, ui, env or {}, python, timeout, on_wait)
         except LocalPrefectError:
             if port or attempt == _PORT_ATTEMPTS or not _taken(chosen):
                 raise
@@ -69,6 +71,7 @@ def start_server(
 
 def _start(
     home: Path,
+    environ: Mapping[str, str],
     port: int,
     ui: bool,
     env: Mapping[str, str],
@@ -84,7 +87,7 @@ def _start(
         # be read by the server.
         cwd=home,
         log_path=home / "server.log",
-        env=environment(home, {"PREFECT_API_URL": f"{base}/api", **env}),
+        env=environment(environ, home, {"PREFECT_API_URL": f"{base}/api", **env}),
         python=python,
     )
     with stopped_on_error(child):

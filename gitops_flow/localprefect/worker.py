@@ -33,6 +33,7 @@ def start_worker(
     home: Path,
     env: Mapping[str, str] | None = None,
     *,
+    environ: Mapping[str, str],
     kind: str = "process",
     python: str | None = None,
     timeout: float = 90.0,
@@ -46,6 +47,7 @@ def start_worker(
         cwd: directory it runs in; Prefect gives each run one of its own.
         home: its PREFECT_HOME, made if absent.
         env: variables on top of the clean environment; runs inherit them.
+        environ: the caller's environment, as for a server.
         kind: the worker's type, and that of the pool if it is made.
         python: the Python whose Prefect is started, None for this one.
         timeout: seconds until the server must call it online.
@@ -64,7 +66,7 @@ def start_worker(
         [*arguments, "--install-policy", "never"],
         cwd=cwd,
         log_path=home / f"worker-{name}.log",
-        env=environment(home, {**settings, **(env or {})}),
+        env=environment(environ, home, {**settings, **(env or {})}),
         python=python,
     )
     with stopped_on_error(child):

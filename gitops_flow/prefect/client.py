@@ -7,7 +7,6 @@ import json
 import random
 import ssl
 import threading
-import time
 import uuid
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from gitops_flow import __version__
+from gitops_flow import __version__, stop
 from gitops_flow.errors import ApiError
 from gitops_flow.prefect import failures, versions
 from gitops_flow.prefect.shape import mismatch
@@ -67,7 +66,7 @@ class Client:
     """
 
     def __init__(
-        self, connection: PrefectConnection, *, sleep: Callable[[float], None] = time.sleep
+        self, connection: PrefectConnection, *, sleep: Callable[[float], None] = stop.pause
     ) -> None:
         self.connection = connection
         self.requests = 0

@@ -18,6 +18,7 @@ from gitops_flow.checkout import cache, sweep
 from gitops_flow.checkout.tree import shown
 from gitops_flow.errors import CheckoutError, GitflowError
 from gitops_flow.git import credentials as given
+from gitops_flow.git import environment
 from gitops_flow.git.url import check_address, name_of
 from gitops_flow.worker import attempt, limits, signers
 from gitops_flow.worker.attempt import Request
@@ -36,6 +37,7 @@ _MIRROR_TIMEOUT = 60.0
 _ISOLATIONS = ("copy", "shared")
 
 
+@environment.using(environment.GitEnvironment(os.environ))
 def pull_code(
     repository: str | Sequence[str],
     commit: str | None = None,
@@ -100,7 +102,7 @@ def pull_code(
             tuple(_texts("verify_signers", verify_signers)),
             moves=pin is not None,
         )
-        request, finish = attempt.resolve(logger, asked, source)
+        request, finish = attempt.resolve(logger, asked, source, os.environ)
         signers.check(request.signers, request.release, request.commit)
         made = _made(logger, request)
         try:
@@ -138,8 +140,8 @@ def _pointed(value: Json) -> tuple[str, Json, str | None]:
 def _made(logger: Logger, request: Request) -> checkout.Checkout:
     """Make the directory, or find the shared one, and clear away what nobody needs."""
     here = _here()
-    bounds = limits.from_environment()
-    root = cache.directory(os.environ) if limits.cached() else None
+    bounds = limits.from_environment(os.environ)
+    root = cache.directory(os.environ) if limits.cached(os.environ) else None
     made = None
     if request.shared and root is None:
         logger.warning("isolation: shared needs the cache, which is switched off or has no place")
@@ -220,8 +222,8 @@ def _chosen(directories: Json, handed_over: str | None) -> list[str]:
 
 def _places(logger: Logger, credentials: Json, addresses: list[str]) -> tuple[checkout.Place, ...]:
     """Each address with the credentials and the time that it gets."""
-    last = limits.seconds(TIMEOUT_VARIABLE, _DEFAULT_TIMEOUT)
-    others = min(limits.seconds("GITFLOW_MIRROR_TIMEOUT", _MIRROR_TIMEOUT), last)
+    last = limits.seconds(os.environ, TIMEOUT_VARIABLE, _DEFAULT_TIMEOUT)
+    others = min(limits.seconds(os.environ, "GITFLOW_MIRROR_TIMEOUT", _MIRROR_TIMEOUT), last)
     places = [
         checkout.Place(address, _auth(logger, credentials, address), others)
         for address in addresses

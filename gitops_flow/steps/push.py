@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitops_flow import log, settings
 from gitops_flow.codestore import address, guard, ledger, publish, snapshot
 from gitops_flow.codestore.store import open_store
-from gitops_flow.git import repository, url
+from gitops_flow.git import environment, repository, url
 from gitops_flow.model import CodeStoreSettings
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gitops_flow.model import Json
 
 
+@environment.using(environment.GitEnvironment(os.environ))
 def push_code(
     remote: str | None = None,
     branch: str | None = None,

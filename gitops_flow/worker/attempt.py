@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -44,7 +43,9 @@ class Request:
         return split_userinfo(self.places[0].address)[0]
 
 
-def resolve(logger: Logger, request: Request, source: Json) -> tuple[Request, Callable[[], None]]:
+def resolve(
+    logger: Logger, request: Request, source: Json, environ: Mapping[str, str]
+) -> tuple[Request, Callable[[], None]]:
     """What to pull in this attempt of the run, and what to do after it was pulled.
 
     The first attempt's commit is a label of the run. A server that cannot be
@@ -53,11 +54,11 @@ def resolve(logger: Logger, request: Request, source: Json) -> tuple[Request, Ca
     Raises:
         CheckoutError: it is, and the labels can be neither read nor written.
     """
-    if "PREFECT__FLOW_RUN_ID" not in os.environ:
+    if "PREFECT__FLOW_RUN_ID" not in environ:
         return request, lambda: None
     from gitops_flow.worker import labels
 
-    run = labels.current(os.environ)
+    run = labels.current(environ)
     if run is None:
         return request, lambda: None
     try:

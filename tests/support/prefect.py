@@ -175,6 +175,7 @@ class Owner:
                 shutil.copy(self._database, home / DATABASE)
             server = localprefect.start_server(
                 home,
+                environ=os.environ,
                 ui=False,
                 env={**self._environment(), **_QUIET},
                 python=PYTHON,
@@ -204,6 +205,7 @@ class Owner:
                 cwd,
                 base / "home",
                 {**self._environment(), **_QUIET},
+                environ=os.environ,
                 python=PYTHON,
                 timeout=180,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -31,7 +32,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     with (
         tempfile.TemporaryDirectory(prefix="gitflow-corpus-server-") as home,
-        localprefect.start_server(Path(home), ui=False) as server,
+        localprefect.start_server(Path(home), environ=os.environ, ui=False) as server,
     ):
         ask = caller(server.api_url)
         world.remove(ask)
