@@ -1,45 +1,65 @@
-"""Where things are: the manifest in the working tree, and files in a snapshot."""
+"""What can be deployed, and where it is: working trees, commits of bare repositories, releases."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gitops_flow import manifest, settings
 from gitops_flow.cli import options
-from gitops_flow.deploy import DeployRequest, Options, Which, choice, preview, source
+from gitops_flow.deploy import (
+    Commit,
+    DeployRequest,
+    Options,
+    Release,
+    Report,
+    Which,
+    choice,
+    preview,
+    run,
+    source,
+)
 from gitops_flow.deploy.code import Code, read_code
 from gitops_flow.deploy.source import Project, working_tree
-from gitops_flow.errors import ManifestError, UsageError
+from gitops_flow.deploy.tree import Files
+from gitops_flow.errors import GitError, ManifestError, UsageError
 from gitops_flow.git.objects import Objects
 from gitops_flow.git.repository import Author
-from tests.support.repo import Repo
+from gitops_flow.model import FlowInfo
+from tests.support.prefect import SharedServer
+from tests.support.project import NearProject
+from tests.support.repo import Repo, fingerprint
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> source.Files:
+def files(tmp_path: Path) -> Files:
     repo = Repo(tmp_path / "r").write("real/deep/flow.py", "code\n")
     repo.symlink("flows", "real").symlink("real/again", "deep").symlink("out", "../elsewhere")
     repo.symlink("loop", "loop")
     repo.commit()
-    return source.Files(Objects(repo.path / ".git"), repo.git("rev-parse", "HEAD^{tree}"))
+    return Files(Objects(repo.path / ".git"), repo.git("rev-parse", "HEAD^{tree}"))
 
 
 @pytest.mark.parametrize(
     "path",
     ["real/deep/flow.py", "flows/deep/flow.py", "flows/again/flow.py", "./flows/deep/flow.py"],
 )
-def test_a_file_is_found_through_links_to_directories(files: source.Files, path: str) -> None:
+def test_a_file_is_found_through_links_to_directories(files: Files, path: str) -> None:
     assert files.read(path) == b"code\n"
 
 
 @pytest.mark.parametrize(
     "path", ["out/flow.py", "loop/flow.py", "loop", "real", "flows", "../x", "/x"]
 )
-def test_what_is_no_file_of_the_snapshot_is_not_found(files: source.Files, path: str) -> None:
+def test_what_is_no_file_of_the_snapshot_is_not_found(files: Files, path: str) -> None:
     assert files.read(path) is None
 
 
@@ -73,7 +93,7 @@ def test_a_manifest_that_is_a_link_inside_the_working_tree_is_taken(tmp_path: Pa
     ],
 )
 def test_a_misspelt_file_has_a_nearest_name(
-    files: source.Files, directory: str, path: str, near: str | None
+    files: Files, directory: str, path: str, near: str | None
 ) -> None:
     assert files.nearest(directory, path) == near
 
@@ -313,3 +333,177 @@ def test_a_manifest_in_another_repository_is_that_ones(tmp_path: Path) -> None:
     found, project = _read(Repo(tmp_path / "r").path, "../other")
     assert project.repository.root == other.path
     assert list(found.flows) == [("f.py:f", None)]
+
+
+COMPUTED = """\
+from prefect import flow
+NAME = "".join(["com", "puted"])
+@flow(name=NAME)
+def f(): ...
+"""
+
+
+def _mirror(directory: Path, files: dict[str, str] | None = None) -> tuple[Path, str]:
+    """A bare repository without any working tree, and its newest commit."""
+    repo = Repo(directory / "made")
+    for name, text in (files or {"f.py": FLOW, "prefect.yaml": TEMPLATE}).items():
+        repo.write(name, text)
+    sha = repo.commit()
+    return repo.clone(directory / "mirror.git", "--bare").path, sha
+
+
+def _settings(directory: Path) -> settings.Settings:
+    return settings.load({"HOME": str(directory / "home")}, directory)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        ({"sha": "0" * 40}, GitError, "does not have the commit 0000"),
+        ({"manifest": "conf/prefect.yaml"}, UsageError, "has no conf/prefect.yaml"),
+        ({"manifest": "../prefect.yaml"}, UsageError, "outside the repository"),
+        ({"manifest": "/prefect.yaml"}, UsageError, "outside the repository"),
+        ({"git_dir": Path("/nowhere")}, GitError, "there is no bare git repository"),
+    ],
+)
+def test_what_cannot_be_a_commit_to_deploy_is_refused(
+    tmp_path: Path, change: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    origin = Commit(*_mirror(tmp_path))
+    assert source.read(origin, _settings(tmp_path)).manifest.deployments
+    with pytest.raises(error, match=told):
+        source.read(replace(origin, **change), _settings(tmp_path))
+
+
+def test_a_problem_of_a_commits_manifest_is_told_with_its_place_in_it(tmp_path: Path) -> None:
+    mirror, sha = _mirror(tmp_path, {"conf/prefect.yaml": "deployments: 3\n"})
+    with pytest.raises(ManifestError) as caught:
+        source.read(Commit(mirror, sha, "conf/prefect.yaml"), _settings(tmp_path))
+    assert caught.value.problems[0].startswith("conf/prefect.yaml:1:14: ")
+
+
+@pytest.mark.parametrize("head", ["", "gitflow: {source: https://git.example/team/shop}\n"])
+def test_one_identity_is_one_mark_by_whatever_address_a_repository_is_reached(
+    tmp_path: Path, head: str
+) -> None:
+    mirrors = [
+        _mirror(tmp_path / name, {"prefect.yaml": f"name: shop\n{head}deployments: []\n"})
+        for name in ("lan", "public")
+    ]
+    named = None if head else "https://git.example/team/shop"
+    found = [source.find(Commit(*each), _settings(tmp_path)).source.mark for each in mirrors]
+    one, other = (
+        source.find(Commit(*each, identity=named), _settings(tmp_path)).source.mark
+        for each in mirrors
+    )
+    assert one == other
+    assert (found[0] == found[1]) is bool(head)
+
+
+def test_flows_of_a_commit_are_imported_from_a_checkout_of_it(tmp_path: Path) -> None:
+    origin = Commit(*_mirror(tmp_path, {"f.py": COMPUTED, "prefect.yaml": TEMPLATE}))
+    project = source.read(origin, _settings(tmp_path))
+    project = choice.select(project, DeployRequest(origin))
+    asked = Options(import_flows=True, python=sys.executable)
+    environ = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    code = read_code(project, asked, manifest.Answers(environ), Author())
+    (info,) = code.flows.values()
+    assert isinstance(info, FlowInfo), info
+    assert info.name == "computed"
+
+
+DEPLOYED = """\
+name: {name}
+build:
+- prefect.deployments.steps.run_shell_script:
+    id: told
+    script: |
+      pwd
+      cat note
+      sh -c "echo built > f.py"
+deployments:
+- name: main
+  entrypoint: f.py:f
+  description: "{{{{ told.stdout }}}}"
+  work_pool: {{name: gitflow-tests}}
+"""
+
+
+class Pushed:
+    """A server's repository, a mirror of it without a working tree, and a clone with one."""
+
+    def __init__(self, directory: Path, server: SharedServer, name: str) -> None:
+        self.name, self.directory = name, directory
+        self.origin = Repo(directory / "origin.git", bare=True)
+        self.clone = NearProject(directory / "clone", server)
+        self.clone.repo.git("remote", "add", "origin", self.origin.path.as_uri())
+        self.mirror = directory / "mirror.git"
+        flow = FLOW.replace("etl", name)
+        self.clone.repo.write("f.py", flow).write("prefect.yaml", DEPLOYED.format(name=name))
+        self.environ = {**os.environ, "PREFECT_API_URL": server.api_url}
+        self.first = self.push("first")
+
+    def push(self, note: str) -> str:
+        """Commit and push a change of one file; the commit, which the mirror has as well."""
+        sha = self.clone.repo.write("note", f"{note}\n").commit(note)
+        self.clone.repo.git("push", "-q", "origin", "HEAD:refs/heads/main")
+        if not self.mirror.exists():
+            self.origin.clone(self.mirror, "--mirror")
+        Repo(self.mirror, init=False).git("fetch", "-q", "origin")
+        return sha
+
+    def deploy(self, origin: Commit | Release) -> Report:
+        """Deploy without the clone."""
+        found = settings.load(self.environ, self.directory)
+        request = DeployRequest(origin, Which(everything=True), Options(create_pools=True))
+        return run(request, found, self.environ, author=Author("Ann", "ann@example.org"))
+
+
+@pytest.fixture(scope="module")
+def pushed(
+    tmp_path_factory: pytest.TempPathFactory, prefect_server: SharedServer
+) -> Iterator[Pushed]:
+    name = f"commits-{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
+    made = Pushed(tmp_path_factory.mktemp("pushed"), prefect_server, name)
+    yield made
+    made.clone.gitflow("destroy", "--yes")
+
+
+@pytest.mark.real
+def test_a_commit_is_deployed_without_a_working_tree_as_a_clean_clone_would(
+    pushed: Pushed,
+) -> None:
+    before = fingerprint(pushed.mirror)
+    report = pushed.deploy(Commit(pushed.mirror, pushed.first, branch="main"))
+    assert fingerprint(pushed.mirror) == before
+    assert [each.status for each in report.results] == ["created"]
+    origin = report.snapshot.provenance
+    assert (origin.commit, origin.ref, origin.dirty) == (pushed.first, "main", False)
+    assert origin.author == "Ann <ann@example.org>"
+    pushed.clone.repo.write("uncommitted.py")
+    told = json.loads(pushed.clone.gitflow("plan", "--clean", "--json").stdout)
+    pushed.clone.repo.remove("uncommitted.py")
+    assert told["snapshot"]["commit"] == report.snapshot.commit
+    assert told["source"]["mark"] == report.source.mark
+
+
+@pytest.mark.real
+def test_steps_of_a_commit_run_in_a_checkout_that_is_gone_afterwards(pushed: Pushed) -> None:
+    report = pushed.deploy(Commit(pushed.mirror, pushed.push("second")))
+    place, note = pushed.clone.live(pushed.name, "main")["description"].split("\n")[:2]
+    assert note == "second"
+    assert not Path(place).exists()
+    assert not Path(place).is_relative_to(pushed.directory)
+    shown = pushed.clone.gitflow("show", "@1", "--json").stdout
+    assert json.loads(shown)["snapshot"] == report.snapshot.commit
+    assert pushed.clone.pin(pushed.name, "main") == report.snapshot.commit
+
+
+@pytest.mark.real
+def test_a_release_is_gone_back_to_without_a_working_tree(pushed: Pushed) -> None:
+    first = pushed.deploy(Commit(pushed.mirror, pushed.first)).snapshot.commit
+    third = Commit(pushed.mirror, pushed.push("third"))
+    assert pushed.deploy(third).snapshot.commit != first
+    back = pushed.deploy(Release(third, code_only=True))
+    assert back.restored is not None
+    assert back.snapshot.commit == pushed.clone.pin(pushed.name, "main") == first

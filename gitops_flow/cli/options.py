@@ -476,9 +476,11 @@ def settings(
         UsageError: a setting cannot be understood.
     """
     from gitops_flow import settings
-    from gitops_flow.deploy import Release
+    from gitops_flow.deploy import Commit, Release
 
     tree = origin.of if isinstance(origin, Release) else origin
+    if isinstance(tree, Commit):
+        raise TypeError("a commit has no settings beside it")
     beside = tree.manifest.parent
     return settings.load(
         environ, tree.directory, directory=beside, profile=profile, code_store=code_store

@@ -16,9 +16,10 @@ from gitops_flow.deploy.request import (
     Which,
 )
 from gitops_flow.deploy.run import run
-from gitops_flow.deploy.source import Release, WorkingTree, working_tree
+from gitops_flow.deploy.source import Commit, Release, WorkingTree, working_tree
 
 __all__ = [
+    "Commit",
     "DeployRequest",
     "Destroyed",
     "Options",

@@ -40,7 +40,7 @@ def jobs(project: Project, planned: Plan) -> dict[int, buildsteps.Job]:
         those that are held: what their steps make would be used by nobody. None
         for a release, whose steps ran when it was made.
     """
-    if not project.origin.has_steps:
+    if project.restored is not None:
         return {}
     held = {
         each.desired.where for each in planned.actions if isinstance(each, Held) and each.desired
@@ -123,11 +123,12 @@ def run(
             "source": address.origin_inputs(snap.provenance),
         }
 
-    with told_of(todo.values(), code) as told:
+    place = project.origin.on_disk(project.repository, code.store, code.snapshot)
+    with told_of(todo.values(), code) as told, place as root:
         outputs = buildsteps.run(
             list(todo.values()),
             fill,
-            cwd=project.repository.root / project.base,
+            cwd=root / project.base,
             environ={**answers.environ, **server_environment(project.settings)},
             out=out,
             python=options.python,

@@ -10,15 +10,16 @@ from gitops_flow import buildsteps, flows, manifest
 from gitops_flow.codestore import address, guard, snapshot
 from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import choice
-from gitops_flow.deploy.source import Files
+from gitops_flow.deploy.tree import Files, directory_of
 from gitops_flow.errors import FlowError
 from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from gitops_flow.codestore.store import PrivateStore
-    from gitops_flow.deploy.request import DeployRequest, Options
+    from gitops_flow.deploy.request import Options, Which
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
     from gitops_flow.manifest import Answers, DeploymentConfig
@@ -53,7 +54,13 @@ def read_code(project: Project, options: Options, answers: Answers, author: Auth
     store = open_store(project.settings.cache_dir, project.repository, project.target.url)
     snap = take(project, store, options, author, answers.environ)
     files = Files(store.objects(), snap.tree)
-    infos, directories = _flows(project, options, answers, files)
+    infos, directories = _flows(project, answers, files)
+    if project.restored is None:
+        if options.import_flows:
+            with project.origin.on_disk(project.repository, store, snap) as root:
+                infos |= _imported(root, options.python, answers.environ, files, infos, directories)
+        else:
+            infos = {key: _or_imported(info) for key, info in infos.items()}
     return Code(snap, store, infos, directories)
 
 
@@ -74,7 +81,7 @@ def take(
 
 
 def _flows(
-    project: Project, options: Options, answers: Answers, files: Files
+    project: Project, answers: Answers, files: Files
 ) -> tuple[dict[Key, FlowInfo | FlowError], dict[str, str]]:
     cache = flows.Cache(project.settings.cache_dir / "flows")
     directories: dict[str, str] = {}
@@ -89,15 +96,6 @@ def _flows(
         infos[entrypoint, item.spec.flow_name] = _read(
             cache, files, directories[entrypoint], entrypoint, item.spec.flow_name
         )
-    if not project.origin.has_steps:
-        return infos, directories
-    if options.import_flows:
-        shipped = {
-            key: info for key, info in infos.items() if _shipped(files, directories[key[0]], key[0])
-        }
-        infos |= _imported(project, options.python, answers.environ, shipped, directories)
-    else:
-        infos = {key: _or_imported(info) for key, info in infos.items()}
     return infos, directories
 
 
@@ -108,7 +106,7 @@ def _or_imported(info: FlowInfo | FlowError) -> FlowInfo | FlowError:
     return FlowError(info.message, where=info.where, hint=f"{info.hint}, or use --import-flows")
 
 
-def narrowed(project: Project, request: DeployRequest, code: Code, answers: Answers) -> Project:
+def narrowed(project: Project, which: Which, code: Code, answers: Answers) -> Project:
     """``project`` with the deployments that are meant, now that their flows' names are known.
 
     Raises:
@@ -122,11 +120,10 @@ def narrowed(project: Project, request: DeployRequest, code: Code, answers: Answ
             # What the flow of one that was not chosen says, to tell why it was not.
             only = replace(project, chosen=(item,))
             files = Files(code.store.objects(), code.snapshot.tree)
-            known = _flows(only, replace(request.options, import_flows=False), answers, files)[0]
+            known = _flows(only, answers, files)[0]
         info = known.get(key)
         return None if info is None or isinstance(info, FlowError) else info.name
 
-    which = request.which
     chosen = choice.narrow(project.chosen, which.names, flow_of, project.manifest, tags=which.tags)
     return replace(project, chosen=tuple(chosen))
 
@@ -162,18 +159,24 @@ def _read(
 
 
 def _imported(
-    project: Project,
+    root: Path,
     python: str | None,
     environ: Mapping[str, str],
+    files: Files,
     known: Mapping[Key, FlowInfo | FlowError],
     directories: Mapping[str, str],
 ) -> dict[Key, FlowInfo | FlowError]:
     """What Prefect makes of those of ``known`` that could not be read, or not in full.
 
-    One process for each directory imports them from the working tree. Where
+    One process for each directory below ``root`` imports them. Where
     that fails, what was read stands, with the reason beside it.
     """
-    unsure = [key for key, info in known.items() if isinstance(info, FlowError) or info.notes]
+    unsure = [
+        key
+        for key, info in known.items()
+        if (isinstance(info, FlowError) or info.notes)
+        and _shipped(files, directories[key[0]], key[0])
+    ]
     if not unsure:
         return {}
     python = python or buildsteps.find_python(environ)
@@ -182,7 +185,7 @@ def _imported(
         here = [key for key in unsure if directories[key[0]] == directory]
         told = flows.ask(
             python,
-            project.repository.root / directory,
+            root / directory,
             sorted({entrypoint for entrypoint, _ in here}),
             environ=environ,
             timeout=_TIMEOUT,
@@ -198,28 +201,6 @@ def _better(read: FlowInfo | FlowError, told: FlowInfo | FlowError) -> FlowInfo 
     if isinstance(read, FlowError):
         return FlowError(f"{read.message}; {reason}", where=read.where, hint=told.hint or read.hint)
     return replace(read, notes=(*read.notes, f"{told.where}: {reason}" if told.where else reason))
-
-
-def directory_of(files: Files, entrypoint: str, base: str, here: str | None = None) -> str:
-    """The directory that ``entrypoint`` is relative to: the manifest's, the root, or the current one.
-
-    Real manifests use all of them; the choice is the first in which the file exists.
-    ``base`` is the manifest's directory, "" at the root; ``here`` the current one, None
-    outside the repository.
-    """
-    module = entrypoint.rsplit(":", 1)[0]
-    if module.endswith(".py"):
-        candidates = [module]
-    else:
-        dotted = module if ":" in entrypoint else entrypoint.rsplit(".", 1)[0]
-        path = dotted.replace(".", "/")
-        candidates = [
-            f"{top}{path}{end}" for top in ("", "src/") for end in (".py", "/__init__.py")
-        ]
-    for directory in dict.fromkeys((base, "", base if here is None else here)):
-        if any(files.blob_id(posixpath.join(directory, path)) for path in candidates):
-            return directory
-    return base
 
 
 def snapshot_options(project: Project, options: Options) -> snapshot.Options:

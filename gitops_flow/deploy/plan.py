@@ -161,7 +161,7 @@ def desire(
         cloud=project.settings.require_prefect().is_cloud,
         strict=options.strict,
         # What a release was deployed with is on the server, or was; to go back must not fail.
-        refuse_secrets=project.origin.has_steps,
+        refuse_secrets=project.restored is None,
     )
     problems += _of_clear_text(project, desired)
     errors = [problem for problem in problems if problem.severity == "error"]

@@ -50,7 +50,7 @@ def preview(
         answers = live.answers(project, environ)
         tell("taking the snapshot")
         code = read_code(project, request.options, answers, author)
-        project = narrowed(project, request, code, answers)
+        project = narrowed(project, request.which, code, answers)
         tell("comparing with the server")
         planned = plan.plan_deploy(project, request, code, live, answers)
         changes, lost = _code_changes(project, code, planned.plan)
@@ -126,7 +126,7 @@ def _without_former_secrets(project: Project, code: Code, planned: Plan) -> Plan
     Without it, a placeholder that is taken out would show what it stood for.
     """
     from gitops_flow import manifest, plan
-    from gitops_flow.deploy.source import Files
+    from gitops_flow.deploy.tree import Files
     from gitops_flow.errors import GitflowError
 
     objects = code.store.objects()

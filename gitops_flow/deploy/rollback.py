@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from gitops_flow import manifest, pin
 from gitops_flow.codestore import changes, history
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import choice, source
+from gitops_flow.deploy import choice
 from gitops_flow.deploy.code import pin_of, version
+from gitops_flow.deploy.tree import Files
 from gitops_flow.errors import CodeStoreError, UsageError
 from gitops_flow.pin import Pin
 from gitops_flow.plan.fields import is_our_version
@@ -44,7 +45,7 @@ def look_up(project: Project, origin: Release, request: DeployRequest, server: S
     if origin.code_only:
         return project
     path = project.source.manifest
-    data = source.Files(store.objects(), entry.tree).read(path)
+    data = Files(store.objects(), entry.tree).read(path)
     if data is None:
         raise UsageError(
             f"release {entry.id[:12]} has no {path}",

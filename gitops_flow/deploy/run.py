@@ -63,7 +63,7 @@ def run(
         answers = live.answers(project, environ)
         tell("taking the snapshot")
         code = read_code(project, request.options, answers, author)
-        project = narrowed(project, request, code, answers)
+        project = narrowed(project, request.which, code, answers)
         tell("comparing with the server")
         planned = plan.plan_deploy(project, request, code, live, answers)
         planned.refuse()

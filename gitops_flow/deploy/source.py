@@ -1,20 +1,19 @@
-"""What is deployed, as a value: a working tree, or a release that is gone back to."""
+"""What is deployed, as a value: a working tree, a commit, or a release that is gone back to."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import manifest, names
+from gitops_flow import files, manifest
 from gitops_flow.codestore import address
+from gitops_flow.deploy.tree import Files
 from gitops_flow.errors import GitError, UsageError
 from gitops_flow.git import repository
-from gitops_flow.git.objects import DIRECTORY, GITLINK, SYMLINK, Objects
-from gitops_flow.git.objects import Entry as TreeEntry
+from gitops_flow.git.objects import Objects
 from gitops_flow.model import Source
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from gitops_flow.settings import Settings
 
 NAME = "prefect.yaml"
-_MOST_LINKS = 10
-# Files among which a misspelt name is looked for.
-_MOST_FILES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +55,6 @@ class WorkingTree:
     manifest: Path
     clean: bool = False
 
-    @property
-    def has_steps(self) -> bool:
-        """Whether build and push steps run."""
-        return True
-
     def repository(self, settings: Settings) -> tuple[Repository, str]:
         """The repository, and the manifest's path in it.
 
@@ -79,7 +70,7 @@ class WorkingTree:
                     _refuse_beside(here.root, path)
         return repo, inside(repo.root.resolve(), path).as_posix()
 
-    def file(self) -> File:
+    def file(self, _repository: Repository) -> File:
         """The manifest as it is on disk.
 
         Raises:
@@ -124,6 +115,101 @@ class WorkingTree:
         branch = repository.branch_of_ci(environ, origin.commit)
         return replace(snap, provenance=replace(origin, ref=branch))
 
+    @contextlib.contextmanager
+    def on_disk(self, repo: Repository, _store: PrivateStore, _snap: Snapshot) -> Iterator[Path]:
+        """Where steps run and flows are imported: the working tree itself."""
+        yield repo.root
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit of a bare repository; no working tree is needed, and none is made but for steps.
+
+    Args:
+        git_dir: the bare repository, which is never written to.
+        sha: the commit, 40 hex digits.
+        manifest: its ``prefect.yaml``, relative to the root, with "/".
+        branch: the branch that it was taken from.
+        identity: which repository this is, unless the manifest says so; None for what the
+            address of its remote says. What has one identity has one mark.
+    """
+
+    git_dir: Path
+    sha: str
+    manifest: str = NAME
+    branch: str | None = None
+    identity: str | None = None
+
+    def repository(self, _settings: Settings) -> tuple[Repository, str]:
+        """The repository, and the manifest's path in it.
+
+        Raises:
+            GitError: it is no bare repository, or one with ids of another kind.
+            UsageError: the manifest's path leads out of it.
+        """
+        path = posixpath.normpath(self.manifest)
+        if path.startswith(("../", "/")) or path in ("..", "."):
+            raise UsageError("the manifest is outside the repository", where=self.manifest)
+        return repository.bare(self.git_dir), path
+
+    def file(self, repo: Repository) -> File:
+        """The manifest in the commit.
+
+        Raises:
+            GitError: the repository does not have the commit.
+            UsageError: the commit has no such file.
+        """
+        objects = Objects(self.git_dir)
+        if not objects.has(self.sha):
+            raise GitError(
+                f"the repository does not have the commit {self.sha}",
+                where=str(self.git_dir),
+                hint="fetch it first",
+            )
+        path = posixpath.normpath(self.manifest)
+        data = Files(objects, objects.commit(self.sha).tree).read(path)
+        if data is None:
+            raise UsageError(f"the commit {self.sha[:12]} has no {path}", where=str(self.git_dir))
+        folder = posixpath.basename(posixpath.dirname(path)) or address.name_of(repo)
+        return File(data, path, folder)
+
+    def current(self, _root: Path) -> str | None:
+        """None: nobody is in a bare repository."""
+        return None
+
+    def snapshot(
+        self,
+        project: Project,
+        store: PrivateStore,
+        options: Options,
+        author: Author,
+        _environ: Mapping[str, str],
+    ) -> Snapshot:
+        """As of a clone that has the commit checked out, without any uncommitted work.
+
+        Raises:
+            SnapshotError: the commit has submodules or files that are refused.
+        """
+        from gitops_flow.codestore import snapshot
+
+        return snapshot.of_commit(
+            store,
+            self.sha,
+            options,
+            source=project.source.name,
+            author=project.repository.identity(author),
+            ref=self.branch,
+        )
+
+    @contextlib.contextmanager
+    def on_disk(self, _repo: Repository, store: PrivateStore, snap: Snapshot) -> Iterator[Path]:
+        """Where steps run and flows are imported: the snapshot's files, gone after the block."""
+        from gitops_flow import checkout  # seldom needed, and slow to load
+
+        with files.temporary("gitflow-code-") as top:
+            lender = store.lend(top / "snapshot.git")
+            yield checkout.make(str(lender), snap.commit, top).directory
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -137,24 +223,19 @@ class Release:
         entry: the release itself, once it has been looked up.
     """
 
-    of: WorkingTree
+    of: WorkingTree | Commit
     to: str | None = None
     code_only: bool = False
     hold: bool = False
     entry: Entry | None = None
 
-    @property
-    def has_steps(self) -> bool:
-        """False: they would build today's code."""
-        return False
-
     def repository(self, settings: Settings) -> tuple[Repository, str]:
         """Those of the source that it is a release of."""
         return self.of.repository(settings)
 
-    def file(self) -> File:
+    def file(self, repo: Repository) -> File:
         """The manifest of the source as it is now, which says where the releases are."""
-        return self.of.file()
+        return self.of.file(repo)
 
     def current(self, root: Path) -> str | None:
         """As for the source."""
@@ -173,8 +254,14 @@ class Release:
             raise ValueError("the release has not been looked up")
         return self.entry.restored()
 
+    def on_disk(
+        self, repo: Repository, store: PrivateStore, snap: Snapshot
+    ) -> contextlib.AbstractContextManager[Path]:
+        """As for the source."""
+        return self.of.on_disk(repo, store, snap)
 
-AnySource = WorkingTree | Release
+
+AnySource = WorkingTree | Commit | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +332,13 @@ def read(origin: AnySource, settings: Settings, *, strict: bool = False) -> Proj
 def _project(origin: AnySource, settings: Settings, *, strict: bool, source_only: bool) -> Project:
     # Before the manifest is read: messages about it quote it.
     repo, path = origin.repository(settings)
-    file = origin.file()
+    file = origin.file(repo)
     document = manifest.parse(
         file.data, file.shown, strict=strict, directory=file.folder, source_only=source_only
     )
     # A clone may be in a directory of any name; what it was cloned from is the same for all.
-    identity, *former = address.identities(repo, document.gitflow.source)
+    named = document.gitflow.source or (origin.identity if isinstance(origin, Commit) else None)
+    identity, *former = address.identities(repo, named)
     name = document.name or address.name_of(repo)
     return Project(
         origin=origin,
@@ -317,74 +405,3 @@ def _relative(path: Path, directory: Path) -> str:
         return os.path.relpath(path, directory)
     except ValueError:
         return str(path)
-
-
-class Files:
-    """Files of a snapshot's tree, by path with "/"; what a worker will find."""
-
-    def __init__(self, objects: Objects, tree: str) -> None:
-        self._objects = objects
-        self._tree = tree
-        self._trees: dict[str, dict[bytes, TreeEntry]] = {}
-
-    def read(self, path: str) -> bytes | None:
-        """The content of a file, following links inside the tree; None if there is none."""
-        found = self.blob_id(path)
-        return None if found is None else self._objects.data(found)
-
-    def blob_id(self, path: str) -> str | None:
-        """The object id of a file's content, following links inside the tree."""
-        for _ in range(_MOST_LINKS):
-            normal = posixpath.normpath(path)
-            if normal.startswith(("../", "/")) or normal in ("..", "."):
-                return None
-            found = self._walk(normal)
-            if found is None:
-                return None
-            reached, rest, entry = found
-            if entry.mode in (DIRECTORY, GITLINK):
-                return None
-            if entry.mode != SYMLINK:
-                return entry.id
-            target = self._objects.data(entry.id).decode("utf-8", "surrogateescape")
-            path = posixpath.join(posixpath.dirname(reached), target, rest)
-        return None
-
-    def nearest(self, directory: str, path: str) -> str | None:
-        """The Python file below ``directory`` whose path is most like ``path``."""
-        found = self._walk(directory) if directory else ("", "", TreeEntry(DIRECTORY, self._tree))
-        if found is None or found[2].mode != DIRECTORY:
-            return None
-        known = list(itertools.islice(self._python_files(found[2].id, ""), _MOST_FILES))
-        same_name = [each for each in known if posixpath.basename(each) == posixpath.basename(path)]
-        return names.nearest(path, known) or (same_name[0] if same_name else None)
-
-    def _python_files(self, tree: str, prefix: str) -> Iterator[str]:
-        for name, entry in self._entries(tree).items():
-            path = prefix + _text(name)
-            if entry.mode == DIRECTORY:
-                yield from self._python_files(entry.id, f"{path}/")
-            elif path.endswith(".py"):
-                yield path
-
-    def _walk(self, path: str) -> tuple[str, str, TreeEntry] | None:
-        """How far ``path`` leads without following a link, what is left of it, and what is there."""
-        names = path.encode("utf-8", "surrogateescape").split(b"/")
-        entry: TreeEntry | None = TreeEntry(DIRECTORY, self._tree)
-        for at, name in enumerate(names):
-            if entry is None or entry.mode not in (DIRECTORY, SYMLINK):
-                return None
-            if entry.mode == SYMLINK:
-                reached, rest = b"/".join(names[:at]), b"/".join(names[at:])
-                return _text(reached), _text(rest), entry
-            entry = self._entries(entry.id).get(name)
-        return (path, "", entry) if entry is not None else None
-
-    def _entries(self, tree: str) -> dict[bytes, TreeEntry]:
-        if tree not in self._trees:
-            self._trees[tree] = self._objects.tree(tree)
-        return self._trees[tree]
-
-
-def _text(path: bytes) -> str:
-    return path.decode("utf-8", "surrogateescape")
