@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ from typing import Any, Literal
 Json = Any
 
 MARK_PREFIX = "gitflow:"
+# A source commit, the same with a snapshot, or a snapshot: the versions that are ours.
+_OUR_VERSION = re.compile(r"[0-9a-f]{8}(-dirty-[0-9a-f]{8})?|snapshot-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -351,3 +354,8 @@ class Deployment:
     def marks(self) -> tuple[str, ...]:
         """Ownership marks among the tags; empty when nobody's."""
         return tuple(tag for tag in self.tags if tag.startswith(MARK_PREFIX))
+
+
+def is_our_version(text: str | None) -> bool:
+    """Whether a deployment's version only says which code it is."""
+    return bool(_OUR_VERSION.fullmatch(text or ""))

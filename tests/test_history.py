@@ -264,6 +264,8 @@ def _server(script: Script, monkeypatch: pytest.MonkeyPatch, pins: dict[str, str
     def answer(_method: str, path: str, _headers: object, body: Any) -> Any:
         if path.endswith("/flows/filter"):
             return 200, [{"id": "f", "name": "hello"}]
+        if path.endswith("/admin/version"):
+            return 200, "3.8.8"
         wanted = body.get("deployments", {}).get("tags", {}).get("all_", [])
         return 200, [each for each in live if set(wanted) <= set(each["tags"])]
 

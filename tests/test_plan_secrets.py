@@ -21,7 +21,7 @@ from gitops_flow.model import (
     Snapshot,
     Source,
 )
-from gitops_flow.plan.wording import value_text
+from gitops_flow.plan.words import value_text
 from tests.support.manifests import resolve
 
 BASE = "deployments:\n- name: a\n  entrypoint: f.py:g\n  work_pool: {name: p%s}\n"

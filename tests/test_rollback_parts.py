@@ -14,12 +14,12 @@ from gitops_flow.deploy import DeployRequest, Release, Which, rollback, working_
 from gitops_flow.errors import UsageError
 from gitops_flow.model import Deployment
 from gitops_flow.pin import PULL_CODE, Pin
-from gitops_flow.plan import hold
+from gitops_flow.plan import ownership
 from tests.support.releases import Shop
 
 MARK = "gitflow:shop-01234567"
 LIVE = Deployment("flow", "main", "flow.py:f", tags=("team", MARK), id="1", flow_id="2")
-HELD = replace(LIVE, tags=(*LIVE.tags, hold.HOLD_TAG))
+HELD = replace(LIVE, tags=(*LIVE.tags, ownership.HOLD_TAG))
 
 
 def _plan(
@@ -31,33 +31,33 @@ def _plan(
 @pytest.mark.parametrize("description", [None, "changed"])
 def test_a_held_deployment_is_passed_by_whether_it_differs_or_not(description: str | None) -> None:
     wanted = replace(LIVE, id=None, description=description)
-    (action,) = hold.respect(_plan(HELD, desired=(wanted,))).actions
+    (action,) = ownership.without_held(_plan(HELD, desired=(wanted,))).actions
     assert isinstance(action, plan.Held)
     assert action.full_name == "flow/main"
 
 
 def test_a_held_deployment_is_neither_deleted_nor_called_an_orphan() -> None:
-    pruned = hold.respect(_plan(HELD, prune=True))
+    pruned = ownership.without_held(_plan(HELD, prune=True))
     assert (pruned.deletes, pruned.writes) == ((), ())
-    assert hold.respect(_plan(HELD)).orphans == ()
+    assert ownership.without_held(_plan(HELD)).orphans == ()
 
 
 def test_what_is_not_held_is_planned_as_ever() -> None:
     planned = _plan(LIVE, desired=(replace(LIVE, id=None, description="changed"),))
-    assert hold.respect(planned) == planned
+    assert ownership.without_held(planned) == planned
 
 
 def test_another_sources_deployment_stays_a_conflict_when_it_is_held() -> None:
-    others = replace(HELD, tags=("gitflow:other-76543210", hold.HOLD_TAG))
-    (action,) = hold.respect(_plan(others, desired=(replace(LIVE, id=None),))).actions
+    others = replace(HELD, tags=("gitflow:other-76543210", ownership.HOLD_TAG))
+    (action,) = ownership.without_held(_plan(others, desired=(replace(LIVE, id=None),))).actions
     assert isinstance(action, plan.Conflict)
 
 
 def test_holding_and_releasing_writes_the_tags_and_nothing_else() -> None:
-    (action,) = hold.switch([LIVE, HELD], hold=True).actions
+    (action,) = ownership.switch_hold([LIVE, HELD], hold=True).actions
     assert isinstance(action, plan.Update)
     assert (action.fields, action.desired.tags) == (("tags",), HELD.tags)
-    (back,) = hold.switch([LIVE, HELD], hold=False).actions
+    (back,) = ownership.switch_hold([LIVE, HELD], hold=False).actions
     assert isinstance(back, plan.Update)
     assert (back.fields, back.desired.tags) == (("tags",), LIVE.tags)
 
@@ -68,8 +68,8 @@ def test_holding_and_releasing_writes_the_tags_and_nothing_else() -> None:
 def test_a_rollback_keeps_a_hold_and_sets_one_when_asked(
     live: Deployment, asked: bool, held: bool
 ) -> None:
-    (kept,) = hold.keep([replace(LIVE, id=None)], [live], hold=asked)
-    assert hold.is_held(kept) is held
+    (kept,) = ownership.with_holds([replace(LIVE, id=None)], [live], hold=asked)
+    assert ownership.is_held(kept) is held
 
 
 NEW = Pin(("new",), "b" * 40, origin={"dirty": 1})

@@ -16,7 +16,7 @@ from gitops_flow.apply.result import Result, Status, read_back, updated
 from gitops_flow.apply.update import standing, update
 from gitops_flow.errors import ApiError, GitflowError
 from gitops_flow.plan import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
-from gitops_flow.plan.hydrate import has_kinds
+from gitops_flow.plan.equality import has_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

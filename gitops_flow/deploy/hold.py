@@ -36,9 +36,11 @@ def switch(
     with server.connected(project) as live:
         from gitops_flow import apply
         from gitops_flow.deploy import choice
-        from gitops_flow.plan import hold as holding
+        from gitops_flow.plan import ownership
 
         chosen = choice.choose_live(live.live(()), which)
-        done = apply.execute(live.client, holding.switch(chosen, hold=hold), on_result=on_result)
+        done = apply.execute(
+            live.client, ownership.switch_hold(chosen, hold=hold), on_result=on_result
+        )
         names = tuple(item.full_name for item in chosen)
         return Switched(project.source, names, tuple(done))

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from gitops_flow import manifest, pin
 from gitops_flow.codestore import changes
 from gitops_flow.manifest.wording import quoted
-from gitops_flow.model import Entrypoint, Problem
+from gitops_flow.model import Entrypoint, Problem, is_our_version
 from gitops_flow.pin import Pin
-from gitops_flow.plan.fields import is_our_version
-from gitops_flow.plan.values import same
+from gitops_flow.plan.equality import same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

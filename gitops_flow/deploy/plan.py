@@ -16,7 +16,7 @@ from gitops_flow.errors import ManifestError
 from gitops_flow.manifest.wording import quoted
 from gitops_flow.model import Problem
 from gitops_flow.pin import Pin
-from gitops_flow.plan import hold
+from gitops_flow.plan import ownership
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def plan_deploy(
         said += paths.unmatched(project, code)
     else:
         rollback.refuse_steps(project, desired)
-        desired = hold.keep(desired, live, hold=back.hold)
+        desired = ownership.with_holds(desired, live, hold=back.hold)
     variables = server.variables(plan.workspace_variables(desired))
     planned = plan.make(
         desired,
@@ -97,7 +97,7 @@ def plan_deploy(
         automations=None if back is not None and back.code_only else server.automations(desired),
         variables=variables,
     )
-    planned = _meant(planned if back is not None else hold.respect(planned), request)
+    planned = _meant(planned if back is not None else ownership.without_held(planned), request)
     # Where nothing differs the pool is there.
     pools = {pool for each in planned.writes if (pool := _pool(each))}
     # A release was looked at when it was made; branches have moved since.

@@ -12,8 +12,8 @@ from gitops_flow.deploy import choice
 from gitops_flow.deploy.code import pin_of, version
 from gitops_flow.deploy.tree import Files
 from gitops_flow.errors import CodeStoreError, UsageError
+from gitops_flow.model import is_our_version
 from gitops_flow.pin import Pin
-from gitops_flow.plan.fields import is_our_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,14 +6,83 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow import pin
+from gitops_flow.model import is_our_version
 from gitops_flow.pin import Pin
-from gitops_flow.plan.automations import AutomationDiff
-from gitops_flow.plan.fields import is_our_version
 
 if TYPE_CHECKING:
-    from gitops_flow.model import Deployment
-    from gitops_flow.plan.fields import FieldChange
-    from gitops_flow.plan.schedules import ScheduleDiff
+    from gitops_flow.model import Automation, Deployment, Json, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field that differs: its name in :class:`~gitops_flow.model.Deployment`, and both values.
+
+    The values are plain JSON, parts of a deployment as mappings; they may hold
+    secrets of the user's (job variables, parameters).
+    ``unknown``: steps that have not run yet complete ``after``, so that it is
+    not known whether the field differs.
+    """
+
+    field: str
+    before: Json
+    after: Json
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleChange:
+    """A live schedule that is changed in place.
+
+    ``spec`` holds its new times, or None when only other things differ.
+    """
+
+    desired: Schedule
+    live: Schedule
+    spec: dict[str, Json] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDiff:
+    """What happens to a deployment's schedules; falsy when nothing does.
+
+    ``renew`` are deleted and made again as they are to be (their ``desired`` is
+    complete): the server cannot take a slug away.
+    """
+
+    add: tuple[Schedule, ...] = ()
+    change: tuple[ScheduleChange, ...] = ()
+    remove: tuple[Schedule, ...] = ()
+    renew: tuple[ScheduleChange, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.change or self.remove or self.renew)
+
+
+@dataclass(frozen=True, slots=True)
+class AutomationChange:
+    """A live automation that is rewritten; it keeps its id."""
+
+    desired: Automation
+    live: Automation
+
+
+@dataclass(frozen=True, slots=True)
+class AutomationDiff:
+    """What happens to a deployment's automations; falsy when nothing does.
+
+    ``replaces_owned``: the deployment is adopted and its own automations are
+    not ours. The server tells nobody which these are, so all that it owns are
+    deleted and the manifest's are made. ``suspects`` are those that may go.
+    """
+
+    add: tuple[Automation, ...] = ()
+    change: tuple[AutomationChange, ...] = ()
+    remove: tuple[Automation, ...] = ()
+    replaces_owned: bool = False
+    suspects: tuple[Automation, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.change or self.remove or self.replaces_owned)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow.plan import marks
-from gitops_flow.plan.pairs import take_pairs
-from gitops_flow.plan.values import same
+from gitops_flow.plan import ownership
+from gitops_flow.plan.actions import AutomationChange, AutomationDiff
+from gitops_flow.plan.equality import same, take_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,34 +34,7 @@ _SETS = ("after", "expect", "for_each")
 _LEAST_PROACTIVE = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class AutomationChange:
-    """A live automation that is rewritten; it keeps its id."""
-
-    desired: Automation
-    live: Automation
-
-
-@dataclass(frozen=True, slots=True)
-class AutomationDiff:
-    """What happens to a deployment's automations; falsy when nothing does.
-
-    ``replaces_owned``: the deployment is adopted and its own automations are
-    not ours. The server tells nobody which these are, so all that it owns are
-    deleted and the manifest's are made. ``suspects`` are those that may go.
-    """
-
-    add: tuple[Automation, ...] = ()
-    change: tuple[AutomationChange, ...] = ()
-    remove: tuple[Automation, ...] = ()
-    replaces_owned: bool = False
-    suspects: tuple[Automation, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.add or self.change or self.remove or self.replaces_owned)
-
-
-def compare(
+def diff_automations(
     desired: Sequence[Automation],
     live: Sequence[Automation],
     *,
@@ -78,15 +51,15 @@ def compare(
         own_marks: the marks that make one ours.
         adopts: the deployment has not been this source's so far.
     """
-    ours = [item for item in live if marks.owned(item.tags, own_marks)]
+    ours = [item for item in live if ownership.owned(item.tags, own_marks)]
     others = [item for item in live if item not in ours]
     if adopts and others:
         # Those that we made before go as well: the deployment owns them too.
         left = list(desired)
-        known = [_as_enabled_as(one, other) for one, other in pair(left, list(live))]
+        known = [_as_enabled_as(one, other) for one, other in pair_automations(left, list(live))]
         return AutomationDiff(add=(*known, *left), replaces_owned=True, suspects=tuple(others))
     wanted_left, there = list(desired), ours
-    pairs = pair(wanted_left, there)
+    pairs = pair_automations(wanted_left, there)
     changes = (
         AutomationChange(_as_enabled_as(one, other), other)
         for one, other in pairs
@@ -95,7 +68,9 @@ def compare(
     return AutomationDiff(add=tuple(wanted_left), change=tuple(changes), remove=tuple(there))
 
 
-def pair(desired: list[Automation], live: list[Automation]) -> list[tuple[Automation, Automation]]:
+def pair_automations(
+    desired: list[Automation], live: list[Automation]
+) -> list[tuple[Automation, Automation]]:
     """Take the automations that belong together out of both lists."""
     return [
         *take_pairs(desired, live, lambda one, other: one.name == other.name and equal(one, other)),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gitops_flow.plan.pairs import take_pairs
-from gitops_flow.plan.values import same
+from gitops_flow.plan.actions import ScheduleChange, ScheduleDiff
+from gitops_flow.plan.equality import same, take_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,43 +15,14 @@ if TYPE_CHECKING:
     from gitops_flow.model import Json, Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleChange:
-    """A live schedule that is changed in place.
-
-    ``spec`` holds its new times, or None when only other things differ.
-    """
-
-    desired: Schedule
-    live: Schedule
-    spec: dict[str, Json] | None
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleDiff:
-    """What happens to a deployment's schedules; falsy when nothing does.
-
-    ``renew`` are deleted and made again as they are to be (their ``desired`` is
-    complete): the server cannot take a slug away.
-    """
-
-    add: tuple[Schedule, ...] = ()
-    change: tuple[ScheduleChange, ...] = ()
-    remove: tuple[Schedule, ...] = ()
-    renew: tuple[ScheduleChange, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.add or self.change or self.remove or self.renew)
-
-
-def compare(
+def diff_schedules(
     desired: Sequence[Schedule], live: Sequence[Schedule], *, ignore_active: bool = False
 ) -> ScheduleDiff:
     """What makes ``live`` as ``desired``; ``ignore_active`` leaves being on or off to the server."""
     wanted, there = list(desired), list(live)
     changes = (
         _change(replace(one, active=None) if ignore_active else one, other)
-        for one, other in pair(wanted, there)
+        for one, other in pair_schedules(wanted, there)
     )
     differing = [change for change in changes if change is not None]
     return ScheduleDiff(
@@ -62,7 +33,9 @@ def compare(
     )
 
 
-def pair(wanted: list[Schedule], there: list[Schedule]) -> list[tuple[Schedule, Schedule]]:
+def pair_schedules(
+    wanted: list[Schedule], there: list[Schedule]
+) -> list[tuple[Schedule, Schedule]]:
     """Take out of both lists what is paired: by slug, by former slug, by times, then by kind."""
     return [
         *take_pairs(

@@ -1,70 +1,125 @@
-"""A plan's actions as lines to print: what differs, reduced to the parts that do, masked."""
+"""A plan's actions as lines to print: what differs, reduced to the parts that do, without secrets.
+
+Secret is what stands under a key that is named so, and what a placeholder filled in.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import pin
-from gitops_flow.plan import secrets
 from gitops_flow.plan.actions import Create, Delete, Update
 from gitops_flow.plan.automations import normal
-from gitops_flow.plan.secrets import LABELS, Line
-from gitops_flow.plan.values import same
-from gitops_flow.plan.wording import (
+from gitops_flow.plan.equality import same
+from gitops_flow.plan.words import (
     automation_text,
     masked_value,
     schedule_text,
+    shortened,
     step_text,
     whole_text,
 )
-from gitops_flow.redact import is_secret_key
+from gitops_flow.redact import MASK, is_secret_key, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gitops_flow.model import Automation, Deployment, Json
-    from gitops_flow.plan.actions import Action
-    from gitops_flow.plan.fields import FieldChange
+    from gitops_flow.plan.actions import Action, FieldChange
 
+# How a line's path begins, where it is not the field's name.
+LABELS = {"automations": "triggers"}
 _KNOWN_LATER = "known after build"
 _MISSING = object()
 _MAPPINGS = ("parameters", "job_variables", "concurrency_options", "parameter_schema")
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One value that differs: a dotted path, and its texts; None where there is no value.
+
+    No secrets are in it, and each text is one printable line; :func:`hidden`
+    sees to the secrets, and shortens what is long after that.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+def hidden(lines: Iterable[Line], *sides: Deployment) -> tuple[Line, ...]:
+    """``lines`` about a deployment, before and after, without what is known to be secret.
+
+    A secret that a placeholder filled in masks the whole value, whatever was
+    there before; one that stands under a key like ``password`` is masked
+    wherever else it appears.
+    """
+    fields = [LABELS.get(each, each) for side in sides for each in side.secret_fields]
+    known = {text for side in sides for text in (*side.secrets, *_named(side))}
+    texts = tuple({form for text in known for form in _forms(text)})
+    return tuple(_hidden(line, fields, texts) for line in lines)
+
+
+def told_before(action: Action, fields: tuple[str, ...]) -> Action:
+    """``action`` on a live deployment in whose ``fields`` an earlier manifest put secrets."""
+    if not fields or not isinstance(action, Update | Delete):
+        return action
+    return replace(action, live=replace(action.live, secret_fields=fields))
+
+
+def _hidden(line: Line, fields: Iterable[str], texts: tuple[str, ...]) -> Line:
+    whole = any(_within(line.path, each) or _within(each, line.path) for each in fields)
+
+    def shown(text: str | None) -> str | None:
+        if text is None:
+            return None
+        return MASK if whole else shortened(redact(text, texts))
+
+    return replace(line, before=shown(line.before), after=shown(line.after))
+
+
+def _within(path: str, field: str) -> bool:
+    """Whether ``path`` is ``field`` or something in it."""
+    return path.startswith(field) and path[len(field) : len(field) + 1] in ("", ".", "[", " ")
+
+
+def _named(side: Deployment) -> Iterator[str]:
+    """Texts below keys that are named like secrets, in whatever part of the deployment."""
+    # Of a schema the keys are names of parameters, and the texts below say what they may be.
+    yield from _below(replace(side, parameter_schema=None, secret_fields=()), named=False)
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """``text`` as it may stand in a line: as it is, made printable, and within JSON."""
+    return text, whole_text(text), whole_text([text])[2:-2]
+
+
+def _below(value: Json, *, named: bool) -> Iterator[str]:
+    if is_dataclass(value):
+        for each in fields(value):
+            yield from _below(getattr(value, each.name), named=named)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _below(inner, named=named or is_secret_key(str(key)))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _below(inner, named=named)
+    elif named and isinstance(value, str) and "{{" not in value:
+        yield value
+
+
 def lines(action: Action) -> tuple[Line, ...]:
     """What ``action`` changes; a few telling values of what is created or deleted."""
     if isinstance(action, Update):
-        return secrets.hidden(_update(action), action.desired, action.live)
+        return hidden(_update(action), action.desired, action.live)
     if isinstance(action, Create):
         outline = (Line(path, None, text) for path, text in _outline(action.desired))
-        return secrets.hidden(outline, action.desired)
+        return hidden(outline, action.desired)
     if isinstance(action, Delete):
         outline = (Line(path, text, None) for path, text in _outline(action.live))
-        return secrets.hidden(outline, action.live)
+        return hidden(outline, action.live)
     return ()
-
-
-def masked(change: FieldChange) -> FieldChange:
-    """``change`` with mappings reduced to the keys that differ, and without secrets."""
-    before, after = change.before, change.after
-    if isinstance(before, dict) and isinstance(after, dict):
-        before, after = _reduced(before, after)
-    secret = is_secret_key(change.field)
-    return replace(change, before=masked_value(before, secret), after=masked_value(after, secret))
-
-
-def _reduced(one: dict[str, Json], other: dict[str, Json]) -> tuple[Json, Json]:
-    left, right = {}, {}
-    for key in sorted({*one, *other}, key=str):
-        a, b = one.get(key, _MISSING), other.get(key, _MISSING)
-        if same(a, b):
-            continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            a, b = _reduced(a, b)
-        left.update({} if a is _MISSING else {key: a})
-        right.update({} if b is _MISSING else {key: b})
-    return left, right
 
 
 def _update(action: Update) -> Iterator[Line]:

@@ -1,21 +1,23 @@
-"""Parameters that the server computes: mappings with ``__prefect_kind``.
+"""When what is asked for and what is there are the same, as the server would see it.
 
-An update stores what they come to, so that is what a live value is compared
-with. The rules are those of the server's own hydration.
+Parameters with ``__prefect_kind`` are computed by the server: an update stores what they
+come to, so that is what a live value is compared with. The rules are those of the server's
+own hydration.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
-
-from gitops_flow.plan.values import same
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gitops_flow.model import Deployment, Json
 
+# PostgreSQL's jsonb gives back larger floats as whole numbers.
+_EXACT = 1e15
+Item = TypeVar("Item")
 _KIND = "__prefect_kind"
 
 
@@ -25,6 +27,37 @@ class _Nothing:
 
 _LEFT_OUT = _Nothing()
 UNKNOWN = _Nothing()
+
+
+def same(one: Json, other: Json) -> bool:
+    """Whether two JSON values are equal; unlike ``==`` it tells true, 1 and 1.0 apart."""
+    if isinstance(one, str) or one is None:
+        return bool(one == other)  # Most values; a thousand deployments have a lot of them.
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one == other and (
+            isinstance(one, float) == isinstance(other, float) or abs(one) > _EXACT
+        )
+    return bool(one == other)
+
+
+def take_pairs(
+    wanted: list[Item], there: list[Item], fits: Callable[[Item, Item], bool]
+) -> list[tuple[Item, Item]]:
+    """Take the pairs that fit out of both lists, each item once."""
+    pairs = []
+    for one in tuple(wanted):
+        at = next((number for number, item in enumerate(there) if fits(one, item)), None)
+        if at is not None:
+            pairs.append((one, there.pop(at)))
+            # By identity: an equal one further on is another's.
+            del wanted[next(number for number, item in enumerate(wanted) if item is one)]
+    return pairs
 
 
 def has_kinds(value: Json) -> bool:
