@@ -403,19 +403,19 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "cron minute out of range": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - cron: '61 * * * *'\n",
         [
-            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: minute '61': 61 is not between 0 and 59",
+            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: minute '61' is not valid (write 0 to 59; several as 1-5, 1,5 or */2)",
         ],
     ),
     "cron word": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - cron: '0 0 * * moon'\n",
         [
-            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: day of week 'moon': 'moon' is neither a number nor a name",
+            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: day of week 'moon' is not valid (write 0 to 7, or sun to sat; several as 1-5, 1,5 or */2)",
         ],
     ),
     "cron step of zero": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - cron: '*/0 * * * *'\n",
         [
-            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: minute '*/0': '0' is not a step above 0",
+            "p.yaml:5:11: deployments[0] 'etl': schedules[0].cron: minute '*/0' is not valid (write 0 to 59; several as 1-5, 1,5 or */2)",
         ],
     ),
     "misspelt cron alias": (
@@ -457,7 +457,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "misspelt rrule frequency": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - rrule: FREQ=DAYLY\n",
         [
-            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: 'DAYLY' is not a frequency (did you mean 'DAILY'?)",
+            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: FREQ 'DAYLY' is not valid (did you mean 'DAILY'?)",
         ],
     ),
     "misspelt rrule key": (
@@ -469,13 +469,13 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "rrule with a day that is none": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - rrule: FREQ=WEEKLY;BYDAY=XX\n",
         [
-            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: BYDAY 'XX' is not a day (write one of MO TU WE TH FR SA SU)",
+            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: BYDAY 'XX' is not valid (write some of MO TU WE TH FR SA SU)",
         ],
     ),
     "rrule with an end that is none": (
         "deployments:\n- name: etl\n  entrypoint: f.py:g\n  schedules:\n  - rrule: FREQ=DAILY;UNTIL=20301301\n",
         [
-            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: UNTIL '20301301' is not a date (write for example 20300131T090000)",
+            "p.yaml:5:12: deployments[0] 'etl': schedules[0].rrule: UNTIL '20301301' is not valid (write for example 20300131T090000)",
         ],
     ),
     "cron of a day that never comes": (

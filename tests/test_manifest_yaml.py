@@ -449,6 +449,48 @@ def test_reading_ends_at_more_problems_than_anybody_reads() -> None:
     assert caught.value.problems[-1].endswith(": more problems than can be listed")
 
 
+ONE = "deployments:\n- name: a\n  entrypoint: f.py:g\n"
+MANY = {
+    "deployments that are none": "deployments:\n" + "- x\n" * 1_500,
+    "marks among tags": f"{ONE}  tags: [{'gitflow:x, ' * 1_500}]\n",
+    "numbers that JSON has not": f"{ONE}  parameters: {{a: [{'.nan, ' * 1_500}]}}\n",
+    "steps without inputs": f"{ONE}  build: [{'{a: 1}, ' * 1_500}]\n",
+}
+
+
+@pytest.mark.parametrize("case", MANY)
+def test_checking_ends_at_more_problems_than_anybody_reads(case: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        manifest.parse(MANY[case].encode(), "p.yaml")
+    assert len(caught.value.problems) == yaml_reader.MAX_PROBLEMS + 1
+    assert caught.value.problems[-1].endswith(": more problems than can be listed")
+
+
+def test_warnings_beyond_those_that_anybody_reads_are_left_out() -> None:
+    text = ONE + "".join(f"  other{number}: 1\n" for number in range(1_500))
+    warnings = manifest.parse(text.encode(), "p.yaml").problems
+    assert len(warnings) == yaml_reader.MAX_PROBLEMS + 1
+    assert warnings[-1].message == "more warnings than can be listed"
+
+
+def test_filling_in_ends_at_more_problems_than_anybody_reads() -> None:
+    one = "- name: a{}\n  entrypoint: f.py:g\n  work_pool: {{name: p}}\n  description: '{{{{ $NO }}}}'\n"
+    text = "deployments:\n" + "".join(map(one.format, range(1_500)))
+    document = manifest.parse(text.encode(), "p.yaml")
+    flow = FlowInfo("etl", None, None, parameter_schema={"properties": {}})
+    _, problems = manifest.resolve(
+        document,
+        mark="gitflow:x-0",
+        pull_step={},
+        default_version="1",
+        flows={"f.py:g": flow},
+        default_work_pool="p",
+        environ={},
+    )
+    assert len(problems) == yaml_reader.MAX_PROBLEMS + 1
+    assert any(each.message.endswith("more problems than can be listed") for each in problems)
+
+
 def test_problems_before_the_one_that_ends_the_reading_are_told() -> None:
     with pytest.raises(ManifestError) as caught:
         manifest.parse(b"a: !x 1\nb: *none\n", "p.yaml")

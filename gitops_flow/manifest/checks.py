@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gitops_flow.manifest import schedules, schema, triggers, yaml
 from gitops_flow.manifest.wording import dotted, explain, label, quoted, shortened
@@ -15,11 +15,11 @@ from gitops_flow.names import did_you_mean, nearest
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     Path = tuple[Hashable, ...]
 
+_Section = TypeVar("_Section", bound=BaseModel)
 _GONE = "remove it; Prefect 3.1 dropped it"
 _SCHEDULE_KEYS = {
     "max_active_runs": _GONE,
@@ -61,7 +61,8 @@ _BELONGS = {
 class Report:
     """Collects the problems of one manifest.
 
-    A path is the keys and indexes that lead to a value, from the top.
+    A path is the keys and indexes that lead to a value, from the top. Too many errors end
+    the reading with :class:`yaml.Fatal`; too many warnings leave out the rest of them.
     """
 
     def __init__(
@@ -76,11 +77,18 @@ class Report:
         self._strict = strict
         self._shown = shown
         self._problems = list(problems)
+        self._errors = len(self._problems)
+        self._warnings = 0
 
     @property
     def failed(self) -> bool:
         """Whether anything so far is an error."""
-        return any(problem.severity == "error" for problem in self._problems)
+        return self._errors > 0
+
+    @property
+    def full(self) -> bool:
+        """Whether further warnings are left out."""
+        return self._warnings >= yaml.MAX_PROBLEMS
 
     def sorted(self) -> list[Problem]:
         """All problems in the file's order, each once."""
@@ -91,15 +99,11 @@ class Report:
 
     def error(self, path: Path, message: str, hint: str | None = None) -> None:
         """The value at ``path`` is wrong."""
-        node, steps = yaml.at(self._root, path)
-        place = (node.line, node.column) if node else (1, 1)
-        self._add(path[:steps], message, hint, place, "error")
+        self._value(path, message, hint, "error")
 
     def warning(self, path: Path, message: str, hint: str | None = None) -> None:
         """The value at ``path`` does not do what it seems to."""
-        node, steps = yaml.at(self._root, path)
-        place = (node.line, node.column) if node else (1, 1)
-        self._add(path[:steps], message, hint, place, "warning")
+        self._value(path, message, hint, "warning")
 
     def doubtful(self, path: Path, message: str, hint: str | None = None) -> None:
         """The value at ``path`` is skipped, as Prefect does; an error when strict."""
@@ -113,13 +117,22 @@ class Report:
         severity: Literal["error", "warning"] = "error",
     ) -> None:
         """The key that ends ``path`` is wrong."""
+        if severity == "warning" and self.full:
+            return
         place = yaml.key_place(self._root, path) or (1, 1)
         self._add(path[:-1], message, hint, place, severity)
 
-    def ignored(self, path: Path, hint: str | None) -> None:
-        """The key that ends ``path`` does nothing in Prefect; an error when strict."""
+    def ignored(self, path: Path, known: Iterable[str], hint: str | None = None) -> None:
+        """The key that ends ``path`` does nothing in Prefect; an error when strict.
+
+        Without a ``hint`` it is the nearest of the ``known`` keys.
+        """
         severity: Literal["error", "warning"] = "error" if self._strict else "warning"
-        self.key(path, f"Prefect ignores this key: {quoted(str(path[-1]))}", hint, severity)
+        if severity == "warning" and self.full:
+            return
+        name = str(path[-1])
+        message = f"Prefect ignores this key: {quoted(name)}"
+        self.key(path, message, hint or did_you_mean(name, known), severity)
 
     def invalid(self, path: Path, detail: ErrorDetails) -> None:
         """What a model says about the value at ``path``."""
@@ -147,6 +160,15 @@ class Report:
             return next(((*path[:-1], found) for found in parent.entries if found == key), path)
         return path
 
+    def _value(
+        self, path: Path, message: str, hint: str | None, severity: Literal["error", "warning"]
+    ) -> None:
+        if severity == "warning" and self.full:
+            return
+        node, steps = yaml.at(self._root, path)
+        place = (node.line, node.column) if node else (1, 1)
+        self._add(path[:steps], message, hint, place, severity)
+
     def _add(
         self,
         path: Path,
@@ -159,6 +181,16 @@ class Report:
         text = ": ".join(part for part in (subject, context, message) if part)
         where = Position(self._shown, *place)
         self._problems.append(Problem(text, where, hint, severity, subject=subject))
+        if severity == "warning":
+            self._warnings += 1
+            if self.full:
+                told = "more warnings than can be listed"
+                self._problems.append(Problem(told, where, None, severity))
+            return
+        self._errors += 1
+        if self._errors >= yaml.MAX_PROBLEMS:
+            told = "more problems than can be listed"
+            raise yaml.Fatal(Problem(told, where), self.sorted())
 
     def _context(self, path: Path) -> tuple[str, str]:
         """The deployment that ``path`` is in, if it is in one, and the rest of it."""
@@ -185,6 +217,16 @@ def _words_beside(path: Path) -> list[str]:
     return list(models.get(parent, schema.ScheduleSection).model_fields)
 
 
+def validate(model: type[_Section], value: Any, path: Path, report: Report) -> _Section | None:
+    """``value`` as a section; None when something is wrong with it, which is reported."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            report.invalid(path, detail)
+        return None
+
+
 def manifest(raw: dict[Any, Any], report: Report) -> None:
     """Report what is wrong in the whole file, types apart."""
     for name in ("build", "push", "pull"):
@@ -193,8 +235,10 @@ def manifest(raw: dict[Any, Any], report: Report) -> None:
     known = [field.alias or name for name, field in fields.items()]
     for key in raw:
         # Extra top-level keys are a common home for anchors; only slips are worth a word.
+        if report.full:
+            break
         if isinstance(key, str) and key not in known and (meant := nearest(key, known, 0.8)):
-            report.ignored((key,), f"did you mean {meant!r}?")
+            report.ignored((key,), known, f"did you mean {meant!r}?")
     listed = raw.get("deployments")
     if not isinstance(listed, list):
         return
@@ -235,7 +279,6 @@ def _deployment(item: dict[Any, Any], path: Path, report: Report) -> None:
         if isinstance(item.get(part), dict):
             _ignored(item[part], model, (*path, part), report)
     _tags(item.get("tags"), (*path, "tags"), report)
-    _schedules(item, path, report)
     for part in ("build", "push", "pull"):
         _steps(item.get(part), (*path, part), report)
     _triggers(item.get("triggers"), (*path, "triggers"), report)
@@ -257,10 +300,8 @@ def _ignored(item: dict[Any, Any], model: type[BaseModel], path: Path, report: R
     for key in item:
         if not isinstance(key, str) or key in known:
             continue
-        hint = did_you_mean(key, known)
-        if model is schema.DeploymentSection:
-            hint = _BELONGS.get(key, hint)
-        report.ignored((*path, key), hint)
+        hint = _BELONGS.get(key) if model is schema.DeploymentSection else None
+        report.ignored((*path, key), known, hint)
 
 
 def _tags(tags: Any, path: Path, report: Report) -> None:
@@ -285,38 +326,57 @@ def _triggers(listed: Any, path: Path, report: Report) -> None:
                 report.error(where, detail, hint)
             else:
                 report.invalid(where, detail)
-        for where, hint in triggers.ignored(item, (*path, number)):
-            report.ignored(where, hint)
+        for where, known in triggers.ignored(item, (*path, number)):
+            report.ignored(where, known)
 
 
-def _schedules(item: dict[Any, Any], path: Path, report: Report) -> None:
+def read_schedules(item: dict[Any, Any], path: Path, report: Report) -> dict[str, Any]:
+    """The schedules of a deployment as sections; what is wrong in them is reported."""
     legacy, listed = item.get("schedule"), item.get("schedules")
     if legacy and "schedules" in item:
         message = "'schedule' and 'schedules' exclude each other"
         report.key((*path, "schedule"), message, "keep schedules:")
+    sections: dict[str, Any] = {}
+    if isinstance(legacy, dict) and legacy:
+        sections["schedule"] = _schedule(legacy, (*path, "schedule"), report)
+    if isinstance(listed, list):
+        sections["schedules"] = [
+            _schedule(each, (*path, "schedules", number), report)
+            if isinstance(each, dict)
+            else each
+            for number, each in enumerate(listed)
+        ]
+        _slugs(sections["schedules"], (*path, "schedules"), report)
+    return sections
+
+
+def _schedule(value: dict[Any, Any], path: Path, report: Report) -> schema.ScheduleSection:
+    """One schedule, an empty one when something is wrong with it."""
+    section = validate(schema.ScheduleSection, value, path, report)
+    if section is None:
+        return schema.ScheduleSection()
+    for part, message, hint in schedules.check(section):
+        report.error((*path, part) if part else path, message, hint)
+    if section.replaces and not section.slug:
+        message = "'replaces' does nothing without a 'slug'"
+        report.key((*path, "replaces"), message, "write slug: NEW-NAME", "warning")
+    return section
+
+
+def _slugs(sections: list[Any], path: Path, report: Report) -> None:
     slugs: set[str] = set()
     replaced: set[str] = set()
-    entries = [((*path, "schedule"), legacy)] if legacy else []
-    if isinstance(listed, list):
-        entries += [((*path, "schedules", n), each) for n, each in enumerate(listed)]
-    for where, entry in entries:
-        if not isinstance(entry, dict):
+    for number, section in enumerate(sections):
+        if not isinstance(section, schema.ScheduleSection):
             continue
-        try:
-            section = schema.ScheduleSection.model_validate(entry)
-        except ValidationError:
-            continue  # told already
-        for part, message, hint in schedules.check(section):
-            report.error((*where, part) if part else where, message, hint)
         if section.slug in slugs:
             message = f"slug {quoted(section.slug or '')} is used twice in this deployment"
-            report.error((*where, "slug"), message, "every schedule has a slug of its own")
+            hint = "every schedule has a slug of its own"
+            report.error((*path, number, "slug"), message, hint)
         if section.replaces in replaced:
             message = f"slug {quoted(section.replaces or '')} is replaced twice"
-            report.error((*where, "replaces"), message, "only one schedule can take its place")
-        if section.replaces and not section.slug:
-            message = "'replaces' does nothing without a 'slug'"
-            report.key((*where, "replaces"), message, "write slug: NEW-NAME", "warning")
+            hint = "only one schedule can take its place"
+            report.error((*path, number, "replaces"), message, hint)
         slugs |= {section.slug} if section.slug else set()
         replaced |= {section.replaces} if section.replaces else set()
 

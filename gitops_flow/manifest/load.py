@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from gitops_flow.errors import ManifestError
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     Keys = tuple[Hashable, ...]
 
-_Section = TypeVar("_Section", bound=BaseModel)
 # The keys that say which source a manifest is, and where its releases are.
 _SOURCE = ("name", "gitflow")
 _STEPS = ("build", "push", "pull")
@@ -77,25 +75,27 @@ def parse(
         ManifestError: with every problem that was found, in the file's order.
     """
     try:
-        root, problems = yaml.read(data, shown)
+        return _parse(data, shown, strict, directory, source_only)
     except yaml.Fatal as fatal:
         raise _error(shown, fatal.problems) from None
+
+
+def _parse(data: bytes, shown: str, strict: bool, directory: str, source_only: bool) -> Manifest:
+    root, problems = yaml.read(data, shown)
     if root is None or not isinstance(root.value, dict):
         raise _error(shown, [*problems, _not_a_manifest(root, shown)])
     if source_only:
         return _source(root, shown, problems, directory)
     report = Report(root, shown, problems, strict=strict)
     raw = as_json(root.value, report)
-    top = _validate(ManifestSection, {**raw, "deployments": []}, (), report)
+    top = checks.validate(ManifestSection, {**raw, "deployments": []}, (), report)
     listed = raw.get("deployments", [])
     if not isinstance(listed, list):
         hint = "remove the line, or write []" if listed is None else "start each item with '- '"
         report.error(("deployments",), f"expected a list, got {described(listed)}", hint)
         listed = []
     sections = [
-        None
-        if checks.is_template(item)
-        else _validate(DeploymentSection, item, ("deployments", number), report)
+        None if checks.is_template(item) else _deployment(item, ("deployments", number), report)
         for number, item in enumerate(listed)
     ]
     checks.manifest(raw, report)
@@ -123,7 +123,7 @@ def parse(
 def _source(root: yaml.Node, shown: str, problems: list[Problem], directory: str) -> Manifest:
     report = Report(root, shown, [each for each in problems if _about_source(root, each)])
     raw = {key: value for key, value in root.value.items() if key in _SOURCE}
-    top = _validate(ManifestSection, raw, (), report)
+    top = checks.validate(ManifestSection, raw, (), report)
     if report.failed or top is None:
         raise _error(shown, report.sorted())
     return Manifest(
@@ -147,15 +147,10 @@ def _about_source(root: yaml.Node, problem: Problem) -> bool:
     return section is None or section[2] in _SOURCE or section[1] == place[1]
 
 
-def _validate(
-    model: type[_Section], value: Any, path: tuple[Any, ...], report: Report
-) -> _Section | None:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            report.invalid(path, detail)
-        return None
+def _deployment(item: Any, path: Keys, report: Report) -> DeploymentSection | None:
+    if isinstance(item, dict):
+        item = {**item, **checks.read_schedules(item, path, report)}
+    return checks.validate(DeploymentSection, item, path, report)
 
 
 def _config(

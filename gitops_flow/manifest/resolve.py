@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from gitops_flow.errors import FlowError
-from gitops_flow.manifest import checks, schedules, steps, triggers
+from gitops_flow.manifest import checks, schedules, steps, triggers, yaml
 from gitops_flow.manifest.config import pull_section
 from gitops_flow.manifest.placeholders import Answers, placeholders
 from gitops_flow.manifest.pull_steps import image_pull_steps, pin, waiting
@@ -101,6 +101,7 @@ def resolve(
     substitutions: list[Substitution] = []
     deployments: list[Deployment] = []
     seen: dict[str, DeploymentConfig] = {}
+    errors = 0
     for config in manifest.deployments if chosen is None else chosen:
         substitution = Substitution(manifest, config, answers, allow_missing, refuse_secrets)
         one = _Desired(substitution, mark, default_version, flows, cloud, strict)
@@ -113,6 +114,10 @@ def resolve(
             else:
                 deployments.append(deployment)
         substitutions.append(substitution)
+        errors += substitution.errors
+        if errors >= yaml.MAX_PROBLEMS:
+            substitution.error((), "more problems than can be listed")
+            break
     problems = named(manifest, substitutions)
     told = (problem for problem in problems if notes or problem.severity != "note")
     return deployments, sorted(told, key=_place)

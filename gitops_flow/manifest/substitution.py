@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gitops_flow.manifest import yaml
 from gitops_flow.manifest.config import step_sections
 from gitops_flow.manifest.placeholders import (
     KEEP,
@@ -75,6 +76,7 @@ class Substitution:
     allow_missing: bool = False
     refuse_secrets: bool = True
     problems: list[Problem] = field(default_factory=list)
+    errors: int = 0
     unknown: dict[str, None] = field(default_factory=dict)
     secret_fields: dict[str, None] = field(default_factory=dict)
     secrets: dict[str, None] = field(default_factory=dict)
@@ -85,7 +87,7 @@ class Substitution:
     @property
     def failed(self) -> bool:
         """Whether anything so far is an error."""
-        return any(problem.severity == "error" for problem in self.problems)
+        return self.errors > 0
 
     @property
     def outputs(self) -> Mapping[str, Json] | None:
@@ -288,7 +290,8 @@ class Substitution:
 
     def _is_news(self, mark: Placeholder, where: Path) -> bool:
         """Whether a placeholder's lack of an answer is to be told, and has not been yet."""
-        if self.allow_missing or (where, mark.text) in self._told:
+        full = self.errors >= yaml.MAX_PROBLEMS
+        if full or self.allow_missing or (where, mark.text) in self._told:
             return False
         self._told.add((where, mark.text))
         return True
@@ -300,6 +303,7 @@ class Substitution:
         message: str,
         hint: str | None,
     ) -> None:
+        self.errors += severity == "error"
         if path[:1] == ("",):  # a section of the whole manifest
             full = path[1:]
             text = f"{dotted(full)}: {message}"

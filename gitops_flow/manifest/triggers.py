@@ -177,8 +177,8 @@ def check(raw: Json, path: Path = ()) -> Iterator[tuple[Path, ErrorDetails | str
     yield from _check(raw, path, outermost=True)
 
 
-def ignored(raw: Json, path: Path = ()) -> Iterator[tuple[Path, str | None]]:
-    """The keys of an item of ``triggers:`` that Prefect ignores, with the likely meaning."""
+def ignored(raw: Json, path: Path = ()) -> Iterator[tuple[Path, list[str]]]:
+    """The keys of an item of ``triggers:`` that Prefect ignores, and those it knows there."""
     yield from _ignored(raw, path, outermost=True)
 
 
@@ -237,20 +237,20 @@ def _check(
             yield from _check(each, (*path, "triggers", number), outermost=False)
 
 
-def _ignored(raw: Json, path: Path, *, outermost: bool) -> Iterator[tuple[Path, str | None]]:
+def _ignored(raw: Json, path: Path, *, outermost: bool) -> Iterator[tuple[Path, list[str]]]:
     model = _MODELS.get(str(_kind(raw, outermost))) if isinstance(raw, dict) else None
     if model is None:
         return
     known = [*model.model_fields, *(_Action.model_fields if outermost else ())]
     for key, value in raw.items():
         if key not in known:
-            yield (*path, key), did_you_mean(str(key), known)
+            yield (*path, key), known
         elif key == "triggers" and isinstance(value, list):
             for number, each in enumerate(value):
                 yield from _ignored(each, (*path, key, number), outermost=False)
         elif key == "metric" and isinstance(value, dict):
             for name in value.keys() - _Query.model_fields.keys():
-                yield (*path, key, name), did_you_mean(str(name), _Query.model_fields)
+                yield (*path, key, name), list(_Query.model_fields)
 
 
 def _kind(raw: dict[str, Json], outermost: bool) -> Any:
