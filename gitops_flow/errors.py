@@ -8,7 +8,9 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
 
     GitflowError                exit code 1
     ├── UsageError              2: the command line or the settings are wrong
-    ├── ManifestError           the manifest has problems (all of them, at once)
+    ├── ProblemsError           several things are wrong, each with its place
+    │   ├── ManifestError       the manifest has problems (all of them, at once)
+    │   └── RefusedError        the server's state forbids it: pools, conflicts, prune limits
     ├── FlowError               a flow cannot be read from its source
     ├── SnapshotError           the working tree cannot be snapshotted
     ├── GitError                the git program failed
@@ -25,10 +27,15 @@ command line's (:mod:`gitops_flow.cli`), or Prefect's log on a worker.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# What has to happen before the same call can succeed: nothing that helps, other files, something
+# on a server (the one that was asked), or only some time.
+Heals = Literal["never", "new commit", "server", "time"]
 
 
 class GitflowError(Exception):
@@ -39,9 +46,13 @@ class GitflowError(Exception):
         where: ``file:line:column``, a URL or a path; None when it is obvious.
         hint: what to do about it.
         retry: whether the same call may succeed later without any change.
+        heals: what has to happen before it can; by default what the class says.
     """
 
     exit_code = 1
+    # What heals an error of the class: one that is worth trying again, and any other.
+    healed_later: Heals = "time"
+    healed_by: Heals = "never"
 
     def __init__(
         self,
@@ -50,12 +61,14 @@ class GitflowError(Exception):
         where: str | None = None,
         hint: str | None = None,
         retry: bool = False,
+        heals: Heals | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.hint = hint
         self.retry = retry
+        self.heals = heals or (self.healed_later if retry else self.healed_by)
 
     def __str__(self) -> str:
         """The whole error on a few lines, as a worker's log shows it."""
@@ -73,24 +86,52 @@ class UsageError(GitflowError):
     exit_code = 2
 
 
-class ManifestError(GitflowError):
-    """The manifest has problems; ``problems`` holds one rendered line each."""
+class ProblemsError(GitflowError):
+    """Several things are wrong; ``problems`` holds a :class:`~gitops_flow.model.Problem` each."""
 
-    def __init__(self, message: str, problems: tuple[str, ...], *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self,
+        message: str,
+        problems: tuple[Any, ...],
+        *,
+        hint: str | None = None,
+        heals: Heals | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, heals=heals)
         self.problems = problems
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each problem as a line of text."""
+        return tuple(map(str, self.problems))
 
     def __str__(self) -> str:
         """Every problem on its own line, then the summary."""
-        return "\n".join((*self.problems, super().__str__()))
+        return "\n".join((*self.lines, super().__str__()))
+
+
+class ManifestError(ProblemsError):
+    """The manifest has problems."""
+
+    healed_by = "new commit"
+
+
+class RefusedError(ProblemsError):
+    """The manifest is right, but what is on the server forbids to carry it out."""
+
+    healed_by = "server"
 
 
 class FlowError(GitflowError):
     """A flow cannot be read from its source; ``where`` is file:line[:column]."""
 
+    healed_by = "new commit"
+
 
 class SnapshotError(GitflowError):
     """The working tree cannot be snapshotted as it is; ``paths`` says which files."""
+
+    healed_by = "new commit"
 
     def __init__(
         self, message: str, *, paths: tuple[str, ...] = (), hint: str | None = None
@@ -113,6 +154,8 @@ class RemoteError(GitError):
     repository), ``ownership``, ``disk`` or ``other``.
     """
 
+    healed_later = "server"
+
     def __init__(
         self,
         message: str,
@@ -132,6 +175,8 @@ class StepError(GitflowError):
     ``status`` is the exit status of the program that failed (negative: the
     signal that ended it), None when none did. The message ends in its last lines.
     """
+
+    healed_by = "new commit"
 
     def __init__(
         self,
@@ -203,6 +248,8 @@ class ApiError(GitflowError):
     ``status`` is the HTTP status, or None when there was no answer. ``lost`` says
     that the request may have been carried out although it was not confirmed.
     """
+
+    healed_later = "server"
 
     def __init__(
         self,

@@ -169,7 +169,7 @@ def test_a_misspelt_deployments_key_is_told_where_there_are_none(tmp_path: Path)
     path.write_text("name: x\ndeploymnets:\n  - {name: a, entrypoint: 'a.py:f'}\n")
     with pytest.raises(ManifestError, match="has no deployments") as caught:
         choice.choose(manifest.load(path, "prefect.yaml"), Which())
-    (told,) = caught.value.problems
+    (told,) = caught.value.lines
     assert told.startswith("prefect.yaml:2:1: ")
     assert "did you mean 'deployments'?" in told
 

@@ -44,7 +44,7 @@ def test_prefects_clone_with_credentials_for_plain_http_is_refused(
 ) -> None:
     with pytest.raises(ManifestError, match="1 problem") as caught:
         desired(tmp_path, stock(credentials), "http://git.example/r.git")
-    assert caught.value.problems == (
+    assert caught.value.lines == (
         (
             "prefect.yaml:1:21: Prefect's git_clone sends no credentials to "
             "http://git.example/r.git, so every run would fail (name an https:// address with "

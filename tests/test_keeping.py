@@ -69,7 +69,7 @@ def test_a_file_is_needed_when_a_glob_means_it_or_the_flow_is_in_it(
 def test_paths_that_mean_nothing_are_refused(text: str, told: str) -> None:
     with pytest.raises(ManifestError) as error:
         manifest.parse(text.encode(), "p.yaml")
-    assert any(told in problem for problem in error.value.problems)
+    assert any(told in problem for problem in error.value.lines)
 
 
 class Shop(NearProject):

@@ -361,4 +361,4 @@ def test_strict_makes_an_error_of_a_key_that_prefect_ignores(text: str) -> None:
     assert warned.severity == "warning"
     with pytest.raises(ManifestError) as caught:
         manifest.parse(text.encode(), "p.yaml", strict=True)
-    assert caught.value.problems == (str(warned),)
+    assert caught.value.lines == (str(warned),)

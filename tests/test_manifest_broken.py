@@ -705,7 +705,7 @@ def test_broken_manifest_is_refused_with_every_problem_at_its_place(case: str) -
     text, expected = BROKEN[case]
     with pytest.raises(ManifestError) as caught:
         manifest.parse(text if isinstance(text, bytes) else text.encode(), "p.yaml")
-    assert list(caught.value.problems) == expected
+    assert list(caught.value.lines) == expected
 
 
 def test_summary_counts_errors_and_not_warnings() -> None:
@@ -713,19 +713,19 @@ def test_summary_counts_errors_and_not_warnings() -> None:
     with pytest.raises(ManifestError) as caught:
         manifest.parse(text, "a/prefect.yaml")
     assert caught.value.message == "2 problems in a/prefect.yaml; nothing was changed"
-    assert len(caught.value.problems) == 3
+    assert len(caught.value.lines) == 3
 
 
 def test_file_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         manifest.load(tmp_path / "prefect.yaml", "prefect.yaml")
-    assert caught.value.problems == ("prefect.yaml cannot be read: no such file or directory",)
+    assert caught.value.lines == ("prefect.yaml cannot be read: no such file or directory",)
 
 
 def test_directory_is_one_problem(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         manifest.load(tmp_path, "prefect.yaml")
-    assert caught.value.problems == ("prefect.yaml cannot be read: is a directory",)
+    assert caught.value.lines == ("prefect.yaml cannot be read: is a directory",)
 
 
 def test_secrets_are_not_in_any_problem() -> None:
@@ -743,4 +743,4 @@ deployments:
     with pytest.raises(ManifestError) as caught:
         manifest.parse(text, "p.yaml")
     assert "hunter2" not in str(caught.value)
-    assert len(caught.value.problems) >= 5
+    assert len(caught.value.lines) >= 5

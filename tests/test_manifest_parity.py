@@ -101,7 +101,7 @@ def refusal(text: str) -> str:
     try:
         manifest.parse(text.encode(), "p.yaml")
     except ManifestError as error:
-        return "\n".join(error.problems)
+        return "\n".join(error.lines)
     return ""
 
 

@@ -77,7 +77,7 @@ def test_everything_that_is_missing_in_a_step_is_told_at_once() -> None:
     with pytest.raises(ManifestError) as caught:
         filled("a.b: {c: '{{ on.x }}', d: 'x{{ $NO }}'}", {"one": {"x": 1}})
     assert caught.value.message == "a.b cannot be run: 2 placeholders cannot be filled in"
-    assert caught.value.problems == (
+    assert caught.value.lines == (
         "p.yaml:2:12: build[0].a.b.c: nothing fills in {{ on.x }} (did you mean 'one.x'?)",
         "p.yaml:2:29: build[0].a.b.d: environment variable 'NO' is not set (export NO=...)",
     )
@@ -96,7 +96,7 @@ def test_step_of_a_deployment_is_told_by_the_deployment() -> None:
     [_, step] = manifest.step_sections(read, config).push
     with pytest.raises(ManifestError) as caught:
         manifest.fill_step(read, config, "push", 1, step, Answers(), {})
-    [problem] = caught.value.problems
+    [problem] = caught.value.lines
     assert problem.startswith(
         "p.yaml:4:24: deployments[0] 'daily': push[1].a.b.c: nothing fills in"
     )
@@ -173,6 +173,6 @@ def test_a_step_of_the_file_that_cannot_be_run_names_its_deployment() -> None:
     answers = manifest.Answers({"UNSET_NAME": "x"})
     with pytest.raises(ManifestError) as caught:
         manifest.fill_step(read, config, "push", 0, step, answers, {})
-    [problem] = caught.value.problems
+    [problem] = caught.value.lines
     told = "deployments[0] 'a': push[0].c.d.image: nothing fills in {{ mk.image }}"
     assert problem.startswith(f"p.yaml:2:22: {told}")

@@ -20,10 +20,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gitops_flow
-from gitops_flow import buildsteps, files, flows, stop
-from gitops_flow.errors import LockedError, StoppedError
+from gitops_flow import buildsteps, files, flows, plan, stop
+from gitops_flow.deploy.plan import Planned
+from gitops_flow.deploy.request import Refusal
+from gitops_flow.errors import (
+    ApiError,
+    FlowError,
+    GitflowError,
+    LockedError,
+    ManifestError,
+    RefusedError,
+    RemoteError,
+    SnapshotError,
+    StepError,
+    StoppedError,
+    UsageError,
+)
 from gitops_flow.git import command, environment
 from gitops_flow.git.environment import GitEnvironment
+from gitops_flow.model import Position, Problem
 from gitops_flow.stop import Stop
 from gitops_flow.threads import Threads
 from tests.support.script import Script
@@ -289,6 +304,44 @@ def test_work_that_was_stopped_before_starts_nothing() -> None:
     token.set()
     with stop.using(token), pytest.raises(StoppedError):
         command.run(["--version"])
+
+
+@pytest.mark.parametrize(
+    ("error", "heals"),
+    [
+        (UsageError("x"), "never"),
+        (ManifestError("x", ()), "new commit"),
+        (FlowError("x"), "new commit"),
+        (SnapshotError("x"), "new commit"),
+        (StepError("x"), "new commit"),
+        (RefusedError("x", ()), "server"),
+        (ApiError("x", status=503, retry=True), "server"),
+        (ApiError("x", status=401), "never"),
+        (RemoteError("x", kind="network", retry=True), "server"),
+        (LockedError(Path("a"), 1), "time"),
+        (GitflowError("the disk is full", retry=True), "time"),
+        (RefusedError("x", (), heals="new commit"), "new commit"),
+    ],
+)
+def test_an_error_says_what_heals_it(error: GitflowError, heals: str) -> None:
+    assert error.heals == heals
+
+
+def test_a_refusal_keeps_its_problems_and_waits_for_the_hardest_of_its_reasons() -> None:
+    pool = Problem("there is no work pool 'x' on the server", Position("prefect.yaml", 3, 5))
+    value = Problem("a value", None, "write another")
+    planned = Planned(
+        (),
+        plan.Plan((), ()),
+        ("x",),
+        (Refusal("missing", (pool,)), Refusal("values", (value,), heals="new commit")),
+        (),
+        (),
+    )
+    with pytest.raises(RefusedError, match="missing; values; nothing was changed") as caught:
+        planned.refuse()
+    assert caught.value.problems == (pool, value)
+    assert caught.value.heals == "new commit"
 
 
 @pytest.mark.parametrize(("verb", "stays"), [("demo", True), ("deploy", False)])

@@ -177,7 +177,7 @@ def test_a_branch_that_nobody_knows_is_told_to_be_a_detached_head() -> None:
     told = {"gitflow": {"snapshot": "a" * 40}}
     with pytest.raises(ManifestError) as caught:
         manifest.fill_step(read, read.deployments[0], "build", 0, step, manifest.Answers(), told)
-    assert "HEAD is detached" in caught.value.problems[0]
+    assert "HEAD is detached" in caught.value.lines[0]
 
 
 def test_the_branch_of_another_remote_is_another_branch(place: Place, tmp_path: Path) -> None:

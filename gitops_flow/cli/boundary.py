@@ -23,7 +23,7 @@ import typer
 
 from gitops_flow import __version__
 from gitops_flow.cli import streams
-from gitops_flow.errors import GitflowError, ManifestError, SnapshotError, StoppedError
+from gitops_flow.errors import GitflowError, ProblemsError, SnapshotError, StoppedError
 from gitops_flow.git import environment
 from gitops_flow.redact import redact
 
@@ -109,8 +109,8 @@ def error_document(error: GitflowError) -> dict[str, Any]:
         "hint": redact(error.hint) if error.hint else None,
         "retry": error.retry,
     }
-    if isinstance(error, ManifestError):
-        document["problems"] = [redact(problem) for problem in error.problems]
+    if isinstance(error, ProblemsError):
+        document["problems"] = [redact(problem) for problem in error.lines]
     if isinstance(error, SnapshotError):
         document["paths"] = [printable(path) for path in error.paths]
     return document
@@ -140,8 +140,8 @@ def _show(error: GitflowError, as_json: bool) -> None:
     if as_json and _written(error_document(error)):
         return
     lines = []
-    if isinstance(error, ManifestError):
-        lines += list(error.problems)
+    if isinstance(error, ProblemsError):
+        lines += list(error.lines)
     where = f"{error.where}: " if error.where else ""
     lines.append(f"error: {where}{error.message}")
     if isinstance(error, SnapshotError):

@@ -112,7 +112,7 @@ def document(preview: Preview) -> dict[str, Any]:
         "blocked": [
             {
                 "message": redact(each.message),
-                "details": [redact(detail) for detail in each.details],
+                "details": [redact(str(detail)) for detail in each.details],
                 "hint": redact(each.hint) if each.hint else None,
             }
             for each in preview.blocked
@@ -187,7 +187,7 @@ def text(preview: Preview, again: Again, *, verbose: bool = False) -> list[str]:
     lines += orphan_lines(preview.plan.orphans, again)
     for refusal in preview.blocked:
         lines.append(f"refused: {redact(refusal.message)}")
-        lines += [f"    {redact(detail)}" for detail in refusal.details]
+        lines += [f"    {redact(str(detail))}" for detail in refusal.details]
         lines += [f"    hint: {redact(refusal.hint)}"] if refusal.hint else []
     lines.append(summary(preview))
     lines += _next(preview, again)
@@ -311,7 +311,7 @@ def markdown_text(preview: Preview, *, verbose: bool = False) -> list[str]:
     lines += [f"- {_plain(code_text(change))}" for change in preview.code]
     for refusal in preview.blocked:
         lines.append(f"- **refused**: {_cell(redact(refusal.message))}")
-        lines += [f"  - {_cell(redact(detail))}" for detail in refusal.details]
+        lines += [f"  - {_cell(redact(str(detail)))}" for detail in refusal.details]
     told = (line.partition(": ") for line in problem_lines(preview.warnings))
     lines += [f"- {kind}: {_cell(text)}" for kind, _, text in told]
     actions = preview.plan.actions

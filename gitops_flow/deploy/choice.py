@@ -48,7 +48,7 @@ def choose(manifest: Manifest, which: Which) -> list[DeploymentConfig]:
     if not listed:
         message = "the manifest has no deployments"
         if manifest.problems:
-            raise ManifestError(f"{manifest.shown}: {message}", tuple(map(str, manifest.problems)))
+            raise ManifestError(f"{manifest.shown}: {message}", tuple(manifest.problems))
         raise UsageError(message, where=manifest.shown)
     if not (which.names or which.tags or which.everything or len(listed) == 1):
         names = list(dict.fromkeys(shortened(item.name, 100) for item in listed))

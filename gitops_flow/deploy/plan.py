@@ -12,7 +12,7 @@ from gitops_flow.deploy import paths, refs, rollback
 from gitops_flow.deploy.code import pin_of, version
 from gitops_flow.deploy.request import Refusal
 from gitops_flow.deploy.source import Release
-from gitops_flow.errors import ManifestError
+from gitops_flow.errors import ManifestError, RefusedError
 from gitops_flow.manifest.wording import quoted
 from gitops_flow.model import Problem
 from gitops_flow.pin import Pin
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import Answers
     from gitops_flow.model import Deployment
+
+# Of several reasons the last of these is the one that all of it waits for.
+_HARDEST = ("time", "server", "new commit", "never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,14 @@ class Planned:
         """Raise when the plan must not be carried out.
 
         Raises:
-            ManifestError: with every reason at once.
+            RefusedError: with every reason at once.
         """
         if self.refusals:
-            raise ManifestError(
+            raise RefusedError(
                 "; ".join(each.message for each in self.refusals) + "; nothing was changed",
                 tuple(detail for each in self.refusals for detail in each.details),
                 hint="; ".join(each.hint for each in self.refusals if each.hint) or None,
+                heals=max((each.heals for each in self.refusals), key=_HARDEST.index),
             )
 
 
@@ -171,7 +175,7 @@ def desire(
             f"{len(errors)} problem{'' if len(errors) == 1 else 's'} in the manifest; "
             "nothing was changed",
             # What Prefect ignores may be what was meant.
-            tuple(str(each) for each in sorted((*errors, *ignored), key=_place)),
+            tuple(sorted((*errors, *ignored), key=_place)),
         )
     desired = [
         replace(
@@ -236,7 +240,7 @@ def _is_inside(project: Project) -> Callable[[str], bool]:
 
 def _other_code(problems: Sequence[Problem]) -> tuple[Refusal, ...]:
     message = "pull steps name other code than what is deployed"
-    return (Refusal(message, tuple(map(str, problems))),) if problems else ()
+    return (Refusal(message, tuple(problems), heals="new commit"),) if problems else ()
 
 
 def pointers(code: Code) -> list[Problem]:
@@ -289,7 +293,7 @@ def _refusals(
         refusals.append(
             Refusal(
                 "deployments of another source are in the way",
-                tuple(map(str, details)),
+                tuple(details),
                 "take them over with --adopt, or give these another name",
             )
         )
@@ -305,15 +309,17 @@ def _refusals(
         refusals.append(
             Refusal(
                 f"missing work pool{'' if len(pools) == 1 else 's'}",
-                tuple(map(str, details)),
+                tuple(details),
                 f"{commands}; or let gitflow make process pools: --create-pools",
             )
         )
     if errors:
         count = f"{len(errors)} value{'' if len(errors) == 1 else 's'}"
-        refusals.append(Refusal(f"the server would refuse {count}", tuple(map(str, errors))))
+        refusals.append(
+            Refusal(f"the server would refuse {count}", tuple(errors), heals="new commit")
+        )
     if not options.force_prune and (reason := plan.prune_refusal(planned)):
         details = [Problem(f"{each.full_name} would be deleted") for each in planned.deletes]
         hint = "if that is what you want, add --force-prune"
-        refusals.append(Refusal(reason, tuple(map(str, details)), hint))
+        refusals.append(Refusal(reason, tuple(details), hint, "never"))
     return refusals

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy.source import AnySource
+    from gitops_flow.errors import Heals
     from gitops_flow.manifest import Override
     from gitops_flow.model import Problem, Snapshot, Source
     from gitops_flow.plan import FieldChange, Plan
@@ -148,11 +149,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A reason not to carry a plan out: in a few words, in detail, and what to do."""
+    """A reason not to carry a plan out: in a few words, in detail, what to do, what heals it."""
 
     message: str
-    details: tuple[str, ...]
+    details: tuple[Problem, ...]
     hint: str | None = None
+    heals: Heals = "server"
 
 
 @dataclass(frozen=True, slots=True)

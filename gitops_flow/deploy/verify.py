@@ -207,10 +207,10 @@ def _is(pin: Pin | None, code: Code) -> bool:
     return pin is not None and pin.commit == code.snapshot.commit
 
 
-def _problem(finding: Finding) -> str:
+def _problem(finding: Finding) -> Problem:
     error = finding.error
     where = f"{error.where}: " if error and error.where else ""
-    return f"{where}{finding.name}: {error.message if error else ''}"
+    return Problem(f"{where}{finding.name}: {error.message if error else ''}")
 
 
 def find_python(project: Project, named: str | None, environ: Mapping[str, str]) -> Python:

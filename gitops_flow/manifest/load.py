@@ -214,13 +214,12 @@ def _not_a_manifest(root: yaml.Node | None, shown: str) -> Problem:
 
 
 def _error(shown: str, problems: list[Problem]) -> ManifestError:
-    rendered = tuple(
-        str(problem if problem.severity == "error" else _as_warning(problem))
-        for problem in problems
+    listed = tuple(
+        problem if problem.severity == "error" else _as_warning(problem) for problem in problems
     )
     count = sum(1 for problem in problems if problem.severity == "error")
     message = f"{count} problem{'s' * (count != 1)} in {shown}; nothing was changed"
-    return ManifestError(message, rendered)
+    return ManifestError(message, listed)
 
 
 def _as_warning(problem: Problem) -> Problem:

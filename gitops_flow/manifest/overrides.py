@@ -51,7 +51,7 @@ def check_overrides(overrides: Sequence[Override]) -> DeploymentSection:
     try:
         (config,) = parse("\n".join(lines).encode(), "option", strict=True).deployments
     except ManifestError as error:
-        raise UsageError("; ".join(_told(each, options) for each in error.problems)) from None
+        raise UsageError("; ".join(_told(each, options) for each in error.lines)) from None
     return config.spec
 
 

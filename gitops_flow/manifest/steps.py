@@ -60,7 +60,7 @@ def fill_step(
         raise ManifestError(
             f"{name_of(step)} cannot be run: {count} placeholder{'s' * (count != 1)} "
             "cannot be filled in",
-            tuple(str(problem) for problem in named(manifest, [substitution])),
+            tuple(named(manifest, [substitution])),
         )
     return filled
 
