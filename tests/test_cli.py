@@ -143,9 +143,9 @@ def test_the_seconds_count_from_the_start_of_the_process() -> None:
     told = _python(
         "import time",
         "time.sleep(0.3)",
-        "from gitops_flow import cli",
-        "cli._began = cli._process_began()",
-        "print(cli.elapsed(time.monotonic()))",
+        "from gitops_flow.cli import progress",
+        "progress.start_clock(time.monotonic())",
+        "print(progress.elapsed(time.monotonic()))",
     )
     assert float(told) >= 0.3
 
@@ -153,9 +153,9 @@ def test_the_seconds_count_from_the_start_of_the_process() -> None:
 def test_a_process_that_became_gitflow_long_after_its_start_does_not_count_that() -> None:
     told = _python(
         "import time",
-        "from gitops_flow import cli",
-        "cli._LONGEST_START = -1.0",
-        "print(cli._process_began() == cli._loaded)",
+        "from gitops_flow.cli import progress",
+        "progress._LONGEST_START = -1.0",
+        "print(progress.process_began(1.5) == 1.5)",
     )
     assert told == "True\n"
 

@@ -6,12 +6,9 @@ import os
 import sys
 import time
 
-# Longer than that is not how long the interpreter took to start: a shell, say, became this process.
-_LONGEST_START = 3.0
 # Commands that stay: what the others do to end soon would make these grow.
 _LIVE_ON = frozenset({"demo"})
 _loaded = time.monotonic()
-_began: float | None = None
 
 
 def main() -> None:
@@ -32,29 +29,11 @@ def main() -> None:
         signal.signal(signal.SIGINT, _interrupted)  # until the boundary takes over
     if not _LIVE_ON.intersection(sys.argv[1:2]):
         for_one_command()
+    from gitops_flow.cli import progress
     from gitops_flow.cli.boundary import run
 
-    global _began
-    _began = _process_began()
+    progress.start_clock(_loaded)
     _end(run(sys.argv[1:]))
-
-
-def elapsed(since: float) -> float:
-    """Seconds since this process began, or since ``since`` (monotonic) where it has another use."""
-    return time.monotonic() - (since if _began is None else _began)
-
-
-def _process_began() -> float:
-    """When, by the monotonic clock, the process began; before Python did, where Linux tells it."""
-    try:
-        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - pathlib is not loaded yet
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
-        began = ticks / os.sysconf("SC_CLK_TCK")
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - began
-    except (OSError, ValueError, IndexError, AttributeError):
-        return _loaded
-    began = time.monotonic() - age
-    return began if 0 <= _loaded - began <= _LONGEST_START else _loaded
 
 
 def _end(code: int) -> None:

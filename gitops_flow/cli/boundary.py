@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import json
 import os
 import platform
 import signal
@@ -22,19 +21,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from gitops_flow import __version__
-from gitops_flow.cli import streams
-from gitops_flow.errors import GitflowError, ProblemsError, SnapshotError, StoppedError
+from gitops_flow.cli import errors, streams
+from gitops_flow.cli.errors import BUG, INTERRUPTED, STOPPED
+from gitops_flow.errors import GitflowError
 from gitops_flow.git import environment
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-BUG = 3
-INTERRUPTED = 130
-TERMINATED = 143
-HUNG_UP = 129
-_STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated", HUNG_UP: "terminal closed"}
 # What a write to standard output fails with when it is a file.
 _OUTPUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -63,7 +58,7 @@ def _run(args: Sequence[str], as_json: bool) -> int:
         code = command().main(list(args), prog_name="gitflow", standalone_mode=False)
         streams.out("")
     except GitflowError as error:
-        _show(error, as_json and not isinstance(error, streams.OutputError))
+        errors.show(error, as_json and not isinstance(error, streams.OutputError))
         return error.exit_code
     except typer.Exit as stop:
         code = stop.exit_code
@@ -76,7 +71,9 @@ def _run(args: Sequence[str], as_json: bool) -> int:
             _show_bug(error, args, as_json)
             return BUG
         streams.abandon()
-        _show(streams.OutputError(f"standard output cannot be written: {error.strerror}"), False)
+        errors.show(
+            streams.OutputError(f"standard output cannot be written: {error.strerror}"), False
+        )
         return 1
     except Exception as error:  # noqa: BLE001 - the boundary: anything else is our bug
         if isinstance(error, _ClickError):
@@ -85,8 +82,8 @@ def _run(args: Sequence[str], as_json: bool) -> int:
         _show_bug(error, args, as_json)
         return BUG
     # A signal inside a command comes back from typer as a code.
-    if code in _STOPPED:
-        _show_stopped(_STOPPED[code], as_json)
+    if code in STOPPED:
+        errors.show_stopped(STOPPED[code], as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -101,79 +98,8 @@ def _let_signals_clean_up() -> None:
         signal.signal(signal.SIGHUP, stop)
 
 
-def error_document(error: GitflowError) -> dict[str, Any]:
-    """An error as ``--json`` prints it."""
-    document: dict[str, Any] = {
-        "message": redact(error.message),
-        "where": redact(error.where) if error.where else None,
-        "hint": redact(error.hint) if error.hint else None,
-        "retry": error.retry,
-    }
-    if isinstance(error, ProblemsError):
-        document["problems"] = [redact(problem) for problem in error.lines]
-    if isinstance(error, SnapshotError):
-        document["paths"] = [printable(path) for path in error.paths]
-    return document
-
-
-def how_it_ended(error: BaseException) -> tuple[str, int]:
-    """What ended a command, in a few words, and the exit code for it."""
-    if isinstance(error, GitflowError):
-        return error.message, error.exit_code
-    code = error.exit_code if isinstance(error, typer.Exit) else BUG
-    code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
-    return _STOPPED.get(code, "bug"), code
-
-
-def _show_written(error: StoppedError, as_json: bool) -> None:
-    """Tell what stands; on standard error in any case."""
-    if as_json:
-        _written(error_document(error), error.document)
-    lines = [error.message, *error.lines, f"hint: {error.hint}"]
-    streams.err(printable(redact("\n".join(lines)), keep="\n") + "\n")
-
-
-def _show(error: GitflowError, as_json: bool) -> None:
-    if isinstance(error, StoppedError):
-        _show_written(error, as_json)
-        return
-    if as_json and _written(error_document(error)):
-        return
-    lines = []
-    if isinstance(error, ProblemsError):
-        lines += list(error.lines)
-    where = f"{error.where}: " if error.where else ""
-    lines.append(f"error: {where}{error.message}")
-    if isinstance(error, SnapshotError):
-        lines += [f"  {printable(path)}" for path in error.paths]
-    if error.hint:
-        lines.append(f"hint: {error.hint}")
-    if error.retry:
-        lines.append("Trying again may help.")
-    streams.err(printable(redact("\n".join(lines)), keep="\n") + "\n")
-
-
-def _written(error: dict[str, Any], beside: Mapping[str, object] | None = None) -> bool:
-    """Print an error's document; False when standard output does not take it."""
-    try:
-        streams.out(json.dumps({"ok": False, "error": error, **(beside or {})}) + "\n")
-    except streams.OutputError:
-        return False
-    return True
-
-
-def _plain_document(message: str, hint: str | None = None) -> dict[str, Any]:
-    return {"message": message, "where": None, "hint": hint, "retry": False}
-
-
-def _show_stopped(how: str, as_json: bool) -> None:
-    if as_json:
-        _written(_plain_document(how))
-    streams.err(f"{how}\n")
-
-
 def _show_usage(error: Any, as_json: bool) -> None:
-    if as_json and _written(_plain_document(redact(error.format_message()))):
+    if as_json and errors.written(errors.plain_document(redact(error.format_message()))):
         return
     with contextlib.suppress(OSError):
         error.show(sys.stderr)
@@ -186,10 +112,10 @@ def _show_bug(error: Exception, args: Sequence[str], as_json: bool) -> None:
         f"arguments: {redact(' '.join(args))}\n\n{trace}"
     )
     path = _write_log(report)
-    message = printable(f"bug: {type(error).__name__}: {redact(str(error))}")
+    message = streams.printable(f"bug: {type(error).__name__}: {redact(str(error))}")
     hint = f"The details are in {path}; please attach it to a report." if path else None
     if as_json:
-        _written(_plain_document(message, hint))
+        errors.written(errors.plain_document(message, hint))
     streams.err(f"{message}\n{hint or report}\n")
 
 
@@ -204,16 +130,3 @@ def _write_log(report: str) -> Path | None:
     except OSError:
         return None
     return path
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Text without control characters or undecodable bytes, which could steer a terminal."""
-    shown = "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
-    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode keeps it
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy
-from gitops_flow.cli import elapsed, options, streams
-from gitops_flow.cli.boundary import BUG, error_document, how_it_ended, printable
+from gitops_flow.cli import options, streams
+from gitops_flow.cli.errors import BUG, error_document, how_it_ended
 from gitops_flow.cli.parts import (
     Talk,
     change_lines,
@@ -27,6 +27,8 @@ from gitops_flow.cli.parts import (
     snapshot_text,
     source_document,
 )
+from gitops_flow.cli.progress import elapsed
+from gitops_flow.cli.streams import printable
 from gitops_flow.errors import GitflowError, StoppedError, UsageError
 from gitops_flow.git.repository import Author
 from gitops_flow.plan import Create, Unchanged, Update

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import deploy
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.deploy import Written, result_document, result_lines
 from gitops_flow.cli.parts import count, server, server_line
+from gitops_flow.cli.streams import printable
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:

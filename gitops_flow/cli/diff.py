@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy, plan
 from gitops_flow.cli import history, options, streams
-from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import Talk, count, problem_lines, server, server_line
 from gitops_flow.cli.plan import PENDING, action_lines, document, left_alone_lines
+from gitops_flow.cli.streams import printable
 from gitops_flow.errors import UsageError
 from gitops_flow.git.repository import Author
 

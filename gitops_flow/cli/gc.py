@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import count
+from gitops_flow.cli.streams import printable
 from gitops_flow.deploy.gc import collect
 from gitops_flow.model import PrefectConnection
 from gitops_flow.redact import redact

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import (
     change_lines,
     columns,
@@ -21,6 +20,7 @@ from gitops_flow.cli.parts import (
     server_line,
 )
 from gitops_flow.cli.plan import code_document, code_text
+from gitops_flow.cli.streams import printable
 from gitops_flow.deploy.releases import check_out as make
 from gitops_flow.deploy.releases import releases
 from gitops_flow.model import Problem

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import deploy
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import error_document, printable
 from gitops_flow.cli.deploy import Written
+from gitops_flow.cli.errors import error_document
 from gitops_flow.cli.parts import next_lines, server, server_line
+from gitops_flow.cli.streams import printable
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow.cli.boundary import printable
+from gitops_flow.cli.streams import printable
 from gitops_flow.plan import Conflict, Delete, Held
 from gitops_flow.redact import redact
 

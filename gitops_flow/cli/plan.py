@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_flow import deploy, plan
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import printable
 from gitops_flow.cli.parts import (
     Talk,
     change_lines,
@@ -28,6 +27,7 @@ from gitops_flow.cli.parts import (
     snapshot_text,
     source_document,
 )
+from gitops_flow.cli.streams import printable
 from gitops_flow.git.repository import Author
 from gitops_flow.redact import redact
 

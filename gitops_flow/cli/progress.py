@@ -1,10 +1,12 @@
-"""What is being waited for: a live line on a terminal, calm lines elsewhere."""
+"""What is being waited for (a live line on a terminal, calm lines elsewhere), and how long."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from gitops_flow.cli import streams
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 T = TypeVar("T")
+# Longer than that is not how long the interpreter took to start: a shell, say, became this process.
+_LONGEST_START = 3.0
+_began: float | None = None
 _COLUMN = 11
 
 
@@ -72,3 +77,26 @@ def _result(future: Future[T]) -> T | None:
         if future.done():
             raise
         return None
+
+
+def start_clock(loaded: float) -> None:
+    """Count :func:`elapsed` from the start of this process, or from ``loaded`` (monotonic)."""
+    global _began
+    _began = process_began(loaded)
+
+
+def elapsed(since: float) -> float:
+    """Seconds since this process began, or since ``since`` (monotonic) where it has another use."""
+    return time.monotonic() - (since if _began is None else _began)
+
+
+def process_began(loaded: float) -> float:
+    """When, by the monotonic clock, the process began; before Python did, where Linux tells it."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+        began = ticks / os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, ValueError, IndexError, AttributeError):
+        return loaded
+    began = time.monotonic() - age
+    return began if 0 <= loaded - began <= _LONGEST_START else loaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import printable
+from gitops_flow.cli.streams import printable
 from gitops_flow.errors import UsageError
 from gitops_flow.redact import redact
 from gitops_flow.settings import trust

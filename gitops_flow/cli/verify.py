@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.cli import options, streams
-from gitops_flow.cli.boundary import error_document, printable
+from gitops_flow.cli.errors import error_document
 from gitops_flow.cli.parts import Talk, count, server, server_line
+from gitops_flow.cli.streams import printable
 from gitops_flow.deploy import verify
 from gitops_flow.redact import redact
 
