@@ -1,5 +1,7 @@
 """A snapshot of a large repository with three changed files, against git's own commands.
 
+The last row is one of a watched working tree: the next snapshot when three files were edited again.
+
 git's way: ``git add -A`` into a temporary index, ``write-tree``, ``commit-tree``. The index is a
 copy of the user's with its time kept, which is the fastest start that git can have (and one that
 can miss changes; an index made by ``read-tree`` is the safe one, and is shown too).
@@ -10,16 +12,26 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from support import command, compare, in_turns, isolate
+from support import command, compare, in_turns, isolate, seconds
 
 from gitops_flow.codestore import snapshot
+from gitops_flow.codestore.incremental import Incremental
 from gitops_flow.codestore.store import open_store
 from gitops_flow.git import environment, repository
+
+
+def edited(path: Path, count: int) -> list[Path]:
+    """The three files that are edited."""
+    return [
+        path / f"pkg{number // 1000}" / f"mod{number // 100 % 10}" / f"file{number}.py"
+        for number in (3, count // 2, count - 5)
+    ]
 
 
 def make(path: Path, count: int) -> None:
@@ -35,14 +47,13 @@ def make(path: Path, count: int) -> None:
     command("git", "add", "-A", cwd=path)
     command("git", "commit", "-qm", "all", cwd=path)
     time.sleep(1.1)
-    for number in (3, count // 2, count - 5):
-        file = path / f"pkg{number // 1000}" / f"mod{number // 100 % 10}" / f"file{number}.py"
+    for file in edited(path, count):
         file.write_text(file.read_text() + "edited = True\n")
 
 
 @environment.using(environment.GitEnvironment(os.environ))
 def main() -> None:
-    for count in [int(arg) for arg in sys.argv[1:]] or [10_000, 50_000]:
+    for count in [int(arg) for arg in sys.argv[1:]] or [1_000, 10_000, 50_000]:
         with tempfile.TemporaryDirectory() as directory:
             base = Path(directory)
             isolate(base)
@@ -80,6 +91,32 @@ def measure(base: Path, repo_path: Path, count: int) -> None:
     name = f"snapshot, {count} files, 3 changed"
     compare(name, *in_turns(ours, lambda: gits("copy"), rounds=9), "git, copied index")
     compare(name, *in_turns(ours, lambda: gits("read"), rounds=3), "git, read-tree   ")
+    measure_watched(base, repo_path, count)
+
+
+def measure_watched(base: Path, repo_path: Path, count: int) -> None:
+    repo = repository.discover(repo_path)
+    store = open_store(base / "cache", repo, "bench")
+    taker = Incremental(repo, store, snapshot.Options(), source="bench", author="b <b@b>")
+    files = edited(repo_path, count)
+    taker.take([])
+
+    def next_one() -> None:
+        taker.take(files)
+
+    def whole() -> None:
+        snapshot.take(repo, store, snapshot.Options(), source="bench", author="b <b@b>")
+
+    ours, theirs = [], []
+    for _ in range(15):
+        for file in files:
+            file.write_text(file.read_text() + "edited = True\n")
+        ours.append(seconds(next_one))
+        theirs.append(seconds(whole))
+    if taker.full_because:
+        sys.exit(f"a full snapshot was taken: {taker.full_because}")
+    name = f"the next one of {count} watched files, 3 changed"
+    compare(name, statistics.median(ours), statistics.median(theirs), "a full one")
 
 
 if __name__ == "__main__":

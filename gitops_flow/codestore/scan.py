@@ -51,6 +51,11 @@ class Tracked:
         """What the source commit has there."""
         return Entry(self.head_mode, self.head_id) if self.head_mode else None
 
+    @property
+    def index(self) -> Entry | None:
+        """What the index has there."""
+        return Entry(self.index_mode, self.index_id) if self.index_mode else None
+
 
 @dataclass(slots=True)
 class Scan:
@@ -282,6 +287,11 @@ def _drop_environments(repository: Repository, result: Scan) -> None:
     result.untracked = [path for path in result.untracked if not path.startswith(tops)]
     if repository.git_dir is None:
         result.tracked = [each for each in result.tracked if not each.path.startswith(tops)]
+
+
+def is_by_product(path: bytes) -> bool:
+    """Whether ``path`` is litter, or marks a virtual environment."""
+    return bool(_LITTER.search(path) or _ENVIRONMENT.fullmatch(path))
 
 
 def special_files(repository: Repository, state: Scan) -> list[bytes]:

@@ -6,7 +6,6 @@ import os
 import posixpath
 import re
 import stat
-import zlib
 from typing import TYPE_CHECKING
 
 from gitops_flow.codestore import detect, guard
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.scan import Scan
     from gitops_flow.codestore.snapshot import Options
-    from gitops_flow.codestore.store import PrivateStore
     from gitops_flow.git.repository import Repository
 
 CI_FILE = "CI configuration, which no run needs (--ci-files ships it)"
@@ -73,15 +71,21 @@ def deep_files(paths: Iterable[bytes], prefix: str) -> None:
 
 
 def names_and_sizes(
-    repo: Repository, paths: Iterable[bytes], options: Options, prefix: str
+    repo: Repository,
+    paths: Iterable[bytes],
+    options: Options,
+    prefix: str,
+    others: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Refuse files by their names and sizes, before any content is read; returns the sizes.
+
+    ``others`` are the sizes of files that were checked before, and count in the sum.
 
     Raises:
         SnapshotError: some look like secrets, or are too large.
     """
     top = os.fsencode(repo.root)
-    sizes: dict[str, int] = {}
+    sizes = dict(others or {})
     names: dict[str, str] = {}
     for path in paths:
         shown = prefix + os.fsdecode(path)
@@ -99,12 +103,12 @@ def names_and_sizes(
 
 
 def contents(
-    store: PrivateStore,
     objects: Objects,
     paths: Iterable[bytes],
     entries: Mapping[bytes, Entry | None],
     options: Options,
     prefix: str,
+    known: guard.Harmless | None = None,
 ) -> set[str]:
     """Refuse files with secrets in exactly what would be published (after filters).
 
@@ -116,22 +120,22 @@ def contents(
     """
     reasons: dict[str, str] = {}
     pointers = set()
-    known = guard.Harmless(store.path / f"harmless-{zlib.crc32(os.fsencode(prefix)):08x}")
     for path in paths:
         entry = entries.get(path)
         shown = prefix + os.fsdecode(path)
         if entry is None or entry.mode in (SYMLINK, GITLINK) or options.allow.allows(shown):
             continue
-        if known.has(entry.id):
+        if known and known.has(entry.id):
             continue
         data = objects.data(entry.id)
         if is_pointer := pointer(data):
             pointers.add(shown)
         if found := detect.secret_in(data):
             reasons[shown] = f"line {found.line}: {found.rule}"
-        elif not is_pointer:
+        elif known and not is_pointer:
             known.add(entry.id)
-    known.keep()
+    if known:
+        known.keep()
     guard.refuse_secrets(reasons)
     return pointers
 

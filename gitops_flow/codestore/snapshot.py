@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import shlex
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def take(
     """
     with store.locked():
         taken = working_tree(repo, store, options)
-        return made(store, taken, source=source, author=author, ref=taken.scan.ref)
+        return made(store.objects(), taken, source=source, author=author, ref=taken.scan.ref)
 
 
 def of_commit(
@@ -134,19 +135,17 @@ def of_commit(
         taken = _commit(store.repository, store, options, commit, "", checked_out=False)
         if not options.ci_files:
             taken = _without_ci_files(store.objects(), taken)
-        return made(store, taken, source=source, author=author, ref=ref)
+        return made(store.objects(), taken, source=source, author=author, ref=ref)
 
 
-def made(
-    store: PrivateStore, taken: Taken, *, source: str, author: str, ref: str | None
-) -> Snapshot:
-    """The snapshot with the tree that was taken; its commit is written to the store."""
+def made(objects: Objects, taken: Taken, *, source: str, author: str, ref: str | None) -> Snapshot:
+    """The snapshot with the tree that was taken; its commit is written."""
     if taken.tree == EMPTY_TREE:
         raise SnapshotError(
             "there is no file to deploy here",
             hint="a snapshot holds the files that no ignore rule excludes",
         )
-    commit = store.objects().write_commit(taken.tree, (), MESSAGE, IDENT)
+    commit = objects.write_commit(taken.tree, (), MESSAGE, IDENT)
     dirty = bool(taken.changes)
     provenance = Provenance(source, taken.scan.commit, dirty, author, ref)
     return Snapshot(commit, taken.tree, provenance, taken.changes, taken.left_out)
@@ -204,7 +203,9 @@ def _edited(
     large: dict[bytes, Entry] = {}
     if options.lfs:
         large = lfs.contents(repo, store, base, entries, options.allow, prefix)
-    pointers = select.contents(store, objects, fresh, {**entries, **large}, options, prefix)
+    known = guard.Harmless(store.path / f"harmless-{zlib.crc32(os.fsencode(prefix)):08x}")
+    content = {**entries, **large}
+    pointers = select.contents(objects, fresh, content, options, prefix, known)
     removed, left_out = select.taken_out(objects, state, entries, prefix)
     # git takes nothing that could pass for its own directory somewhere (git~1 on Windows).
     refused = [p for p in state.untracked if entries.get(p) is None and _is_there(repo, p)]

@@ -23,7 +23,6 @@ class Files:
     def __init__(self, objects: Objects, tree: str) -> None:
         self._objects = objects
         self._tree = tree
-        self._trees: dict[str, dict[bytes, Entry]] = {}
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, following links inside the tree; None if there is none."""
@@ -58,7 +57,7 @@ class Files:
         return names.nearest(path, known) or (same_name[0] if same_name else None)
 
     def _python_files(self, tree: str, prefix: str) -> Iterator[str]:
-        for name, entry in self._entries(tree).items():
+        for name, entry in self._objects.tree(tree).items():
             path = prefix + _text(name)
             if entry.mode == DIRECTORY:
                 yield from self._python_files(entry.id, f"{path}/")
@@ -75,13 +74,8 @@ class Files:
             if entry.mode == SYMLINK:
                 reached, rest = b"/".join(parts[:at]), b"/".join(parts[at:])
                 return _text(reached), _text(rest), entry
-            entry = self._entries(entry.id).get(name)
+            entry = self._objects.tree(entry.id).get(name)
         return (path, "", entry) if entry is not None else None
-
-    def _entries(self, tree: str) -> dict[bytes, Entry]:
-        if tree not in self._trees:
-            self._trees[tree] = self._objects.tree(tree)
-        return self._trees[tree]
 
 
 def directory_of(files: Files, entrypoint: str, base: str, here: str | None = None) -> str:

@@ -34,6 +34,9 @@ _ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0]*)\0(.{20})", re.DOTALL)
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
+# A walk over many paths reads the same few directories again and again.
+_TREES_KEPT = 64
+
 
 class DamagedError(GitError):
     """An object that should be there is missing or cannot be read."""
@@ -75,6 +78,7 @@ class Objects:
                 self._odb.add_disk_alternate(str(path))
         except (pygit2.GitError, KeyError, OSError) as error:
             raise GitError(f"the object store cannot be opened: {error}") from error
+        self._trees: dict[str, Mapping[bytes, Entry]] = {}
 
     def has(self, object_id: str) -> bool:
         """Whether the object is here or in a borrowed database."""
@@ -92,7 +96,7 @@ class Objects:
         """Store ``data`` as a blob and return its id."""
         return self._write(ObjectType.BLOB, data)
 
-    def tree(self, tree_id: str) -> dict[bytes, Entry]:
+    def tree(self, tree_id: str) -> Mapping[bytes, Entry]:
         """The entries of one tree by name, in the tree's order.
 
         Raises:
@@ -100,20 +104,33 @@ class Objects:
         """
         if tree_id == EMPTY_TREE:
             return {}
+        if tree_id in self._trees:
+            return self._trees[tree_id]
         kind, data = self._read(tree_id)
         if kind != ObjectType.TREE:
             raise GitError(f"object {tree_id} is not a tree")
         found = _ENTRY.findall(data)
         if sum(len(mode) + len(name) + 22 for mode, name, _ in found) != len(data):
             raise DamagedError(f"the tree {tree_id} is malformed")
-        return {name: Entry(int(mode, 8), binary.hex()) for mode, name, binary in found}
+        entries = {name: Entry(int(mode, 8), binary.hex()) for mode, name, binary in found}
+        self._keep(tree_id, entries)
+        return entries
 
     def write_tree(self, entries: Mapping[bytes, Entry]) -> str:
         """Store a tree and return its id."""
-        parts = []
-        for name, entry in sorted(entries.items(), key=_tree_order):
-            parts.append(b"%o %b\0%b" % (entry.mode, name, binascii.unhexlify(entry.id)))
-        return self._write(ObjectType.TREE, b"".join(parts))
+        ordered = dict(sorted(entries.items(), key=_tree_order))
+        parts = [
+            b"%o %b\0%b" % (entry.mode, name, binascii.unhexlify(entry.id))
+            for name, entry in ordered.items()
+        ]
+        tree_id = self._write(ObjectType.TREE, b"".join(parts))
+        self._keep(tree_id, ordered)
+        return tree_id
+
+    def _keep(self, tree_id: str, entries: Mapping[bytes, Entry]) -> None:
+        if len(self._trees) >= _TREES_KEPT:
+            self._trees.clear()
+        self._trees[tree_id] = entries
 
     def overlay(self, base: str | None, changes: Mapping[bytes, Entry | None]) -> str:
         """The tree ``base`` with ``changes`` applied; only touched directories are rewritten.
@@ -123,7 +140,7 @@ class Objects:
             changes: paths with "/" to their new entry, or None to remove them. A
                 file replaces a directory of that name and the other way round.
         """
-        entries = self.tree(base) if base else {}
+        entries = dict(self.tree(base)) if base else {}
         below: dict[bytes, dict[bytes, Entry | None]] = {}
         own: dict[bytes, Entry | None] = {}
         for path, entry in changes.items():
