@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from gitops_flow.git import command
+from gitops_flow.git import bare, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +29,8 @@ class Store:
 
     @classmethod
     def create(cls, path: Path) -> Store:
-        """Make an empty store at ``path``, by hand: ``git init`` would take longer than a pull."""
-        for directory in ("objects/info", "objects/pack", "refs"):
-            (path / directory).mkdir(parents=True)
-        (path / "HEAD").write_text("ref: refs/heads/none\n")
-        (path / "config").write_text(_CONFIG)
+        """Make an empty store at ``path``."""
+        bare.make(path)
         return cls(path)
 
     def borrow(self, repository: str, commit: str) -> bool:
@@ -50,7 +45,7 @@ class Store:
             return False
         self.lend([place])
         if command.run(["cat-file", "-e", commit], env=self.environment(), check=False).returncode:
-            self._alternates.unlink()
+            bare.borrow(self.path, ())
             return False
         return True
 
@@ -59,21 +54,16 @@ class Store:
 
         As refs, they are what git tells a server that we have; 40 hex digits each.
         """
-        lines = [os.fsencode(place.resolve()) + b"\n" for place in places]
-        self._alternates.write_bytes(b"".join(lines))
+        bare.borrow(self.path, [place.resolve() for place in places])
         refs = "".join(f"{commit} refs/held/{commit}\n" for commit in sorted(commits))
         (self.path / "packed-refs").write_text(f"# pack-refs with: sorted \n{refs}")
-
-    @property
-    def _alternates(self) -> Path:
-        return self.path / "objects" / "info" / "alternates"
 
     def forget_remotes(self) -> None:
         """Drop what a filtered fetch wrote into the configuration.
 
         With it, git would go to the network by itself for each missing object.
         """
-        (self.path / "config").write_text(_CONFIG)
+        (self.path / "config").write_text(bare.CONFIG)
 
     def held(self, oids: Iterable[str]) -> set[str]:
         """Those of ``oids`` that are here."""

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
-from gitops_flow.codestore import ledger
-from gitops_flow.codestore.store import writing
+from gitops_flow.codestore import ledger, store
 from gitops_flow.errors import CodeStoreError, GitError, UsageError
 from gitops_flow.git import command, remote
 from gitops_flow.git.objects import DamagedError, Objects
@@ -24,13 +23,10 @@ if TYPE_CHECKING:
     from gitops_flow.model import Source
 
 _REF = "refs/gitflow/ledger"
-# The second section lets git accept commits without their files; it has no address,
-# so that nothing is ever fetched behind our back.
+# Lets git accept commits without their files; it has no address, so that nothing is ever
+# fetched behind our back.
 _PROMISOR = "ledger"
 _CONFIG = f"""\
-[core]
-\trepositoryformatversion = 1
-\tbare = true
 [remote "{_PROMISOR}"]
 \tpromisor = true
 \tpartialclonefilter = tree:0
@@ -101,7 +97,7 @@ def read(cache_dir: Path, repository: Repository, target: CodeStore) -> Chain:
         RemoteError: the server cannot be asked.
         GitflowError: the cache cannot be written.
     """
-    with writing(cache_dir / "ledgers"):
+    with store.writing(cache_dir / "ledgers"):
         try:
             return _read(_copy(cache_dir, target), repository, target)
         except GitError as error:
@@ -170,13 +166,7 @@ def _copy(cache_dir: Path, target: CodeStore) -> Path:
     """A repository for commits alone: the private store must know of no missing objects."""
     key = f"{target.url}\n{target.branch}".encode("utf-8", "surrogateescape")
     path = cache_dir / "ledgers" / f"{hashlib.sha256(key).hexdigest()[:16]}.git"
-    with files.locked(path.parent / "making.lock"):
-        if not (path / "HEAD").is_file():
-            with files.built_aside(path) as aside:
-                for name in ("objects/info", "objects/pack", "refs/heads", "refs/gitflow"):
-                    (aside / name).mkdir(parents=True)
-                (aside / "config").write_text(_CONFIG)
-                (aside / "HEAD").write_text("ref: refs/heads/none\n")
+    store.make(path, _CONFIG)
     return path
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
 from gitops_flow.errors import CodeStoreError, GitError, GitflowError, SnapshotError
-from gitops_flow.git import command, url
+from gitops_flow.git import bare, url
 from gitops_flow.git.objects import DamagedError, Objects
 
 if TYPE_CHECKING:
@@ -31,7 +30,14 @@ _DAMAGE = re.compile(
     r"missing blob|not a git repository|reference broken|index file|bad signature|bad index"
 )
 
-_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+# What an embedded code store lets its workers and deployers do.
+_SERVED = """\
+[uploadpack]
+\tallowAnySHA1InWant = true
+\tallowFilter = true
+[receive]
+\tfsckObjects = true
+"""
 
 # Written indexes must not leave shared parts in the user's repository, and the
 # cache need not survive a power cut.
@@ -99,15 +105,8 @@ class PrivateStore:
 
     def lend(self, place: Path) -> Path:
         """Make a bare repository at ``place`` that has every object of this store, by borrowing."""
-        for name in ("objects/info", "objects/pack", "refs"):
-            (place / name).mkdir(parents=True)
-        (place / "HEAD").write_text("ref: refs/heads/none\n")
-        (place / "config").write_text(_CONFIG)
-        lenders = [self.path / "objects", *self.alternates, *self.lent]
-        # A line that begins with a quote or holds a line break is written as in C.
-        lines = (_quoted(each) if "\n" in str(each) else os.fspath(each) for each in lenders)
-        text = "".join(f"{line}\n" for line in lines)
-        (place / "objects/info/alternates").write_bytes(os.fsencode(text))
+        bare.make(place)
+        bare.borrow(place, [self.path / "objects", *self.alternates, *self.lent])
         return place
 
     @contextlib.contextmanager
@@ -142,7 +141,7 @@ class PrivateStore:
         borrowed = [*self.alternates, *self.lent]
         if not borrowed:
             return {}
-        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_quoted, borrowed))}
+        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(bare.quoted, borrowed))}
 
 
 def open_store(
@@ -162,18 +161,17 @@ def open_store(
     whole_key = f"{key or repository.root}\n{store_address}".encode("utf-8", "surrogateescape")
     path = cache_dir / "stores" / f"{hashlib.sha256(whole_key).hexdigest()[:16]}.git"
     try:
-        if not _is_whole(path):
-            _make(path)
+        make(path)
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error
     alternates = (repository.objects,) if repository.objects else ()
-    return PrivateStore(path, repository, alternates, _bare(store_address))
+    return PrivateStore(path, repository, alternates, _served_from(store_address))
 
 
-def _bare(address: str) -> tuple[Path, ...]:
+def _served_from(address: str) -> tuple[Path, ...]:
     """The directory of a bare repository; git itself knows the others for repositories."""
     place = url.local_path(address)
-    whole = place is not None and _is_whole(place) and ".git" not in place.parts
+    whole = place is not None and bare.is_whole(place) and ".git" not in place.parts
     return (place,) if place and whole else ()
 
 
@@ -200,24 +198,19 @@ def _unwritable(path: Path, reason: str) -> GitflowError:
     )
 
 
-def _is_whole(path: Path) -> bool:
-    return (path / "HEAD").is_file() and (path / "objects").is_dir()
-
-
-def _make(path: Path) -> None:
+def make(path: Path, config: str = "") -> None:
+    """Make a bare repository of the cache, unless it is there; see :func:`gitops_flow.git.bare.make`."""
+    if bare.is_whole(path):
+        return
     with files.locked(path.parent / "making.lock"):
-        if _is_whole(path):
+        if bare.is_whole(path):
             return  # another deployer's, as good as ours
-        # What is left of a store that was removed in part is of no use.
+        # What is left of one that was removed in part is of no use.
         if path.is_dir():
             files.remove(path)
         path.unlink(missing_ok=True)
         with files.built_aside(path) as aside:
-            for name in ("objects/info", "objects/pack", "refs/heads", "refs/gitflow", "info"):
-                (aside / name).mkdir(parents=True)
-            (aside / "config").write_text(_CONFIG)
-            # Last: its presence says that the store is whole.
-            (aside / "HEAD").write_text("ref: refs/heads/none\n")
+            bare.make(aside, config)
 
 
 def make_embedded(path: Path) -> None:
@@ -226,15 +219,7 @@ def make_embedded(path: Path) -> None:
         if (path / "HEAD").exists():
             return
         with files.built_aside(path) as aside:
-            # Ids are of 40 digits here, whatever git's default is.
-            made = ["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]
-            command.run([*made, str(aside)], timeout=60)
-            for key, value in (
-                ("uploadpack.allowAnySHA1InWant", "true"),
-                ("uploadpack.allowFilter", "true"),
-                ("receive.fsckObjects", "true"),
-            ):
-                command.run(["config", key, value], env={"GIT_DIR": str(aside)}, timeout=60)
+            bare.make(aside, _SERVED)
     except OSError as error:
         if _there(path / "HEAD"):
             return  # another deployer's, as good as ours
@@ -256,12 +241,3 @@ def _there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
-
-
-def _quoted(path: Path) -> str:
-    """A path as GIT_ALTERNATE_OBJECT_DIRECTORIES wants it (colons and quotes escaped)."""
-    text = os.fspath(path)
-    if ":" not in text and not text.startswith('"') and "\n" not in text:
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'

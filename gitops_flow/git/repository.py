@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError
 from gitops_flow.git import command, url
+from gitops_flow.git.bare import is_whole
 from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def bare(git_dir: Path) -> Repository:
         GitError: there is none, or one with SHA-256 ids.
     """
     git_dir = git_dir.resolve()
-    if not ((git_dir / "HEAD").is_file() and (git_dir / "objects").is_dir()):
+    if not is_whole(git_dir):
         raise GitError("there is no bare git repository", where=str(git_dir))
     made = Repository(git_dir, git_dir, git_dir / "objects", _config(git_dir, git_dir))
     _check_format(git_dir, made.setting("extensions.objectformat") or "sha1")
