@@ -9,9 +9,11 @@ import typer
 
 from gitops_flow import __version__
 from gitops_flow.cli import deploycommands, releasecommands, streams
+from gitops_flow.cli.help import Commands, examples
 
 app = typer.Typer(
     name="gitflow",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -23,7 +25,10 @@ app = typer.Typer(
 
 def command() -> Any:
     """The whole command line as one click command (typer may bring its own click)."""
-    return typer.main.get_command(app)
+    whole: Any = typer.main.get_command(app)
+    for name, each in whole.commands.items():
+        each.epilog = examples(name)
+    return whole
 
 
 def _version(wanted: bool) -> None:
@@ -48,7 +53,7 @@ def demo(
         bool, typer.Option("--keep", help="Leave server and worker running until Ctrl-C.")
     ] = False,
 ) -> int:
-    """Show the main job on this machine: a server, a worker, and uncommitted code that runs."""
+    """Show it all on this machine: a server, a worker, uncommitted code."""
     from gitops_flow.cli.demo import run
 
     return run(keep, sys.stdout)

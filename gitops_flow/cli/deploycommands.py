@@ -33,7 +33,7 @@ def deploy(
         bool, typer.Option("--dry-run", help="Only show what would be done, as gitflow plan.")
     ] = False,
 ) -> int:
-    """Ship the code on disk and make the server's deployments equal to the manifest."""
+    """Ship the code on disk and make the server equal to the manifest."""
     # What differs is a choice, too.
     chosen = _all_unless_chosen(selection) if extent.changed else selection
     groups = (chosen, extent, working, reading, care)
@@ -109,7 +109,7 @@ def diff(
     exit_code: options.ExitCode = False,
     patch: options.Patch = False,
 ) -> int:
-    """Show who differs from the manifest on the server; or, of two releases, their code."""
+    """Show what differs on the server; or, of two releases, their code."""
     from gitops_flow.cli import diff as verb
 
     if output.as_json and patch:
@@ -136,7 +136,7 @@ def verify(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check out what is pinned on the server as a worker would, and import it; change nothing."""
+    """Check out what is pinned, as a worker would, and import it."""
     from gitops_flow.cli import verify as verb
 
     return verb.run(
@@ -156,7 +156,7 @@ def destroy(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Delete every deployment of this source from the server; the code store stays."""
+    """Delete every deployment of this source; the code store stays."""
     from gitops_flow.cli import destroy as verb
 
     return verb.run(options.tree(file), os.environ, profile=profile, yes=yes, as_json=as_json)
@@ -172,7 +172,7 @@ def trust(
     file: options.File = None,
     profile: options.Profile = None,
 ) -> int:
-    """Let this project's own files send your Prefect credentials to a server."""
+    """Let this project's files send Prefect credentials to a server."""
     from gitops_flow.cli import trust as verb
 
     if list_ and (address or remove):

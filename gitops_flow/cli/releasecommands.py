@@ -59,7 +59,7 @@ def show(
     file: options.File = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Show one release: whose it is, from which commit, and what changed with it."""
+    """Show one release: whose it is, its commit, what changed with it."""
     from gitops_flow.cli import history as verb
 
     origin, store = options.tree(file), options.store(place)
@@ -72,7 +72,7 @@ def checkout(
     place: options.Ledger,
     file: options.File = None,
 ) -> int:
-    """Write a release's files to a new directory, verified as on a worker."""
+    """Write a release's files to a new directory, as a worker would."""
     from gitops_flow.cli import history as verb
 
     origin, store = options.tree(file), options.store(place)
@@ -88,7 +88,7 @@ def rollback(
         bool, typer.Option("--dry-run", help="Only show what would be done.")
     ] = False,
 ) -> int:
-    """Go back to an earlier release: its code, and its manifest's configuration."""
+    """Go back to an earlier release: its code and its configuration."""
     from gitops_flow.deploy import Release
 
     request = options.request(
@@ -148,7 +148,7 @@ def gc(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Drop old releases that no deployment pins; without --yes only say which."""
+    """Drop old releases that nothing pins; without --yes only say which."""
     from gitops_flow.cli import gc as verb
 
     return verb.run(
