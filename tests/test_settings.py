@@ -179,7 +179,7 @@ SETUPS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 }
 
 # Where the setups mix the files of the tree with what is the user's own; Prefect lets them.
-TRUSTED = "http://t/api http://d/api http://${HOST}${A}"
+TRUSTED = "http://t/api http://d/api http://${HOST}/api"
 
 ORACLE = """
 import json, os, sys
@@ -456,3 +456,20 @@ def test_directories_follow_our_variable_then_xdg_then_home(place: Path) -> None
 
 def test_a_relative_xdg_directory_is_ignored(place: Path) -> None:
     assert load(place, {"XDG_CACHE_HOME": "c"}).cache_dir == place / "home/.cache/gitops-flow"
+
+
+def test_libraries_that_few_manifests_need_are_not_loaded_without_need() -> None:
+    code = (
+        "import sys\nfrom gitops_flow.cli import boundary\nboundary.run(['--version'])\n"
+        "from gitops_flow import manifest\nmanifest.parse(b'deployments: []', 'p.yaml')\n"
+        "print([each for each in ('croniter', 'dateutil', 'dotenv') if each in sys.modules])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.endswith("\n[]\n"), told.stdout
+
+
+def test_the_line_of_an_env_file_that_cannot_be_read_is_named(place: Path) -> None:
+    write(place, {"cwd/.env": "A=1\n\n\n  PREFECT_API_KEY='open\n\nB=2\n"})
+    with pytest.raises(UsageError) as caught:
+        load(place)
+    assert str(caught.value.where).endswith(".env:4")

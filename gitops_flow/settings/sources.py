@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tomllib
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import UsageError
-from gitops_flow.settings import dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dotenv.variables import Atom
+
     from gitops_flow.model import Json
-    from gitops_flow.settings.dotenv import Variable
 
 # What Prefect has before the user writes any profile.
 _BUNDLED: dict[str, Json] = {
@@ -44,6 +45,19 @@ class Value:
     where: str
     origins: frozenset[Path | None] = frozenset({None})
     written: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Variable:
+    """A variable of a ``.env`` file.
+
+    ``value`` has ``${OTHER}`` filled in, ``written`` only with what the file itself says.
+    ``uses_environment`` says that a part of the value comes from the environment.
+    """
+
+    value: str
+    written: str
+    uses_environment: bool
 
 
 class Sources:
@@ -98,14 +112,14 @@ class Sources:
 
     def _find_files(
         self, environ: Mapping[str, str], directory: Path
-    ) -> tuple[Path, dict[str, Variable], dict[Path, dict[str, Json]]]:
+    ) -> tuple[Path, dict[str, _Variable], dict[Path, dict[str, Json]]]:
         """The directory whose files count, its ``.env`` and what its TOML files say of Prefect."""
         places = [directory]
         if directory.resolve().is_relative_to(self.root):
             places += [p for p in directory.resolve().parents if p.is_relative_to(self.root)]
         empty: dict[Path, dict[str, Json]] = {}
         for place in places:
-            variables = dotenv.read(place / ".env", environ)
+            variables = _env_file(place / ".env", environ)
             toml = {
                 place / "prefect.toml": _toml(place / "prefect.toml"),
                 place / "pyproject.toml": _tool(_toml(place / "pyproject.toml")),
@@ -160,6 +174,59 @@ def project_root(directory: Path) -> Path:
 def user_home(environ: Mapping[str, str]) -> Path:
     """The user's home directory."""
     return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+
+
+def _env_file(path: Path, environ: Mapping[str, str]) -> dict[str, _Variable]:
+    """The variables in ``path``, keys in upper case; empty if there is no such file.
+
+    A line that cannot be read is skipped, as Prefect does, unless it is about
+    Prefect: then it is a :class:`UsageError` that names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    # Most projects have no such file.
+    from dotenv.parser import parse_stream
+    from dotenv.variables import parse_variables
+
+    variables: dict[str, _Variable | None] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.string.lstrip()
+        if binding.error and "PREFECT_" in line.upper() and not line.startswith("#"):
+            blank = binding.original.string.count("\n") - line.count("\n")
+            raise UsageError(
+                "this line is not KEY=value",
+                where=f"{path}:{binding.original.line + blank}",
+                hint="look for a quote that is not closed",
+            )
+        if binding.key is None:
+            continue
+        if binding.value is None:
+            variables[binding.key] = None
+            continue
+        parts = [_part(atom, environ, variables) for atom in parse_variables(binding.value)]
+        variables[binding.key] = _Variable(
+            "".join(part.value for part in parts),
+            "".join(part.written for part in parts),
+            any(part.uses_environment for part in parts),
+        )
+    return {key.upper(): variable for key, variable in variables.items() if variable is not None}
+
+
+def _part(
+    atom: Atom, environ: Mapping[str, str], earlier: Mapping[str, _Variable | None]
+) -> _Variable:
+    """A literal text in a value, or a ``${NAME}`` or ``${NAME:-default}``."""
+    name = getattr(atom, "name", None)
+    if name is not None and name in earlier:
+        return earlier[name] or _Variable("", "", False)
+    if name is not None and name in environ:
+        return _Variable(environ[name], f"${{{name}}}", True)
+    text = atom.resolve({})
+    return _Variable(text, text, False)
 
 
 def _tool(pyproject: dict[str, Json]) -> dict[str, Json]:
