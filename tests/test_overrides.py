@@ -91,7 +91,7 @@ def test_a_placeholder_in_an_option_is_filled_in_as_in_the_manifest() -> None:
     ("given", "message"),
     [
         ({"cron": ["61 * * * *"]}, "--cron: schedules[0].cron: minute '61'"),
-        ({"rrule": ["FREQ=DAYLY"]}, "--rrule: schedules[0].rrule: 'DAYLY' is not a frequency"),
+        ({"rrule": ["FREQ=DAYLY"]}, "--rrule: schedules[0].rrule: FREQ 'DAYLY' is not valid"),
         ({"interval": [-1.0]}, "--interval: schedules[0].interval: expected a duration above 0"),
         ({"cron": ["0 0 * * *"], "timezone": "Mars"}, "'Mars' is not a time zone"),
         ({"set_tag": ["gitflow:x"]}, "--set-tag: tags[0]: tags that start with 'gitflow:'"),

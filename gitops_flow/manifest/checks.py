@@ -157,7 +157,7 @@ class Report:
     def _actual(self, path: Path, key: object) -> Path:
         parent, steps = yaml.at(self._root, path[:-1])
         if parent is not None and steps == len(path) - 1 and path[-1] not in parent.entries:
-            return next(((*path[:-1], found) for found in parent.entries if found == key), path)
+            return next(((*path[:-1], each) for each in parent.entries if each == key), path)
         return path
 
     def _value(
@@ -289,9 +289,9 @@ def _deployment(item: dict[Any, Any], path: Path, report: Report) -> None:
 
 def bad_name(name: str) -> str | None:
     """Why a deployment or flow cannot have this name; placeholders are not judged."""
-    found = None if "{{" in name else _BANNED.search(name)
+    banned = None if "{{" in name else _BANNED.search(name)
     return (
-        f"{quoted(name)} holds {found.group()!r}; a name has none of / % & > <" if found else None
+        f"{quoted(name)} holds {banned.group()!r}; a name has none of / % & > <" if banned else None
     )
 
 

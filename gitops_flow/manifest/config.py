@@ -37,9 +37,9 @@ class DeploymentConfig:
 
     def option_of(self, path: Sequence[Hashable]) -> str | None:
         """The option that gave the value at ``path`` below the deployment, if one did."""
-        given = tuple(path)
+        asked = tuple(path)
         return next(
-            (option for place, option in self.overridden if given[: len(place)] == place), None
+            (option for place, option in self.overridden if asked[: len(place)] == place), None
         )
 
     @property

@@ -93,14 +93,14 @@ def lookup(values: Json, name: str) -> Json:
 
 def names(values: Mapping[str, Json]) -> list[str]:
     """The names that ``values`` can fill in: their keys, and those of mappings in them."""
-    found = []
+    known = []
     for key, value in values.items():
-        found.append(key)
+        known.append(key)
         if isinstance(value, Mapping):
-            found += [f"{key}.{inner}" for inner in value]
+            known += [f"{key}.{inner}" for inner in value]
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            found += [f"{key}[{number}]" for number in range(min(len(value), 10))]
-    return found
+            known += [f"{key}[{number}]" for number in range(min(len(value), 10))]
+    return known
 
 
 def _fill(
@@ -115,14 +115,14 @@ def _fill(
     if not isinstance(value, str) or "{{" not in value:
         return value
     if whole := _PLACEHOLDER.fullmatch(value):
-        found = answer(_placeholder(whole, path))
-        return value if isinstance(found, Keep) else found
+        replacement = answer(_placeholder(whole, path))
+        return value if isinstance(replacement, Keep) else replacement
 
     def written(match: re.Match[str]) -> str:
-        found = answer(_placeholder(match, path))
-        if isinstance(found, Remove):
+        replacement = answer(_placeholder(match, path))
+        if isinstance(replacement, Remove):
             return ""
-        return match.group() if isinstance(found, Keep) else str(found)
+        return match.group() if isinstance(replacement, Keep) else str(replacement)
 
     return _PLACEHOLDER.sub(written, value)
 

@@ -116,9 +116,9 @@ def _credentials(at: int, step: Step, raw: Step) -> tuple[dict[str, Json], list[
 
 def _hosts(inputs: dict[str, Json]) -> set[str]:
     """The hosts that a step fetches from; a path is on none."""
-    given = inputs.get("repository")
-    addresses = given if isinstance(given, list) else [given]
-    return {found for each in addresses if isinstance(each, str) and (found := url.host(each))}
+    repository = inputs.get("repository")
+    addresses = repository if isinstance(repository, list) else [repository]
+    return {host for each in addresses if isinstance(each, str) and (host := url.host(each))}
 
 
 def _elsewhere(at: int, hosts: set[str]) -> Remark:
@@ -225,9 +225,9 @@ def _replace(steps: list[Step], roles: list[Role], raw: Sequence[Step], ours: li
     for at, (step, what) in enumerate(zip(steps, roles, strict=True)):
         if what == "own":
             remarks.append(Remark(at, f"{name_of(step)} becomes a pull of the pinned code"))
-            first, found = in_place_of(at, step, raw[at], ours[0])
+            first, about_inputs = in_place_of(at, step, raw[at], ours[0])
             result += [first, *ours[1:]]
-            remarks += [*found, *named_by(at, step, steps[at + 1 :])]
+            remarks += [*about_inputs, *named_by(at, step, steps[at + 1 :])]
             continue
         result.append(step)
         if what in ("other", "here", "away"):

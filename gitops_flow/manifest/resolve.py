@@ -232,12 +232,12 @@ class _Desired:
         spec, known = self.substitution.config.spec, flow.parameter_schema.get("properties")
         if flow.takes_more or not isinstance(known, dict):
             return
-        given: list[tuple[Path, Mapping[str, Json]]] = [(("parameters",), spec.parameters)]
-        given += [
+        sections: list[tuple[Path, Mapping[str, Json]]] = [(("parameters",), spec.parameters)]
+        sections += [
             ((*path, "parameters"), each.parameters) for path, each in self._schedule_sections()
         ]
         tell = self.substitution.error if self.strict else self.substitution.warning
-        for path, values in given:
+        for path, values in sections:
             for name in values:
                 if name not in known and not placeholders(name):
                     message = f"the flow has no parameter {quoted(name)}: every run would fail"
@@ -306,12 +306,12 @@ class _Desired:
         return [(("schedules", number), each) for number, each in enumerate(spec.schedules or [])]
 
     def _schedules(self) -> tuple[Schedule, ...]:
-        found = []
+        filled_in = []
         for path, section in self._schedule_sections():
             filled = self._schedule(section, path)
             if filled is not None:
-                found.append(schedules.to_model(filled))
-        return tuple(found)
+                filled_in.append(schedules.to_model(filled))
+        return tuple(filled_in)
 
     def _schedule(self, section: ScheduleSection, path: Path) -> ScheduleSection | None:
         values = {name: getattr(section, name) for name in section.model_fields_set}
@@ -335,12 +335,12 @@ class _Desired:
         return None if complaints else result
 
     def _automations(self, name: str) -> tuple[Automation, ...]:
-        found = []
+        automations = []
         for number, raw in enumerate(self.substitution.config.spec.triggers or []):
             automation = self._automation(raw, ("triggers", number), name)
             if automation is not None:
-                found.append(automation)
-        return tuple(found)
+                automations.append(automation)
+        return tuple(automations)
 
     def _automation(self, raw: dict[str, Json], path: Path, name: str) -> Automation | None:
         """One trigger; its parameters are left to the server, which fills them in from the event."""

@@ -78,8 +78,8 @@ def _placeholder(value: Any) -> Any:
 
 
 def _no_password(value: str) -> str:
-    scheme, found, rest = value.partition("://")
-    userinfo = rest.partition("/")[0].rpartition("@")[0] if found else ""
+    scheme, separator, rest = value.partition("://")
+    userinfo = rest.partition("/")[0].rpartition("@")[0] if separator else ""
     if userinfo and (":" in userinfo or scheme.lower() in ("http", "https")):
         raise wrong("the address holds a user name or password", "put it under credentials")
     return value
@@ -122,8 +122,8 @@ def _branch(value: str) -> str:
 def _size(value: Any) -> Any:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    size = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
+    size_text = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    size = int(float(size_text[1]) * _UNITS[(size_text[2] or "").lower()]) if size_text else 0
     if size <= 0:
         raise wrong("expected a size above 0", "write bytes, or for example 50MB")
     return size

@@ -76,10 +76,10 @@ def build_step(
             return substitution.answer(mark, (*path, name), stored=False)
         if outputs is None:
             return KEEP
-        found = lookup(outputs, mark.name)
-        if found is MISSING:
+        output = lookup(outputs, mark.name)
+        if output is MISSING:
             return substitution.nothing(mark, (*path, name, *mark.path), names(outputs))
-        return found
+        return output
 
     filled = fill(inputs_to_fill(step), answer)
     reserved = {key: inputs[key] for key in RESERVED if key in inputs}
@@ -108,12 +108,12 @@ def _pull_step(substitution: Substitution, step: Step, path: Path) -> Step:
     def answer(mark: Placeholder) -> Json | Keep | Remove:
         where = (*path, *mark.path)
         if mark.kind == "output" and outputs is not None:
-            found = lookup(outputs, mark.name)
-            if found is not MISSING and is_secret(mark):
-                substitution.note_secret(mark, ("pull",), found)
+            output = lookup(outputs, mark.name)
+            if output is not MISSING and is_secret(mark):
+                substitution.note_secret(mark, ("pull",), output)
                 message = f"the value of {mark.shown} will be stored on the server in clear"
                 substitution.warning(where, message, USE_A_BLOCK)
-            return KEEP if found is MISSING else found
+            return KEEP if output is MISSING else output
         if mark.kind != "env" or mark.name not in environ:
             return KEEP
         if is_secret(mark):

@@ -92,8 +92,8 @@ class Substitution:
     @property
     def outputs(self) -> Mapping[str, Json] | None:
         """What the deployment's steps gave; None when it has some and they have not run."""
-        if (given := (self.answers.outputs or {}).get(self.config.index)) is not None:
-            return given
+        if (outputs := (self.answers.outputs or {}).get(self.config.index)) is not None:
+            return outputs
         return None if any(step_sections(self.manifest, self.config).all) else {}
 
     def error(self, path: Path, message: str, hint: str | None = None) -> None:
@@ -160,23 +160,23 @@ class Substitution:
         if mark.kind == "context":
             return KEEP
         if mark.kind == "env":
-            found = self._environment(mark, where)
-            self.note_environment(mark, path, found, stored=stored)
-            return found
+            value = self._environment(mark, where)
+            self.note_environment(mark, path, value, stored=stored)
+            return value
         if mark.kind == "variable":
             return self._variable(mark, where)
         if mark.kind == "block":
             return self._block(mark, where, stored)
         # Prefect reads {{ NAME }} from the environment as well as {{ $NAME }}.
-        found = lookup(self.answers.environ, mark.name)
-        if found is not MISSING:
-            self.note_environment(mark, path, found, stored=stored)
-            return found
+        value = lookup(self.answers.environ, mark.name)
+        if value is not MISSING:
+            self.note_environment(mark, path, value, stored=stored)
+            return value
         if self.outputs is None:
             self.unknown[_field(path)] = None
             return KEEP
-        found = lookup(self.outputs, mark.name)
-        return self.nothing(mark, where, names(self.outputs)) if found is MISSING else found
+        value = lookup(self.outputs, mark.name)
+        return self.nothing(mark, where, names(self.outputs)) if value is MISSING else value
 
     def _environment(self, mark: Placeholder, where: Path) -> str:
         value = self.answers.environ.get(mark.name)
@@ -368,13 +368,13 @@ def secret_fields(config: DeploymentConfig) -> tuple[str, ...]:
     ]
     if spec.work_pool is not None:
         places.append((("work_pool", "job_variables"), spec.work_pool.job_variables))
-    found: dict[str, None] = {}
+    fields: dict[str, None] = {}
     for path, value in places:
         for mark in placeholders(value):
             stays = mark.kind == "block" and path[0] == "work_pool"  # as it is written
             if not stays and (mark.kind == "block" or is_secret(mark) or is_secret_key(mark.name)):
-                found[_secret_field(path, mark)] = None
-    return tuple(found)
+                fields[_secret_field(path, mark)] = None
+    return tuple(fields)
 
 
 def _secret_field(path: Path, mark: Placeholder) -> str:
