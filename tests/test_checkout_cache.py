@@ -21,7 +21,7 @@ from gitops_flow.checkout import cache, shared, sweep
 from gitops_flow.errors import CheckoutError, RemoteError
 from gitops_flow.git import diagnosis, remote
 from tests.support import gitservers
-from tests.support.checkouts import only_shelf, parentless, pull
+from tests.support.checkouts import AS_A_STEP, only_shelf, parentless, pull
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
@@ -658,13 +658,16 @@ def test_many_packs_become_one_and_the_next_snapshot_still_builds_on_it(
     assert files(made.directory) == files(repo.path)
 
 
-USE_SHARED = """
+USE_SHARED = (
+    AS_A_STEP
+    + """
 import pathlib, sys, time
 from gitops_flow import checkout
 made = checkout.make_shared([checkout.Place(sys.argv[1])], sys.argv[2], pathlib.Path(sys.argv[3]))
 print(made.directory, flush=True)
 time.sleep(60)
 """
+)
 
 
 def test_a_shared_directory_goes_only_when_no_process_uses_it(repo: Repo, root: Path) -> None:
@@ -736,7 +739,9 @@ def test_a_file_that_is_no_note_of_ours_deletes_nothing(here: Path, note: str) -
 
 # Many at once.
 
-STORM = """
+STORM = (
+    AS_A_STEP
+    + """
 import pathlib, random, sys
 from gitops_flow import checkout
 url, here, root, seed, *commits = sys.argv[1:]
@@ -745,6 +750,7 @@ for commit in random.sample(commits, 5):
     made = checkout.make(url, commit, pathlib.Path(here), cache=pathlib.Path(root), pauses=())
     print(commit, made.directory, flush=True)
 """
+)
 
 
 @pytest.mark.real

@@ -18,7 +18,7 @@ from gitops_flow import checkout
 from gitops_flow.checkout import shared, sweep, write
 from gitops_flow.checkout.copies import Copy
 from gitops_flow.errors import CheckoutError
-from tests.support.checkouts import content, only_shelf, parentless, pull
+from tests.support.checkouts import AS_A_STEP, content, only_shelf, parentless, pull
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
@@ -364,12 +364,15 @@ def test_a_tree_that_cannot_be_sealed_is_removed(
 
 # While others clear away or are killed.
 
-PULL = """
+PULL = (
+    AS_A_STEP
+    + """
 import pathlib, sys
 from gitops_flow import checkout
 url, commit, here, root = sys.argv[1:]
 checkout.make(url, commit, pathlib.Path(here), cache=pathlib.Path(root))
 """
+)
 
 
 def test_a_killed_copy_has_no_final_name_and_is_swept_up_when_cp_has_ended(

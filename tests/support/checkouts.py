@@ -13,6 +13,14 @@ from gitops_flow.checkout.cache import Shelf
 if TYPE_CHECKING:
     from tests.support.repo import Repo
 
+# What a process of its own says first, to call checkout as a worker's step does.
+AS_A_STEP = """
+import os
+from gitops_flow.git import environment
+its_environment = environment.using(environment.GitEnvironment(os.environ))
+its_environment.__enter__()
+"""
+
 
 def parentless(repo: Repo) -> str:
     """The working tree as a snapshot: a commit without parents that a branch keeps."""
