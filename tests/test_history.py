@@ -262,6 +262,8 @@ def _server(script: Script, monkeypatch: pytest.MonkeyPatch, pins: dict[str, str
     ]
 
     def answer(_method: str, path: str, _headers: object, body: Any) -> Any:
+        if path.endswith("/admin/version"):
+            return 200, "3.9.1"
         if path.endswith("/flows/filter"):
             return 200, [{"id": "f", "name": "hello"}]
         if path.endswith("/admin/version"):
