@@ -158,7 +158,7 @@ def a_monitor_of_a_submodule(ground: Ground) -> bool:
     shop.repo.commit()
     inner = Repo(shop.repo.path / "library", init=False)
     inner.git("config", "core.fsmonitor", str(ground.script()))
-    ground.gitflow(shop.repo.path, "plan")
+    ground.gitflow(shop.repo.path, "plan", "--submodules")
     return ground.ran
 
 
