@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,8 +137,12 @@ def test_a_deployment_knows_what_it_has_from_which_option() -> None:
     assert other.overridden == ()
 
 
-def test_names_may_be_options_as_in_prefect() -> None:
+def test_names_may_be_options_as_in_prefect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prefect.yaml").touch()
+    monkeypatch.chdir(tmp_path)
     request = options.request(
         options.Selection(names=["a"], name=["b"]), options.Working(), options.Extent()
     )
-    assert request.names == ("a", "b")
+    assert request.which.names == ("a", "b")
