@@ -79,12 +79,12 @@ def make(
     owned = sum(ownership.owned(item.tags, marks) for item in there.values())
     actions: list[Action] = []
     for item in desired:
-        found = there.pop((item.flow_name, item.name), None)
+        current = there.pop((item.flow_name, item.name), None)
         wanted = _marked(item, source_mark)
-        if found is None:
+        if current is None:
             actions.append(Create(wanted, mark=source_mark))
             continue
-        action = _compared(wanted, found, marks, adopt, variables or {})
+        action = _compared(wanted, current, marks, adopt, variables or {})
         if automations is not None and not isinstance(action, Conflict):
             action = _with_automations(action, marks)
         actions.append(action)
@@ -129,18 +129,18 @@ def _with_automations(action: Update | Unchanged, marks: Sequence[str]) -> Updat
     desired, live = action.desired, action.live
     if "automations" in desired.unknown:
         return action
-    found = diff_automations(
+    changes = diff_automations(
         desired.automations,
         live.automations,
         mark=marks[0],
         own_marks=marks,
         adopts=not ownership.owned(live.tags, marks),
     )
-    if not found:
+    if not changes:
         return action
     if isinstance(action, Update):
-        return replace(action, automations=found)
-    return Update(desired, live, (), ScheduleDiff(), automations=found, mark=marks[0])
+        return replace(action, automations=changes)
+    return Update(desired, live, (), ScheduleDiff(), automations=changes, mark=marks[0])
 
 
 def _marked(item: Deployment, mark: str) -> Deployment:

@@ -53,8 +53,8 @@ def same_repository(desired: Deployment, live: Deployment) -> bool:
 
 
 def _digest(mark: str) -> str:
-    found = _DIGEST.search(mark)
-    return found[1] if found else mark
+    digest = _DIGEST.search(mark)
+    return digest[1] if digest else mark
 
 
 def is_held(live: Deployment) -> bool:

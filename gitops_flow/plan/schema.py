@@ -79,12 +79,12 @@ class Schemas:
         if key in self._passed:
             return []
         try:
-            found = list(validator.iter_errors(_plain(given)))
+            errors = list(validator.iter_errors(_plain(given)))
         except Exception:  # noqa: BLE001 - what nobody can follow is the server's to refuse
             return []
-        if not found:
+        if not errors:
             self._passed.add(key)
-        return found
+        return errors
 
     def _text(self, schema: Mapping[str, Json]) -> str:
         # The schema is kept, so that its id is not given to another.
