@@ -360,6 +360,7 @@ def _settings(directory: Path) -> settings.Settings:
     ("change", "error", "told"),
     [
         ({"sha": "0" * 40}, GitError, "does not have the commit 0000"),
+        ({"sha": "main"}, UsageError, "'main' is no commit's id"),
         ({"manifest": "conf/prefect.yaml"}, UsageError, "has no conf/prefect.yaml"),
         ({"manifest": "../prefect.yaml"}, UsageError, "outside the repository"),
         ({"manifest": "/prefect.yaml"}, UsageError, "outside the repository"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gitops_flow.settings import Settings
 
 NAME = "prefect.yaml"
+_ID = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,11 @@ class Commit:
 
         Raises:
             GitError: the repository does not have the commit.
-            UsageError: the commit has no such file.
+            UsageError: that is no commit's id, or the commit has no such file.
         """
         objects = Objects(self.git_dir)
+        if not _ID.fullmatch(self.sha):
+            raise UsageError(f"{self.sha!r} is no commit's id", hint="give all 40 digits")
         if not objects.has(self.sha):
             raise GitError(
                 f"the repository does not have the commit {self.sha}",

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -153,7 +152,7 @@ class Ground:
         self.here.mkdir(parents=True)
         patch.chdir(self.here)
         # A server that fails is not asked again after a pause.
-        patch.setattr(fetch, "time", SimpleNamespace(sleep=lambda _: None))
+        patch.setattr(fetch.stop, "pause", lambda _: None)
         patch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
 
     @property
