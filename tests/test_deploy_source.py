@@ -380,7 +380,7 @@ def test_a_problem_of_a_commits_manifest_is_told_with_its_place_in_it(tmp_path: 
     mirror, sha = _mirror(tmp_path, {"conf/prefect.yaml": "deployments: 3\n"})
     with pytest.raises(ManifestError) as caught:
         source.read(Commit(mirror, sha, "conf/prefect.yaml"), _settings(tmp_path))
-    assert caught.value.problems[0].startswith("conf/prefect.yaml:1:14: ")
+    assert str(caught.value.problems[0]).startswith("conf/prefect.yaml:1:14: ")
 
 
 @pytest.mark.parametrize("head", ["", "gitflow: {source: https://git.example/team/shop}\n"])
