@@ -10,11 +10,11 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import prefect
+from gitops_flow import prefect, stop
 from gitops_flow.apply.remove import remove
 from gitops_flow.apply.result import Result, Status, read_back, updated
 from gitops_flow.apply.update import standing, update
-from gitops_flow.errors import ApiError, GitflowError
+from gitops_flow.errors import ApiError, GitflowError, StoppedError
 from gitops_flow.plan import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
 from gitops_flow.plan.equality import has_kinds
 
@@ -61,6 +61,7 @@ def execute(
     try:
         late, unready = _prepare(client, plan)
         for action in plan.actions:
+            stop.current().check()
             if unready is not None and isinstance(action, Create | Update | Delete):
                 result = _not_tried(action, unready, "it could not be prepared")
             elif len(away) >= _PATIENCE and isinstance(action, Create | Update | Delete):
@@ -112,6 +113,8 @@ def _attempt(client: Client, action: Action, late: Sequence[Run], done: list[str
             return Result("deleted", name, id=action.live.id, runs_cancelled=cancelled)
         own = [run for run in late if run.deployment_id == action.live.id]
         restored = update(client, action, own, done)
+    except StoppedError:
+        raise
     except GitflowError as error:
         failed = _failed(action, done, error)
         if isinstance(error, ApiError) and error.lost:

@@ -67,15 +67,18 @@ def run(
                 talk.clear()
                 _ask(planned, release, as_json)
 
+        def show(event: deploy.Event) -> None:
+            talk.event(event)
+            if isinstance(event, deploy.Deployed):
+                written.append(event.result)
+
         report = deploy.run(
             request,
             found,
             environ,
             author=Author.of(environ),
-            tell=talk.say,
-            out=talk.line,
             confirm=confirm,
-            on_result=written.append,
+            on_event=show,
         )
     seconds = elapsed(started)
     if as_json:

@@ -8,6 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow.cli.streams import printable
+from gitops_flow.deploy import Phase, StepLine
 from gitops_flow.plan import Conflict, Delete, Held
 from gitops_flow.redact import redact
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.cli.options import Again
     from gitops_flow.codestore.history import Entry
+    from gitops_flow.deploy import Event
     from gitops_flow.model import Deployment, FileChange, LeftOut, Problem, Snapshot, Source
     from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
@@ -39,6 +41,13 @@ class Talk:
     def say(self, what: str) -> None:
         """Show ``what`` is being done."""
         self._write(f"{what} ...")
+
+    def event(self, event: Event) -> None:
+        """Show what a deploy tells of itself; what became of a deployment is told in its report."""
+        if isinstance(event, Phase):
+            self.say(event.value)
+        elif isinstance(event, StepLine):
+            self.line(event.text)
 
     def clear(self) -> None:
         """Make room for something else on the terminal."""

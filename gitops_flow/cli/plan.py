@@ -65,7 +65,7 @@ def run(
     found = options.settings(request.source, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json or markdown) as talk:
         author = Author.of(environ)
-        preview = deploy.preview(request, found, environ, author=author, tell=talk.say)
+        preview = deploy.preview(request, found, environ, author=author, on_event=talk.event)
     if as_json:
         streams.out(json.dumps({**document(preview), "server": server(found)}) + "\n")
     elif markdown:

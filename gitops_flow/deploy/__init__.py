@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gitops_flow.deploy.destroy import destroy
+from gitops_flow.deploy.events import Deployed, Event, Phase, StepLine
 from gitops_flow.deploy.hold import switch
 from gitops_flow.deploy.preview import preview
 from gitops_flow.deploy.request import (
@@ -21,12 +22,16 @@ from gitops_flow.deploy.source import Commit, Release, WorkingTree, working_tree
 __all__ = [
     "Commit",
     "DeployRequest",
+    "Deployed",
     "Destroyed",
+    "Event",
     "Options",
+    "Phase",
     "Preview",
     "Published",
     "Release",
     "Report",
+    "StepLine",
     "Switched",
     "Which",
     "WorkingTree",

@@ -6,22 +6,26 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gitops_flow.deploy.events import Phase, asking, ignore
 from gitops_flow.deploy.request import Preview
 from gitops_flow.deploy.run import opened
 from gitops_flow.git import environment
 from gitops_flow.pin import Pin
+from gitops_flow.stop import using
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.events import OnEvent
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
     from gitops_flow.model import Problem
     from gitops_flow.plan import FieldChange, Plan
     from gitops_flow.settings import Settings
+    from gitops_flow.stop import Stop
 
 # Snapshots that the new one is compared with, the most often pinned first.
 _MOST_PINS = 3
@@ -35,23 +39,29 @@ def preview(
     environ: Mapping[str, str],
     *,
     author: Author,
-    tell: Callable[[str], None] = lambda _: None,
+    on_event: OnEvent = ignore,
+    stop: Stop | None = None,
 ) -> Preview:
     """Compare without doing anything; the arguments are those of :func:`gitops_flow.deploy.run`.
 
     Raises:
         GitflowError: the manifest has problems, or the server does not answer.
     """
-    with environment.unless_given(environ), opened(request, settings, tell) as (live, project):
+    tell = asking(on_event)
+    with (
+        using(stop),
+        environment.unless_given(environ),
+        opened(request, settings, tell) as (live, project),
+    ):
         from gitops_flow.deploy import build, plan
         from gitops_flow.deploy.code import narrowed, read_code
 
         store = live.side.submit(_store_problem, project)
         answers = live.answers(project, environ)
-        tell("taking the snapshot")
+        tell(Phase.SNAPSHOT)
         code = read_code(project, request.options, answers, author)
         project = narrowed(project, request.which, code, answers)
-        tell("comparing with the server")
+        tell(Phase.COMPARE)
         planned = plan.plan_deploy(project, request, code, live, answers)
         changes, lost = _code_changes(project, code, planned.plan)
         jobs = build.jobs(project, planned.plan)

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import files, prefect
 from gitops_flow.deploy import choice, server, source
+from gitops_flow.deploy.events import Deployed, Phase, StepLine, asking, ignore
 from gitops_flow.deploy.request import Report
 from gitops_flow.git import environment, url
 from gitops_flow.model import Problem
+from gitops_flow.stop import using
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from gitops_flow.apply import Result
     from gitops_flow.codestore.history import Entry
+    from gitops_flow.deploy.events import OnEvent
     from gitops_flow.deploy.request import DeployRequest
     from gitops_flow.deploy.server import Server
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
     from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
+    from gitops_flow.stop import Stop
 
 
 def run(
@@ -31,10 +34,9 @@ def run(
     environ: Mapping[str, str],
     *,
     author: Author,
-    tell: Callable[[str], None] = lambda _: None,
-    out: Callable[[str], None] = lambda _: None,
+    on_event: OnEvent = ignore,
+    stop: Stop | None = None,
     confirm: Callable[[Plan, Entry], None] = lambda *_: None,
-    on_result: Callable[[Result], None] = lambda _: None,
 ) -> Report:
     """Deploy.
 
@@ -44,32 +46,46 @@ def run(
         environ: for ``{{ $NAME }}`` in the manifest, for its steps, and for git, unless that was
             given another one (:func:`gitops_flow.git.environment.using`).
         author: who deploys.
-        tell: is told what is being done, in a few words each time.
-        out: is given what build and push steps print, line by line.
+        on_event: is told of each phase, of each line that build and push steps print, and of what
+            became of each deployment.
+        stop: ends the deploy between phases and deployments, and while it waits; the git or
+            the step that runs then is ended.
         confirm: is shown what a rollback would do, and the release it goes back to, before
             anything is written; it raises to forbid it.
-        on_result: is given what became of each deployment, as for
-            :func:`gitops_flow.apply.execute`.
 
     Raises:
         GitflowError: something is wrong that was found before the first
             deployment was written. A write that fails is in the report instead.
+        StoppedError: ``stop`` was set; the next deploy makes good what is half done.
     """
-    with environment.unless_given(environ), opened(request, settings, tell) as (live, project):
+    tell = asking(on_event)
+    with (
+        using(stop),
+        environment.unless_given(environ),
+        opened(request, settings, tell) as (live, project),
+    ):
         from gitops_flow import apply
         from gitops_flow.deploy import build, plan, publish
         from gitops_flow.deploy.code import narrowed, read_code
 
         answers = live.answers(project, environ)
-        tell("taking the snapshot")
+        tell(Phase.SNAPSHOT)
         code = read_code(project, request.options, answers, author)
         project = narrowed(project, request.which, code, answers)
-        tell("comparing with the server")
+        tell(Phase.COMPARE)
         planned = plan.plan_deploy(project, request, code, live, answers)
         planned.refuse()
         if jobs := build.jobs(project, planned.plan):
-            tell("running build steps")
-            outputs = build.run(project, request.options, jobs, answers, out, code, author)
+            tell(Phase.BUILD)
+            outputs = build.run(
+                project,
+                request.options,
+                jobs,
+                answers,
+                lambda line: tell(StepLine(line)),
+                code,
+                author,
+            )
             answers = replace(answers, outputs=outputs)
             # They may have written files.
             code = read_code(project, request.options, answers, author)
@@ -79,13 +95,13 @@ def run(
         if request.options.verify:
             from gitops_flow.deploy import verify
 
-            tell("verifying")
+            tell(Phase.VERIFY)
             python = verify.find_python(project, request.options.python, environ)
             unverified = verify.before_publishing(code, planned.desired, python)
         if project.restored is not None and planned.plan.writes:
             confirm(planned.plan, project.restored)
         signed, signature = publish.sign(project, code, planned.plan)
-        tell("publishing the snapshot")
+        tell(Phase.PUBLISH)
         whose = project.repository.identity(author)
         overrides = request.options.overrides
         published = publish.release(
@@ -93,11 +109,14 @@ def run(
         )
         for pool in planned.missing_pools:
             prefect.create_work_pool(live.client, pool)
-        tell("applying")
+        tell(Phase.APPLY)
         results = apply.execute(
-            live.client, signed, on_result=on_result, fail_fast=request.options.fail_fast
+            live.client,
+            signed,
+            on_result=lambda one: tell(Deployed(one)),
+            fail_fast=request.options.fail_fast,
         )
-        tell("confirming the release")
+        tell(Phase.CONFIRM)
         published = publish.confirm(
             project, overrides, code, signed, published, signature=signature, author=whose
         )
@@ -120,7 +139,7 @@ def run(
 
 @contextlib.contextmanager
 def opened(
-    request: DeployRequest, settings: Settings, tell: Callable[[str], None]
+    request: DeployRequest, settings: Settings, tell: OnEvent
 ) -> Iterator[tuple[Server, Project]]:
     """The manifest, with the deployments that may be meant, and the server that is asked meanwhile.
 
@@ -135,7 +154,7 @@ def opened(
         if isinstance(origin, source.Release):
             from gitops_flow.deploy import rollback
 
-            tell("reading the history")
+            tell(Phase.HISTORY)
             project = rollback.look_up(project, origin, request, live)
             if not origin.code_only:
                 project = choice.select(project, request)
