@@ -23,7 +23,6 @@ PARTS = {
     "prune": ("tests/test_apply_prune.py",),
     "rollback": ("tests/test_rollback.py",),
 }
-FILES = tuple(file for files in PARTS.values() for file in files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,8 @@ class Count:
     skipped: int = 0
 
     def __str__(self) -> str:
+        if self == Count():
+            return ""
         words = [f"{self.passed} passed"]
         words += [f"{self.failed} failed"] if self.failed else []
         words += [f"{self.skipped} skipped"] if self.skipped else []
@@ -46,7 +47,15 @@ def run(python: Path | str, arguments: Sequence[str], env: Mapping[str, str]) ->
     with tempfile.TemporaryDirectory(prefix="gitflow-versions-") as made:
         report = Path(made) / "report.xml"
         done = subprocess.run(
-            [str(python), "-m", "pytest", "-q", f"--junitxml={report}", *arguments],
+            [
+                str(python),
+                "-m",
+                "pytest",
+                "-q",
+                "--timeout=900",
+                f"--junitxml={report}",
+                *arguments,
+            ],
             cwd=ROOT,
             env={**os.environ, **env},
             check=False,

@@ -18,14 +18,18 @@ def write(
 ) -> None:
     """Put rows into the table between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 
-    A row is known by its first cell, the key: one that is there is replaced, and
-    those that were not tried this time stay.
+    A row is known by its first cell, the key. What was not tried this time stays:
+    rows that are not given, and cells that are empty.
     """
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, _, rest = page.read_text().partition(begin)
     old, _, after = rest.partition(end)
-    known = {cells[0]: cells[1:] for line in old.splitlines()[2:] if (cells := _cells(line))}
-    known |= {key: list(cells) for key, cells in rows.items()}
+    known: dict[str, Sequence[str]] = {
+        cells[0]: cells[1:] for line in old.splitlines()[2:] if (cells := _cells(line))
+    }
+    for key, measured in rows.items():
+        there = known.get(key) or [""] * len(measured)
+        known[key] = [new or old or "not tried" for new, old in zip(measured, there, strict=True)]
     lines = [heads, ["---"] * len(heads)]
     lines += [[key, *cells] for key, cells in sorted(known.items(), key=_order)]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
