@@ -462,8 +462,8 @@ MANY = {
 def test_checking_ends_at_more_problems_than_anybody_reads(case: str) -> None:
     with pytest.raises(ManifestError) as caught:
         manifest.parse(MANY[case].encode(), "p.yaml")
-    assert len(caught.value.problems) == yaml_reader.MAX_PROBLEMS + 1
-    assert caught.value.problems[-1].endswith(": more problems than can be listed")
+    assert len(caught.value.lines) == yaml_reader.MAX_PROBLEMS + 1
+    assert caught.value.lines[-1].endswith(": more problems than can be listed")
 
 
 def test_warnings_beyond_those_that_anybody_reads_are_left_out() -> None:
