@@ -150,6 +150,12 @@ def a_hook_of_the_template(ground: Ground) -> bool:
     return ground.ran
 
 
+def _made_by_git(path: Path, config: str = "") -> None:
+    subprocess.run(["git", "init", "--quiet", "--bare", str(path)], check=True)
+    with (path / "config").open("a") as file:
+        file.write(config)
+
+
 def a_monitor_of_a_submodule(ground: Ground) -> bool:
     library = ground.repo("library").write("lib.py")
     library.commit()
@@ -256,7 +262,9 @@ ATTACKS = (
         ),
     ),
     Attack(2, a_hook_of_the_working_tree, (setting("core.hooksPath"),)),
-    Attack(2, a_hook_of_the_template, (argument("--template="),)),
+    Attack(
+        2, a_hook_of_the_template, (defence("gitops_flow.git.bare.make", instead=_made_by_git),)
+    ),
     Attack(2, a_monitor_of_a_submodule, (setting("core.fsmonitor"),)),
     Attack(
         2,
