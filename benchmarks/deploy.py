@@ -1,7 +1,8 @@
 """``gitflow deploy --all`` against ``prefect deploy --all``: 100 deployments, one real server.
 
 The floors are measured beside them: the server's own listing of 100 deployments, and 100 bare
-``POST /deployments/`` of the same bodies, one after the other.
+``POST /deployments/`` of the same bodies, one after the other. New code for all of them is measured
+with a commit in each deployment, and with one write of the release pointer.
 """
 
 from __future__ import annotations
@@ -82,9 +83,9 @@ def post(client: httpx.Client, body: dict[str, object]) -> None:
     answer.raise_for_status()
 
 
-def gitflow(path: Path, api_url: str) -> dict[str, object]:
+def gitflow(path: Path, api_url: str, *more: str) -> dict[str, object]:
     """``gitflow deploy --all``; its report."""
-    args = (BIN / "gitflow", "deploy", "--all", "--create-pools", "--json")
+    args = (BIN / "gitflow", "deploy", "--all", "--create-pools", "--json", *more)
     return json.loads(command(*args, cwd=path, PREFECT_API_URL=api_url))
 
 
@@ -115,6 +116,19 @@ def ours(base: Path) -> tuple[float, float, float, float]:
     return first, bare, again, listing
 
 
+def switches(base: Path) -> tuple[float, float]:
+    """Seconds of a deploy of new code, one write for each deployment, and by the release pointer."""
+    found = []
+    for mode in ("--no-atomic", "--atomic"):
+        with localprefect.start_server(base / f"server{mode}") as server:
+            path = project(base / f"switch{mode}", "switch")
+            gitflow(path, server.api_url, mode)
+            time.sleep(SETTLE)
+            (path / "flow.py").write_text(FLOW + "\n# edited\n")
+            found.append(seconds(lambda: gitflow(path, server.api_url, mode)))  # noqa: B023
+    return found[0], found[1]
+
+
 def prefects(base: Path) -> tuple[float, float]:
     """Seconds of Prefect's first deploy and of the one after it."""
     with localprefect.start_server(base / "server-prefect", environ=os.environ) as server:
@@ -140,12 +154,15 @@ def main() -> None:
         base = Path(directory)
         isolate(base)
         first, bare, again, listing = ours(base)
+        literal, pointer = switches(base)
         their_first, their_again = prefects(base)
     work = f"deploy --all, {COUNT} deployments"
     compare(f"{work}, first time", first, their_first, "prefect  ")
     compare(f"{work}, first time", first, bare, "bare POST")
     compare(f"{work}, nothing changed", again, their_again, "prefect  ")
     compare(f"{work}, nothing changed", again, listing, "listing  ")
+    compare(f"{work}, one file changed, by the pointer", pointer, literal, "literal  ")
+    compare(f"{work}, one file changed, by the pointer", pointer, their_again, "prefect  ")
 
 
 if __name__ == "__main__":

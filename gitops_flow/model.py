@@ -11,6 +11,7 @@ from typing import Any, Literal
 Json = Any
 
 MARK_PREFIX = "gitflow:"
+POINTER_PREFIX = "gitflow_"
 # A source commit, the same with a snapshot, or a snapshot: the versions that are ours.
 _OUR_VERSION = re.compile(r"[0-9a-f]{8}(-dirty-[0-9a-f]{8})?|snapshot-[0-9a-f]{8}")
 
@@ -135,6 +136,12 @@ class Source:
         It ends in 8 hex digits that tell two sources of one name apart.
         """
         return self._mark(self.identity)
+
+    @property
+    def pointer(self) -> str:
+        """The name of the Prefect variable that is this source's release pointer."""
+        name, _, digest = self.mark.removeprefix(MARK_PREFIX).rpartition("-")
+        return f"{POINTER_PREFIX}{re.sub('[^a-z0-9]+', '_', name.lower())[:200]}_{digest}"
 
     @property
     def repository_marks(self) -> tuple[str, ...]:

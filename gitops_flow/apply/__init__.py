@@ -17,6 +17,7 @@ from gitops_flow.apply.update import standing, update
 from gitops_flow.errors import ApiError, GitflowError, StoppedError
 from gitops_flow.plan import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
 from gitops_flow.plan.equality import has_kinds
+from gitops_flow.plan.pointer import needs, precedes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,12 +46,16 @@ def execute(
     two of them in a row, the rest fails without being tried. Nothing is
     deleted after a failure: what is missing may be what replaces it.
 
+    The source's release pointer, if the plan moves it, is written after the actions that
+    have to precede it, unless one of those failed; then what needs it is not tried.
+
     ``on_result`` gets each result when it is known. Where a signal or a bug ends the
     work, it gets one for every action that is left: what stands of the one in work, and
     that the others were not written.
 
     Raises:
         ValueError: the plan was made before the build steps ran.
+        ApiError: the release pointer could not be written, and no result tells of it.
     """
     if any(isinstance(each, Create | Update) and each.desired.unknown for each in plan.writes):
         raise ValueError("a plan with unknown fields cannot be carried out")
@@ -58,16 +63,15 @@ def execute(
     away: list[ApiError] = []
     failed = 0
     done: list[str] | None = None  # what stands of the action in work
+    switch = _Switch(client, plan)
     try:
         late, unready = _prepare(client, plan)
         for action in plan.actions:
             stop.current().check()
-            if unready is not None and isinstance(action, Create | Update | Delete):
-                result = _not_tried(action, unready, "it could not be prepared")
-            elif len(away) >= _PATIENCE and isinstance(action, Create | Update | Delete):
-                result = _not_tried(action, away[-1], "the server is away")
-            elif failed and isinstance(action, Delete):
-                result = _kept(action, failed)
+            switch.reach(action, failed, unready)
+            refused = _refused(action, unready, away, switch, failed)
+            if refused is not None:
+                result = refused
             else:
                 done = []
                 result = _attempt(client, action, late, done)
@@ -78,6 +82,7 @@ def execute(
             on_result(result)
             if fail_fast and result.error is not None:
                 break
+        switch.end(failed)
     except BaseException:
         for at, action in enumerate(plan.actions[len(results) :]):
             on_result(_stopped(action, done if at == 0 else None))
@@ -85,15 +90,91 @@ def execute(
     return results
 
 
+class _Switch:
+    """The release pointer, if the plan moves it: after what precedes that, before what needs it."""
+
+    def __init__(self, client: Client, plan: Plan) -> None:
+        self._client = client
+        self._pointer = plan.pointer
+        self._moved = plan.pointer is None or plan.pointer.after is None
+        self._stuck: ApiError | None = None
+
+    def reach(self, action: Action, failed: int, unready: ApiError | None) -> None:
+        """Move the pointer if ``action`` is the first that does not precede that."""
+        if self._pointer and not self._moved and not precedes(action, self._pointer):
+            self._move(failed, unready)
+
+    def stops(self, action: Action) -> ApiError | None:
+        """Why ``action`` has to be left, None if it may be carried out."""
+        return self._stuck if self._pointer and needs(action, self._pointer) else None
+
+    def end(self, failed: int) -> None:
+        """Do what is left; after a failure the pointer stays where it is.
+
+        Raises:
+            ApiError: the pointer could not be written, and no action needs it.
+        """
+        if not self._moved:
+            self._move(failed, None)
+        if failed or not self._pointer:
+            return
+        if self._stuck is not None:
+            raise self._stuck
+        if self._pointer.after is None:
+            prefect.delete_variable(self._client, self._pointer.name)
+
+    def _move(self, failed: int, unready: ApiError | None) -> None:
+        self._moved = True
+        if failed or unready or not self._pointer:
+            self._stuck = unready or ApiError(
+                "what had to be written before it could not be", retry=True
+            )
+            return
+        try:
+            prefect.set_variable(self._client, self._pointer.name, self._pointer.after)
+        except ApiError as error:
+            self._stuck = error
+
+
+def _refused(
+    action: Action,
+    unready: ApiError | None,
+    away: Sequence[ApiError],
+    switch: _Switch,
+    failed: int,
+) -> Result | None:
+    """The result of an action that is not to be tried after what happened; None: it is."""
+    if not isinstance(action, Create | Update | Delete):
+        return None
+    if unready is not None:
+        return _not_tried(action, unready, "it could not be prepared")
+    if len(away) >= _PATIENCE:
+        return _not_tried(action, away[-1], "the server is away")
+    if (stuck := switch.stops(action)) is not None:
+        return _not_tried(action, stuck, "the release pointer was not moved")
+    if failed and isinstance(action, Delete):
+        return _kept(action, failed)
+    return None
+
+
 def _prepare(client: Client, plan: Plan) -> tuple[list[Run], ApiError | None]:
     """The late runs of what is updated; or why nothing can be written."""
     creates = [action.desired.flow_name for action in plan.actions if isinstance(action, Create)]
-    updates = [action.live.id or "" for action in plan.actions if isinstance(action, Update)]
+    updates = [
+        action.live.id or ""
+        for action in plan.actions
+        if isinstance(action, Update) and not _is_done(action)
+    ]
     try:
         prefect.know_flows(client, creates)
         return prefect.late_runs(client, updates) if updates else [], None
     except ApiError as error:
         return [], error
+
+
+def _is_done(action: Update) -> bool:
+    """Whether nothing of it is left to write, once the release pointer has moved."""
+    return not action.written and not action.schedules and not action.automations
 
 
 def _attempt(client: Client, action: Action, late: Sequence[Run], done: list[str]) -> Result:
@@ -111,6 +192,8 @@ def _attempt(client: Client, action: Action, late: Sequence[Run], done: list[str
         if isinstance(action, Delete):
             cancelled = remove(client, action)
             return Result("deleted", name, id=action.live.id, runs_cancelled=cancelled)
+        if _is_done(action):
+            return updated(action)
         own = [run for run in late if run.deployment_id == action.live.id]
         restored = update(client, action, own, done)
     except StoppedError:

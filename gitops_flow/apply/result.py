@@ -24,7 +24,8 @@ class Result:
     ``deployment`` when the creation was not completed. ``id`` is the
     deployment's on the server, None when it was not created.
     ``runs_restored`` counts upcoming runs that the write deleted and that were
-    put back, ``runs_cancelled`` those that waited for a deleted deployment.
+    put back, ``runs_cancelled`` those that waited for a deleted deployment. ``by_pointer``:
+    its new code came with the release pointer.
     """
 
     status: Status
@@ -35,6 +36,7 @@ class Result:
     adopted: bool = False
     runs_restored: int = 0
     runs_cancelled: int = 0
+    by_pointer: bool = False
 
 
 def updated(action: Update, restored: int = 0) -> Result:
@@ -46,6 +48,7 @@ def updated(action: Update, restored: int = 0) -> Result:
         changed=action.fields,
         adopted=action.adopts,
         runs_restored=restored,
+        by_pointer=action.by_pointer,
     )
 
 

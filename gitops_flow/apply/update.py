@@ -65,7 +65,7 @@ def _write(
         prefect.delete_schedule(client, live_id, renewed.live.id or "")
         known += prefect.add_schedules(client, live_id, [renewed.desired], known)
         done.append("schedules")
-    if action.changes:
+    if action.written:
         _patch(client, action, done)
     else:
         _automations(client, action, done)
@@ -82,12 +82,12 @@ def _write(
 def _patch(client: Client, action: Update, done: list[str]) -> None:
     live_id = action.live.id or ""
     if not action.claims or "tags" not in action.fields:
-        _patch_fields(client, action, [change.field for change in action.changes], done)
+        _patch_fields(client, action, [change.field for change in action.written], done)
         _automations(client, action, done)
         return
     # The mark comes last: while the deployment is not ours, the next deploy looks
     # again at whose automations run it.
-    others = [change.field for change in action.changes if change.field != "tags"]
+    others = [change.field for change in action.written if change.field != "tags"]
     if others:
         _patch_fields(client, action, others, done)
     _automations(client, action, done)
@@ -191,7 +191,7 @@ def _loses_late(client: Client, action: Update) -> bool:
 
 def _deletes_runs(action: Update) -> bool:
     diff = action.schedules
-    return bool(action.changes or diff.change or diff.remove or diff.renew)
+    return bool(action.written or diff.change or diff.remove or diff.renew)
 
 
 def _kept(action: Update) -> list[str]:

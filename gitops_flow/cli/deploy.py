@@ -19,6 +19,8 @@ from gitops_flow.cli.parts import (
     left_out_lines,
     next_lines,
     orphan_lines,
+    pointer_document,
+    pointer_lines,
     problem_lines,
     restored_lines,
     server,
@@ -158,6 +160,7 @@ def document(report: Report, seconds: float) -> dict[str, Any]:
         "restored": report.restored.id if report.restored else None,
         "work_pools_created": list(report.pools_created),
         "deployments": [result_document(result) for result in report.results],
+        **pointer_document(report.plan),
         "orphans": [item.full_name for item in report.plan.orphans],
         "requests_repeated": report.repeated,
         "warnings": [redact(str(problem)) for problem in report.warnings],
@@ -174,6 +177,7 @@ def result_document(result: Result) -> dict[str, Any]:
         "adopted": result.adopted,
         "runs_restored": result.runs_restored,
         "runs_cancelled": result.runs_cancelled,
+        "by_pointer": result.by_pointer,
         "error": error_document(result.error) if result.error else None,
     }
 
@@ -195,6 +199,8 @@ def text(report: Report, seconds: float, *, again: Again, profile: str | None = 
     width = max((len(result.full_name) for result in report.results), default=0)
     for result in report.results:
         lines += result_lines(result, min(width, 60))
+    # Of a failure, each deployment tells whether it waits for the pointer.
+    lines += pointer_lines(report.plan) if report.ok else []
     lines += kept_lines(report.plan)
     lines += orphan_lines(report.plan.orphans, again)
     lines.append(_summary(report, seconds))
@@ -206,7 +212,13 @@ def result_lines(result: Result, width: int) -> list[str]:
     """What became of one deployment, its name padded to ``width``."""
     detail = ""
     if result.changed:
-        words = ", ".join(result.changed)
+        told = [
+            "new code by the release pointer"
+            if result.by_pointer and name == "pull_steps"
+            else name
+            for name in result.changed
+        ]
+        words = ", ".join(told)
         detail = f" (already written: {words})" if result.status == "failed" else f" ({words})"
     if result.adopted:
         detail += ", adopted: it is owned by this source from now on"

@@ -86,6 +86,12 @@ ImportFlows = Annotated[
         "--import-flows", help="Import flows in your Python where their source does not say it all."
     ),
 ]
+Atomic = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--atomic/--no-atomic", help="Switch all to new code with one write, by a release pointer."
+    ),
+]
 Verify = Annotated[
     bool,
     typer.Option("--verify", help="Import every flow in your Python before anything is pinned."),
@@ -323,6 +329,7 @@ class Extent(Group):
     adopt: Adopt = False
     prune: Prune = False
     force_prune: ForcePrune = False
+    atomic: Atomic = None
 
 
 class Ledger(Group):

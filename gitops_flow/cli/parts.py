@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_flow.cli.streams import printable
 from gitops_flow.deploy import Phase, StepLine
-from gitops_flow.plan import Conflict, Delete, Held
+from gitops_flow.plan import Conflict, Delete, Held, Update
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -177,6 +177,50 @@ def kept_lines(planned: Plan) -> list[str]:
         return []
     told = f"unchanged (code outside {'its' if len(kept) == 1 else 'their'} paths): "
     return [told + names_within(kept, 200)]
+
+
+def pointer_document(planned: Plan) -> dict[str, Any]:
+    """The release pointer and who does without it, as ``--json`` prints them."""
+    pointer = planned.pointer
+    return {
+        "release_pointer": pointer
+        and {
+            "name": pointer.name,
+            "before": _commit(pointer.before),
+            "after": _commit(pointer.after),
+        },
+        "literal": [{"name": name, "reason": reason} for name, reason in planned.literal],
+    }
+
+
+def pointer_lines(planned: Plan) -> list[str]:
+    """Where the release pointer goes, and who names a commit although there is one."""
+    pointer, lines = planned.pointer, list[str]()
+    if pointer is not None and pointer.after is None:
+        lines.append(f"release pointer {pointer.name}: deleted, nothing names it any more")
+    elif pointer is not None:
+        before, after = _commit(pointer.before), str(_commit(pointer.after))
+        code = f"{before[:12]} -> {after[:12]}" if before else f"new, at {after[:12]}"
+        number = sum(isinstance(each, Update) and each.by_pointer for each in planned.actions)
+        lines.append(
+            f"release pointer {pointer.name}: {code}, "
+            f"new code for {count(number, 'deployment')} with one write"
+        )
+    reasons: dict[str, list[str]] = {}
+    for name, reason in planned.literal:
+        reasons.setdefault(reason, []).append(name)
+    lines += [
+        f"with a commit of {'its' if len(names) == 1 else 'their'} own ({reason}): "
+        f"{names_within(names, 200)}"
+        for reason, names in reasons.items()
+    ]
+    return lines
+
+
+def _commit(value: Any) -> str | None:
+    """The commit in a release pointer's value, None where there is none."""
+    commit = value.get("commit") if isinstance(value, dict) else None
+    return commit if isinstance(commit, str) else None
 
 
 def names_within(names: Sequence[str], room: int) -> str:

@@ -17,6 +17,8 @@ from gitops_flow.cli.parts import (
     names_within,
     next_lines,
     orphan_lines,
+    pointer_document,
+    pointer_lines,
     problem_lines,
     restored_lines,
     safe,
@@ -103,6 +105,7 @@ def document(preview: Preview) -> dict[str, Any]:
         "deployments_with_steps": preview.steps,
         "missing_work_pools": list(preview.missing_pools),
         "actions": [_action_document(action) for action in preview.plan.actions],
+        **pointer_document(preview.plan),
         "orphans": [item.full_name for item in preview.plan.orphans],
         "left_alone": {
             name: [{"path": c.field, "live": c.before, "manifest": c.after} for c in changes]
@@ -137,6 +140,7 @@ def _action_document(action: plan.Action) -> dict[str, Any]:
     return {
         "name": action.full_name,
         "action": kind(action),
+        "by_pointer": isinstance(action, plan.Update) and action.by_pointer,
         "adopted": isinstance(action, plan.Update) and action.adopts,
         "keeps_code": not isinstance(action, plan.Delete)
         and action.desired is not None
@@ -182,6 +186,7 @@ def text(preview: Preview, again: Again, *, verbose: bool = False) -> list[str]:
         actions = tuple(action for action in actions if _new_code(action) is None)
     for action in actions:
         lines += action_lines(action)
+    lines += pointer_lines(preview.plan)
     lines += kept_lines(preview.plan)
     lines += left_alone_lines(preview)
     lines += orphan_lines(preview.plan.orphans, again)
@@ -200,13 +205,15 @@ def _new_code(action: plan.Action) -> tuple[str, str] | None:
 
 def _moved(actions: Sequence[plan.Action]) -> Iterator[tuple[str, list[str], str]]:
     """What gets other code and nothing else, by the commits: who in short, the names, the code."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str, bool], list[str]] = {}
     for action in actions:
         if commits := _new_code(action):
-            groups.setdefault(commits, []).append(action.full_name)
-    for (before, after), names in groups.items():
+            by_pointer = isinstance(action, plan.Update) and action.by_pointer
+            groups.setdefault((*commits, by_pointer), []).append(action.full_name)
+    for (before, after, by_pointer), names in groups.items():
         who = names[0] if len(names) == 1 else count(len(names), "deployment")
-        yield who, names, f"new code ({before[:12]} -> {after[:12]})"
+        how = " by the release pointer" if by_pointer else ""
+        yield who, names, f"new code{how} ({before[:12]} -> {after[:12]})"
 
 
 def _moved_lines(actions: Sequence[plan.Action]) -> Iterator[str]:
@@ -312,6 +319,7 @@ def markdown_text(preview: Preview, *, verbose: bool = False) -> list[str]:
     for refusal in preview.blocked:
         lines.append(f"- **refused**: {_cell(redact(refusal.message))}")
         lines += [f"  - {_cell(redact(str(detail)))}" for detail in refusal.details]
+    lines += [f"- {_plain(line)}" for line in pointer_lines(preview.plan)]
     told = (line.partition(": ") for line in problem_lines(preview.warnings))
     lines += [f"- {kind}: {_cell(text)}" for kind, _, text in told]
     actions = preview.plan.actions

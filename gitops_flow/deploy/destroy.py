@@ -37,7 +37,7 @@ def destroy(
     """
     project = source.find(origin, settings)
     with server.connected(project, everything=True) as live:
-        from gitops_flow import apply, plan
+        from gitops_flow import apply, plan, prefect
 
         mine = project.source
         there = plan.attach(live.live(()), live.automations(()))
@@ -45,4 +45,6 @@ def destroy(
         if not planned.actions or not confirm(mine, planned):
             return Destroyed(mine, planned, ())
         results = apply.execute(live.client, planned, on_result=on_result)
+        if all(result.error is None for result in results):
+            prefect.delete_variable(live.client, mine.pointer)
         return Destroyed(mine, planned, tuple(results))

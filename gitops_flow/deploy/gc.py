@@ -132,10 +132,11 @@ def _publish_again(
 
 
 def _pins(connection: PrefectConnection) -> tuple[set[str], float]:
-    """Every commit that any deployment of a server names, whoever's it is; and its clock."""
+    """Every commit that a deployment or release pointer of a server names; and its clock."""
     try:
         with prefect.Client(connection) as client:
             live = prefect.live(client, names=None, mark=None)
+            pointers = prefect.pointer_values(client)
             clock = prefect.server_now(client).timestamp()
     except ApiError as error:
         raise ApiError(
@@ -145,4 +146,5 @@ def _pins(connection: PrefectConnection) -> tuple[set[str], float]:
             hint=error.hint,
             retry=error.retry,
         ) from None
-    return pin.commits(*((item.pull_steps, item.job_variables) for item in live)), clock
+    named = ((item.pull_steps, item.job_variables) for item in live)
+    return pin.commits(pointers, *named), clock

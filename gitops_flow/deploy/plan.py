@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, plan
 from gitops_flow.codestore.lfs import LEFT_OUT
-from gitops_flow.deploy import paths, refs, rollback
+from gitops_flow.deploy import paths, refs, release_pointer, rollback
 from gitops_flow.deploy.code import pin_of, version
 from gitops_flow.deploy.request import Refusal
 from gitops_flow.deploy.source import Release
@@ -17,6 +17,7 @@ from gitops_flow.manifest.wording import quoted
 from gitops_flow.model import Problem
 from gitops_flow.pin import Pin
 from gitops_flow.plan import ownership
+from gitops_flow.plan import pointer as pointing
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -84,12 +85,17 @@ def plan_deploy(
     else:
         desired, said = desire(project, options, code, answers)
     live = server.live((item.flow_name, item.name) for item in desired)
+    pointer = release_pointer.read(project, options, code, server, live)
     if back is None:
-        desired = paths.keep(project, code, desired, live)
+        # What gets its code from the release pointer is not written for it.
+        others = [item for item in live if not (pointer and pointing.names(item, pointer.name))]
+        desired = paths.keep(project, code, desired, others)
         said += paths.unmatched(project, code)
     else:
         rollback.refuse_steps(project, desired)
         desired = ownership.with_holds(desired, live, hold=back.hold)
+    if pointer is not None:
+        desired = pointing.follow(desired, live, pointer.name)
     variables = server.variables(plan.workspace_variables(desired))
     planned = plan.make(
         desired,
@@ -101,7 +107,14 @@ def plan_deploy(
         automations=None if back is not None and back.code_only else server.automations(desired),
         variables=variables,
     )
-    planned = _meant(planned if back is not None else ownership.without_held(planned), request)
+    planned = planned if back is not None else ownership.without_held(planned)
+    # A source's only deployment needs no name.
+    everyone = not (request.which.names or request.which.tags)
+    if pointer is not None:
+        planned = pointing.settle(planned, pointer, whole=everyone)
+    elif everyone:
+        planned = pointing.leave(planned, project.source.pointer)
+    planned = _meant(planned, request)
     # Where nothing differs the pool is there.
     pools = {pool for each in planned.writes if (pool := _pool(each))}
     # A release was looked at when it was made; branches have moved since.

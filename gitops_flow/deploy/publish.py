@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import pin
 from gitops_flow.codestore import ledger, publish, trim
+from gitops_flow.deploy import release_pointer
 from gitops_flow.deploy.request import Published
 from gitops_flow.plan import Create, Unchanged, Update
 from gitops_flow.redact import redact
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import Override
-    from gitops_flow.model import Deployment
+    from gitops_flow.model import Deployment, Snapshot
     from gitops_flow.plan import Action, Plan
 
 
@@ -29,7 +30,7 @@ def sign(project: Project, code: Code, planned: Plan) -> tuple[Plan, str | None]
     Raises:
         CodeStoreError: git cannot sign.
     """
-    if not project.target.sign or not any(map(_pins, planned.actions)):
+    if not project.target.sign or not _moves(planned):
         return planned, None
     from gitops_flow.codestore import sign as signing
 
@@ -40,11 +41,21 @@ def sign(project: Project, code: Code, planned: Plan) -> tuple[Plan, str | None]
         else action
         for action in planned.actions
     ]
-    return replace(planned, actions=tuple(actions)), signature
+    pointer = planned.pointer
+    if pointer is not None:
+        pointer = replace(pointer, after=pin.sign_value(pointer.after, signature))
+        release_pointer.check(pointer.after)
+    return replace(planned, actions=tuple(actions), pointer=pointer), signature
 
 
 def _signed(desired: Deployment, signature: str) -> Deployment:
     return replace(desired, pull_steps=pin.sign(desired.pull_steps, signature))
+
+
+def _moves(planned: Plan) -> bool:
+    """Whether the plan makes anything name the snapshot."""
+    pointer = planned.pointer
+    return any(map(_pins, planned.actions)) or (pointer is not None and pointer.after is not None)
 
 
 def _pins(action: Action) -> bool:
@@ -78,7 +89,7 @@ def release(
     """
     target = project.target
     made = _release(project, overrides, code, planned, signature, author)
-    moves = any(map(_pins, planned.actions))
+    moves = _moves(planned)
     # A release that nothing pinned so far may be dropped at any moment, unless it is young.
     old = time.time() - trim.GRACE / 2 if moves else 0.0
     done = publish.publish(
@@ -88,7 +99,7 @@ def release(
         since=old,
         # What is pinned now is the newest release, so that the one before it is what it replaces.
         newest=moves,
-        again=bool((project.restored or overrides) and planned.writes),
+        again=bool((project.restored or overrides) and planned.pending),
     )
     return Published(
         target.url, target.branch, done.entry, done.pushed, done.created, signature is not None
@@ -106,7 +117,9 @@ def _release(
     names = [
         action.full_name
         for action in planned.actions
-        if isinstance(action, Create | Update | Unchanged) and not action.desired.keeps_code
+        if isinstance(action, Create | Update | Unchanged)
+        and not action.desired.keeps_code
+        and _is_of(action.desired, code.snapshot)
     ]
     made = ledger.Release.of(
         code.snapshot,
@@ -116,6 +129,12 @@ def _release(
         rollback=project.restored.id if project.restored else None,
     )
     return replace(made, signature=signature, overrides=tuple(map(_shown, overrides)))
+
+
+def _is_of(desired: Deployment, snap: Snapshot) -> bool:
+    """False for what stays at other code; what is not pinned has its code from elsewhere."""
+    pinned = pin.Pin.of(desired.pull_steps)
+    return pinned is None or pinned.commit == snap.commit
 
 
 def _shown(override: Override) -> str:
@@ -140,7 +159,7 @@ def confirm(
     Raises:
         GitflowError: with what the server said.
     """
-    if not any(map(_pins, planned.actions)):
+    if not _moves(planned):
         return published
     made = _release(project, overrides, code, planned, signature, author)
     again = publish.confirm(

@@ -61,6 +61,7 @@ class Options:
         python: the user's Python; None finds it.
         allow_secrets: globs of files that may look like secrets.
         max_file_size, max_total_size: bytes; None leaves them to the manifest.
+        atomic: name the source's release pointer; None leaves it to the manifest.
         overrides: values in place of the manifest's, for the chosen deployments.
     """
 
@@ -81,6 +82,7 @@ class Options:
     allow_secrets: tuple[str, ...] = ()
     max_file_size: int | None = None
     max_total_size: int | None = None
+    atomic: bool | None = None
     overrides: tuple[Override, ...] = ()
 
 
@@ -186,7 +188,7 @@ class Preview:
     @property
     def pending(self) -> bool:
         """Whether there is something to do."""
-        return bool(self.plan.writes or self.plan.conflicts or self.missing_pools)
+        return bool(self.plan.pending or self.plan.conflicts or self.missing_pools)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def run(
             tell(Phase.VERIFY)
             python = verify.find_python(project, request.options.python, environ)
             unverified = verify.before_publishing(code, planned.desired, python)
-        if project.restored is not None and planned.plan.writes:
+        if project.restored is not None and planned.plan.pending:
             confirm(planned.plan, project.restored)
         signed, signature = publish.sign(project, code, planned.plan)
         tell(Phase.PUBLISH)

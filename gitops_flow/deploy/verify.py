@@ -21,7 +21,7 @@ from gitops_flow.manifest.placeholders import (
     variable_name,
 )
 from gitops_flow.model import Problem
-from gitops_flow.pin import Pin
+from gitops_flow.pin import Pin, pointer_of
 from gitops_flow.worker import signers
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def run(
     tell("checking out and importing")
     importing = find_python(project, python, environ)
     findings = look(ours, lambda pin, top: _fetched(pin, top, target), importing)
-    told = [_or_elsewhere(each, pin) for each, (_, pin) in zip(findings, pinned, strict=True)]
+    told = [_or_why_not(each, *item) for each, item in zip(findings, pinned, strict=True)]
     if not buildsteps.has_package(importing.path, _PACKAGE, importing.environ):
         told = [
             without_package(each, item, importing) for each, item in zip(told, pinned, strict=True)
@@ -148,8 +148,14 @@ def _is_named(pin: Pin, target: CodeStore) -> bool:
     return set(pin.addresses) <= {target.url, target.pull_url, *target.mirrors}
 
 
-def _or_elsewhere(finding: Finding, pin: Pin | None) -> Finding:
-    """``finding``, with the reason where there is a pin that was left alone."""
+def _or_why_not(finding: Finding, item: Deployment, pin: Pin | None) -> Finding:
+    """``finding``, with the reason where there is a pin that was left alone, or leads nowhere."""
+    if pin is None and (pointer := pointer_of(item.pull_steps)):
+        lost = CheckoutError(
+            f"the release pointer {pointer} is missing on the server or names no commit",
+            hint="gitflow deploy --all writes it again",
+        )
+        return replace(finding, status="broken", error=lost)
     if pin is None or finding.status != "not pinned":
         return finding
     error = CheckoutError(

@@ -55,6 +55,7 @@ class GitflowConfig:
     ``source`` says which repository this is, whatever its addresses.
     ``allow_stored_secrets`` are globs of environment variables that may be stored in clear.
     ``paths`` are globs of what deployments need, for those that have none of their own.
+    ``release`` says whether deployments name a commit, or the source's release pointer.
     ``ignore`` names what is left to the server, ``paused`` or ``schedules.active``.
     """
 
@@ -70,6 +71,7 @@ class GitflowConfig:
     lfs: bool = False
     ci_files: bool = False
     checkout: Literal["pinned", "stock"] = "pinned"
+    release: Literal["literal", "atomic"] = "literal"
     requires: str | None = None
     ignore: tuple[str, ...] = ()
 

@@ -190,6 +190,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         ci_files=section.ci_files == "include",
         paths=tuple(section.paths or ()),
         checkout=section.checkout,
+        release=section.release,
         requires=section.requires,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
     )

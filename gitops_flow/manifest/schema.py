@@ -257,6 +257,7 @@ class GitflowSection(BaseModel):
     source: Annotated[str, AfterValidator(_source)] | None = None
     code_store: CodeStoreSection | None = None
     checkout: Literal["pinned", "stock"] = "pinned"
+    release: Literal["literal", "atomic"] = "literal"
     requires: Annotated[str, AfterValidator(_requirement)] | None = None
     ignore: list[Annotated[str, AfterValidator(_leavable)]] | None = None
     allow_secrets: list[str] | None = None

@@ -122,6 +122,21 @@ class Update:
         return tuple("triggers" if name == "automations" else name for name in names)
 
     @property
+    def by_pointer(self) -> bool:
+        """Whether its new code comes with the release pointer, and not with a write."""
+        if "pull_steps" not in self.fields or pin.pointer_of(self.desired.pull_steps) is None:
+            return False
+        before, after = pin.stored(self.live.pull_steps), pin.stored(self.desired.pull_steps)
+        return pin.comparable(before) == pin.comparable(after)
+
+    @property
+    def written(self) -> tuple[FieldChange, ...]:
+        """The changes that a write to the deployment makes."""
+        if not self.by_pointer:
+            return self.changes
+        return tuple(change for change in self.changes if change.field != "pull_steps")
+
+    @property
     def claims(self) -> bool:
         """Whether automations that are not this source's yet become so."""
         diff = self.automations
@@ -213,17 +228,47 @@ Action = Create | Update | Unchanged | Conflict | Delete | Held
 
 
 @dataclass(frozen=True, slots=True)
+class Pointer:
+    """The source's release pointer: the name of a Prefect variable and what becomes of its value.
+
+    ``before`` None: there is none; ``after`` None: it is deleted.
+    """
+
+    name: str
+    before: Json
+    after: Json
+
+    @property
+    def exists(self) -> bool:
+        """Whether the server has one that can be understood."""
+        try:
+            return bool(pin.read_value(self.before))
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be done, in the order of the manifest; deletions last.
 
+    With a release pointer that moves, first what has to be written before it does.
+
     ``orphans`` are live deployments of this source that nothing desires any
     more and that this plan leaves alone. ``owned`` counts the live deployments
-    of this source, whatever becomes of them.
+    of this source, whatever becomes of them. ``pointer`` is the release pointer if it
+    moves, ``literal`` who names a commit itself although there is one, each with the reason.
     """
 
     actions: tuple[Action, ...]
     orphans: tuple[Deployment, ...] = ()
     owned: int = 0
+    pointer: Pointer | None = None
+    literal: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything on the server is to be changed."""
+        return bool(self.writes or self.pointer)
 
     @property
     def writes(self) -> tuple[Create | Update | Delete, ...]:

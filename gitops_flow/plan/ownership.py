@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gitops_flow import pin
 from gitops_flow.git import identity
 from gitops_flow.model import MARK_PREFIX
 from gitops_flow.pin import Pin
@@ -88,15 +89,22 @@ def with_holds(
 
 
 def switch_hold(live: Iterable[Deployment], *, hold: bool) -> Plan:
-    """Set the hold on these deployments, or release it; nothing else of them changes."""
+    """Set the hold on these deployments, or release it; nothing else of them changes.
+
+    One that gets its code from a release pointer names its commit itself once it is held.
+    """
     actions: list[Action] = []
     for item in live:
         if is_held(item) == hold:
             continue
         others = tuple(tag for tag in item.tags if tag != HOLD_TAG)
         tags = (*others, HOLD_TAG) if hold else others
-        change = FieldChange("tags", list(item.tags), list(tags))
-        actions.append(Update(replace(item, tags=tags), item, (change,), ScheduleDiff()))
+        changes = [FieldChange("tags", list(item.tags), list(tags))]
+        steps = pin.point(item.pull_steps, None) if hold else item.pull_steps
+        if steps != item.pull_steps:
+            changes.append(FieldChange("pull_steps", item.pull_steps, steps))
+        held = replace(item, tags=tags, pull_steps=steps)
+        actions.append(Update(held, item, tuple(changes), ScheduleDiff()))
     return Plan(actions=tuple(actions))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gitops_flow import pin
 from gitops_flow.errors import ApiError
-from gitops_flow.prefect import shape
+from gitops_flow.prefect import lookups, shape
 from gitops_flow.prefect.pages import batches, read_all
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ def live(
 
     ``names`` holds ``(flow name, deployment name)``. With neither, all of it.
     Listing is the server's most expensive read, so nothing is listed twice:
-    names are only asked for when the mark did not bring them.
+    names are only asked for when the mark did not bring them. Where pull steps name
+    release pointers, those are read, too: the deployments have both, the name and the code.
 
     Raises:
         ApiError: also when the server is older than those that are supported.
@@ -66,9 +69,22 @@ def _named(client: Client, items: Iterable[dict[str, Json]]) -> list[Deployment]
             by_id[flow["id"]] = flow["name"]
             client.flow_ids[flow["name"]] = flow["id"]
     # A flow that was deleted in between took its deployments along.
-    return [
-        shape.deployment(item, by_id[item["flow_id"]]) for item in raw if item["flow_id"] in by_id
-    ]
+    return _followed(
+        client,
+        [
+            shape.deployment(item, by_id[item["flow_id"]])
+            for item in raw
+            if item["flow_id"] in by_id
+        ],
+    )
+
+
+def _followed(client: Client, items: list[Deployment]) -> list[Deployment]:
+    pointers = {name for item in items if (name := pin.pointer_of(item.pull_steps))}
+    if not pointers:
+        return items
+    values = lookups.variables(client, pointers)
+    return [replace(item, pull_steps=pin.follow(item.pull_steps, values)) for item in items]
 
 
 def know_flows(client: Client, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Values that a manifest takes from the server: blocks and variables."""
+"""Blocks and variables: what a manifest takes from the server, and release pointers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gitops_flow.errors import ApiError
+from gitops_flow.model import POINTER_PREFIX
 from gitops_flow.prefect import shape
 from gitops_flow.prefect.pages import batches, read_all
 
@@ -46,6 +47,35 @@ def variables(client: Client, names: Iterable[str]) -> dict[str, Json]:
         for item in read_all(client, "/variables/filter", body, shape.NAMED, sort="NAME_ASC"):
             found[item["name"]] = item.get("value")
     return found
+
+
+def pointer_values(client: Client) -> list[Json]:
+    """The values of all release pointers of the server, whoever's they are."""
+    body = {"variables": {"name": {"like_": POINTER_PREFIX}}}
+    listed = read_all(client, "/variables/filter", body, shape.NAMED, sort="NAME_ASC")
+    return [item.get("value") for item in listed if item["name"].startswith(POINTER_PREFIX)]
+
+
+def set_variable(client: Client, name: str, value: Json) -> None:
+    """Give a variable another value with one write; it is made where there is none."""
+    path = f"/variables/name/{quote(name, safe='')}"
+    try:
+        client.patch(path, {"value": value})
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        try:
+            client.post("/variables/", {"name": name, "value": value, "tags": ["gitflow"]})
+        except ApiError as made:
+            # Somebody else made it meanwhile, or an answer was lost.
+            if made.status != 409:
+                raise
+            client.patch(path, {"value": value})
+
+
+def delete_variable(client: Client, name: str) -> None:
+    """Delete a variable; what is gone already counts as deleted."""
+    client.delete(f"/variables/name/{quote(name, safe='')}")
 
 
 def existing_blocks(client: Client, names: Iterable[tuple[str, str]]) -> set[str]:

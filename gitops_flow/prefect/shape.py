@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from gitops_flow import pin
 from gitops_flow.model import Deployment, Json, Schedule
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ def new_deployment(wanted: Deployment, flow_id: str) -> dict[str, Json]:
         "schedules": [new_schedule(item) for item in wanted.schedules],
     }
     if wanted.pull_steps is not None:
-        body["pull_steps"] = list(wanted.pull_steps)
+        body["pull_steps"] = pin.stored(wanted.pull_steps)
     if wanted.work_pool is not None or wanted.work_queue is not None:
         body.update(_place(wanted))
     return body
@@ -280,7 +281,7 @@ def changes(wanted: Deployment, fields: Iterable[str]) -> dict[str, Json]:
     if "tags" in names:
         body["tags"] = list(wanted.tags)
     if "pull_steps" in names:
-        body["pull_steps"] = None if wanted.pull_steps is None else list(wanted.pull_steps)
+        body["pull_steps"] = pin.stored(wanted.pull_steps)
     if names & {"work_pool", "work_queue", "job_variables"}:
         body.update(_place(wanted))
     return body
