@@ -27,9 +27,8 @@ from gitops_flow.deploy import (
     run,
     source,
 )
-from gitops_flow.deploy.code import Code, read_code
+from gitops_flow.deploy.code import Code, Files, read_code
 from gitops_flow.deploy.source import Project, working_tree
-from gitops_flow.deploy.tree import Files
 from gitops_flow.errors import GitError, ManifestError, UsageError
 from gitops_flow.git.objects import Objects
 from gitops_flow.git.repository import Author

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gitops_flow import plan
 from gitops_flow.model import Automation, Deployment, Schedule
 from gitops_flow.pin import PULL_CODE
-from gitops_flow.plan.automations import normal
+from gitops_flow.plan.attached import normal
 from gitops_flow.prefect import automations as automation_shape
 from gitops_flow.prefect import shape
 

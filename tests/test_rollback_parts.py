@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import pin, plan
-from gitops_flow.deploy import DeployRequest, Release, Which, rollback, working_tree
+from gitops_flow.deploy import DeployRequest, Release, Which, releases, working_tree
 from gitops_flow.errors import UsageError
 from gitops_flow.model import Deployment
 from gitops_flow.pin import PULL_CODE, Pin
@@ -145,5 +145,5 @@ def test_going_back_with_a_deployment_that_is_not_there_names_it(
     origin = Release(working_tree(shop.repo.path))
     server: Any = SimpleNamespace(live=lambda _: [LIVE])
     with pytest.raises(UsageError, match=f"no deployment '{name}' on the server") as error:
-        rollback.look_up(project, origin, DeployRequest(origin, Which((name,))), server)
+        releases.look_up(project, origin, DeployRequest(origin, Which((name,))), server)
     assert error.value.hint == hint

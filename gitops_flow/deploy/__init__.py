@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from gitops_flow.deploy.destroy import destroy
-from gitops_flow.deploy.events import Deployed, Event, Phase, StepLine
-from gitops_flow.deploy.hold import switch
+from gitops_flow.deploy.owned import destroy, switch
 from gitops_flow.deploy.preview import preview
 from gitops_flow.deploy.request import (
+    Deployed,
     DeployRequest,
     Destroyed,
+    Event,
     Options,
+    Phase,
     Preview,
     Published,
     Report,
+    StepLine,
     Switched,
     Which,
 )

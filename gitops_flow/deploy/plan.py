@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, plan
 from gitops_flow.codestore.lfs import LEFT_OUT
-from gitops_flow.deploy import paths, refs, release_pointer, rollback
+from gitops_flow.deploy import paths, publish, refs, releases
 from gitops_flow.deploy.code import pin_of, version
 from gitops_flow.deploy.request import Refusal
 from gitops_flow.deploy.source import Release
@@ -80,19 +80,19 @@ def plan_deploy(
     back = origin if isinstance(origin, Release) else None
     if back is not None and back.code_only:
         live = server.live(())
-        desired = rollback.repinned(project, code.snapshot, request.which, live)
+        desired = releases.repinned(project, code.snapshot, request.which, live)
         said = list[Problem]()
     else:
         desired, said = desire(project, options, code, answers)
     live = server.live((item.flow_name, item.name) for item in desired)
-    pointer = release_pointer.read(project, options, code, server, live)
+    pointer = publish.pointer_of(project, options, code, server, live)
     if back is None:
         # What gets its code from the release pointer is not written for it.
         others = [item for item in live if not (pointer and pointing.names(item, pointer.name))]
         desired = paths.keep(project, code, desired, others)
         said += paths.unmatched(project, code)
     else:
-        rollback.refuse_steps(project, desired)
+        releases.refuse_steps(project, desired)
         desired = ownership.with_holds(desired, live, hold=back.hold)
     if pointer is not None:
         desired = pointing.follow(desired, live, pointer.name)

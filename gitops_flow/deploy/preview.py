@@ -6,8 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gitops_flow.deploy.events import Phase, asking, ignore
-from gitops_flow.deploy.request import Preview
+from gitops_flow.deploy.request import Phase, Preview, asking, ignore
 from gitops_flow.deploy.run import opened
 from gitops_flow.git import environment
 from gitops_flow.pin import Pin
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.deploy.code import Code
-    from gitops_flow.deploy.events import OnEvent
-    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.request import DeployRequest, OnEvent
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
     from gitops_flow.model import Problem
@@ -136,7 +134,7 @@ def _without_former_secrets(project: Project, code: Code, planned: Plan) -> Plan
     Without it, a placeholder that is taken out would show what it stood for.
     """
     from gitops_flow import manifest, plan
-    from gitops_flow.deploy.tree import Files
+    from gitops_flow.deploy.code import Files
     from gitops_flow.errors import GitflowError
 
     objects = code.store.objects()

@@ -1,4 +1,4 @@
-"""The release of a snapshot: signed, published, and made sure of when it is pinned."""
+"""The release of a snapshot: signed, published, pinned or pointed to, and made sure of."""
 
 from __future__ import annotations
 
@@ -9,19 +9,64 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import pin
 from gitops_flow.codestore import ledger, publish, trim
-from gitops_flow.deploy import release_pointer
+from gitops_flow.deploy.code import pin_of
 from gitops_flow.deploy.request import Published
-from gitops_flow.plan import Create, Unchanged, Update
+from gitops_flow.errors import UsageError
+from gitops_flow.plan import Create, Pointer, Unchanged, Update
+from gitops_flow.plan.pointer import names
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gitops_flow.deploy.code import Code
+    from gitops_flow.deploy.request import Options
+    from gitops_flow.deploy.server import Server
     from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import Override
     from gitops_flow.model import Deployment, Snapshot
     from gitops_flow.plan import Action, Plan
+
+
+def pointer_of(
+    project: Project, options: Options, code: Code, server: Server, live: Iterable[Deployment]
+) -> Pointer | None:
+    """The source's release pointer and where it would move; None when deployments name commits.
+
+    Raises:
+        ApiError: the server does not tell.
+        UsageError: a Prefect variable cannot hold what it would have to.
+    """
+    if not _wanted(project, options, live):
+        return None
+    name, value = project.source.pointer, pin_of(project, code.snapshot).value()
+    _check(value)
+    return Pointer(name, server.variables([name]).get(name), value)
+
+
+def _check(value: object) -> None:
+    """Refuse a value that a Prefect variable cannot hold.
+
+    Raises:
+        UsageError: it is too long.
+    """
+    if pin.too_long(value):
+        raise UsageError(
+            "the release pointer would be longer than the 5,000 characters of a Prefect variable",
+            hint="deploy with --no-atomic, or sign with a shorter key (ssh) if releases are signed",
+        )
+
+
+def _wanted(project: Project, options: Options, live: Iterable[Deployment]) -> bool:
+    said = project.manifest.gitflow
+    if said.checkout == "stock":
+        return False
+    if options.atomic is not None:
+        return options.atomic
+    if project.restored is not None:
+        # What the manifest said then is no wish for now.
+        return any(names(item, project.source.pointer) for item in live)
+    return said.release == "atomic"
 
 
 def sign(project: Project, code: Code, planned: Plan) -> tuple[Plan, str | None]:
@@ -44,7 +89,7 @@ def sign(project: Project, code: Code, planned: Plan) -> tuple[Plan, str | None]
     pointer = planned.pointer
     if pointer is not None:
         pointer = replace(pointer, after=pin.sign_value(pointer.after, signature))
-        release_pointer.check(pointer.after)
+        _check(pointer.after)
     return replace(planned, actions=tuple(actions), pointer=pointer), signature
 
 

@@ -1,20 +1,23 @@
-"""The releases of a source: listed, shown, compared, checked out."""
+"""The releases of a source: listed, shown, compared, checked out, and gone back to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from gitops_flow import pin
+from gitops_flow import manifest, pin
 from gitops_flow.codestore import changes, history, sign
 from gitops_flow.codestore.store import open_store
-from gitops_flow.deploy import source
+from gitops_flow.deploy import choice, source
+from gitops_flow.deploy.code import Files, pin_of, version
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
+from gitops_flow.model import is_our_version
 from gitops_flow.names import both, did_you_mean, matching
+from gitops_flow.pin import Pin
 from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from gitops_flow.codestore.address import CodeStore
@@ -22,8 +25,10 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.history import Chain, Entry
     from gitops_flow.codestore.sign import Signer
     from gitops_flow.codestore.store import PrivateStore
-    from gitops_flow.deploy.source import AnySource, Project
-    from gitops_flow.model import Deployment, Source
+    from gitops_flow.deploy.request import DeployRequest, Which
+    from gitops_flow.deploy.server import Server
+    from gitops_flow.deploy.source import AnySource, Project, Release
+    from gitops_flow.model import Deployment, Snapshot, Source
     from gitops_flow.settings import Settings
 
 Compared = TypeVar("Compared")
@@ -202,3 +207,94 @@ def check_out(releases: Releases, entry: Entry, directory: Path) -> int:
         made = checkout.make(target.url, entry.snapshot, directory.parent, auth=target.auth)
         made.directory.rename(directory)
     return made.files
+
+
+def look_up(project: Project, origin: Release, request: DeployRequest, server: Server) -> Project:
+    """``project`` with the release that ``origin`` means, and the manifest in that.
+
+    Raises:
+        UsageError: no such release, or it has no manifest.
+        CodeStoreError: the code store does not give it out any more.
+        ManifestError: its manifest has problems for this version.
+    """
+    entry = _entry(project, origin, request.which, server)
+    store = open_store(project.settings.cache_dir, project.repository, project.target.url)
+    if not changes.have(store, project.target, entry.snapshot):
+        raise CodeStoreError(
+            f"the code store does not give out release {entry.id[:12]}",
+            where=project.target.url,
+            hint="gitflow history lists what there is",
+        )
+    project = replace(project, origin=replace(origin, entry=entry))
+    if origin.code_only:
+        return project
+    path = project.source.manifest
+    data = Files(store.objects(), entry.tree).read(path)
+    if data is None:
+        raise UsageError(
+            f"release {entry.id[:12]} has no {path}",
+            hint="go back with --code-only, which leaves the configuration as it is",
+        )
+    document = manifest.parse(
+        data,
+        f"{path} of {entry.id[:12]}",
+        strict=request.options.strict,
+        directory=project.manifest.directory,
+    )
+    return replace(project, manifest=document)
+
+
+def _entry(project: Project, origin: Release, which: Which, server: Server) -> Entry:
+    chain = history.read(project.settings.cache_dir, project.repository, project.target)
+    entries = [entry for entry in chain.entries if entry.of_source(project.source)]
+    if origin.to is not None:
+        return history.find(entries, origin.to)
+    live = choice.choose_live(server.live(()), which)
+    there = {pinned.commit for item in live if (pinned := Pin.of(item.pull_steps))}
+    newest = next((entry for entry in entries if entry.snapshot in there), None)
+    before = history.before(entries, newest.snapshot) if newest else None
+    if before is None:
+        raise UsageError(
+            "there is no release before what is pinned now",
+            hint="name one with --to; gitflow history lists them",
+        )
+    return before
+
+
+def repinned(
+    project: Project, snap: Snapshot, which: Which, live: Iterable[Deployment]
+) -> list[Deployment]:
+    """The chosen live deployments as they are, but for the code that they name.
+
+    Raises:
+        UsageError: a name that matches none, or nothing that is pinned.
+    """
+    pinned = [item for item in choice.choose_live(live, which) if Pin.of(item.pull_steps)]
+    if not pinned:
+        raise UsageError("no deployment of this source is pinned to a snapshot")
+    new, label = pin_of(project, snap), version(snap)
+    return [
+        replace(
+            item,
+            pull_steps=pin.repin(item.pull_steps, new),
+            version=label if is_our_version(item.version) else item.version,
+            version_is_ours=is_our_version(item.version),
+        )
+        for item in pinned
+    ]
+
+
+def refuse_steps(project: Project, desired: Iterable[Deployment]) -> None:
+    """Refuse configurations that only steps could complete: they would build today's code.
+
+    Raises:
+        UsageError: with the deployments.
+    """
+    missing = [item.full_name for item in desired if item.unknown]
+    if missing:
+        raise UsageError(
+            f"the configuration of {', '.join(missing)} needs the outputs of build steps, "
+            "which a rollback does not run",
+            where=project.manifest.shown,
+            hint="go back with --code-only, or deploy from a checkout of that release",
+        )

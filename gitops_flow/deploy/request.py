@@ -1,10 +1,13 @@
-"""What a deploy is asked for, and what it reports."""
+"""What a deploy is asked for, what it says on the way, and what it reports."""
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_flow import stop
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -219,3 +222,53 @@ class Switched:
     def ok(self) -> bool:
         """Whether all of it was written."""
         return all(result.error is None for result in self.results)
+
+
+class Phase(enum.Enum):
+    """What begins now; the value says it in a few words."""
+
+    HISTORY = "reading the history"
+    SNAPSHOT = "taking the snapshot"
+    COMPARE = "comparing with the server"
+    BUILD = "running build steps"
+    VERIFY = "verifying"
+    PUBLISH = "publishing the snapshot"
+    APPLY = "applying"
+    CONFIRM = "confirming the release"
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """A line that a build or push step printed, masked."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What became of one deployment; of each that the plan writes there is one."""
+
+    result: Result
+
+
+Event = Phase | StepLine | Deployed
+OnEvent = Callable[[Event], None]
+
+
+def ignore(_: Event) -> None:
+    """For who does not want to know."""
+
+
+def asking(on_event: OnEvent) -> OnEvent:
+    """Tell of each event, and let no phase begin once the work was stopped.
+
+    Raises:
+        StoppedError: by the function that is returned.
+    """
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Phase):
+            stop.current().check()
+        on_event(event)
+
+    return tell

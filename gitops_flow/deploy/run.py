@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import files, prefect
 from gitops_flow.deploy import choice, server, source
-from gitops_flow.deploy.events import Deployed, Phase, StepLine, asking, ignore
-from gitops_flow.deploy.request import Report
+from gitops_flow.deploy.request import Deployed, Phase, Report, StepLine, asking, ignore
 from gitops_flow.git import environment, url
 from gitops_flow.model import Problem
 from gitops_flow.stop import using
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gitops_flow.codestore.history import Entry
-    from gitops_flow.deploy.events import OnEvent
-    from gitops_flow.deploy.request import DeployRequest
+    from gitops_flow.deploy.request import DeployRequest, OnEvent
     from gitops_flow.deploy.server import Server
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
@@ -152,10 +150,10 @@ def opened(
         project = choice.select(project, request)
     with server.connected(project, everything=request.options.prune) as live:
         if isinstance(origin, source.Release):
-            from gitops_flow.deploy import rollback
+            from gitops_flow.deploy import releases
 
             tell(Phase.HISTORY)
-            project = rollback.look_up(project, origin, request, live)
+            project = releases.look_up(project, origin, request, live)
             if not origin.code_only:
                 project = choice.select(project, request)
         yield live, project

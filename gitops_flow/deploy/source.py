@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import files, manifest
 from gitops_flow.codestore import address
-from gitops_flow.deploy.tree import Files
+from gitops_flow.deploy.code import Files
 from gitops_flow.errors import GitError, UsageError
 from gitops_flow.git import repository
 from gitops_flow.git.objects import Objects

@@ -22,9 +22,13 @@ from gitops_flow.plan.actions import (
     Unchanged,
     Update,
 )
-from gitops_flow.plan.automations import diff_automations, pair_automations
+from gitops_flow.plan.attached import (
+    diff_automations,
+    diff_schedules,
+    pair_automations,
+    pair_schedules,
+)
 from gitops_flow.plan.equality import same, same_parameters
-from gitops_flow.plan.schedules import diff_schedules, pair_schedules
 from gitops_flow.plan.words import schedule_text
 
 if TYPE_CHECKING:

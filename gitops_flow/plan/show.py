@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import pin
 from gitops_flow.plan.actions import Create, Delete, Update
-from gitops_flow.plan.automations import normal
+from gitops_flow.plan.attached import normal
 from gitops_flow.plan.equality import same
 from gitops_flow.plan.words import (
     automation_text,
