@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitops_flow import apply, plan, prefect
+from gitops_flow import apply, pin, plan, prefect
 from gitops_flow.errors import ApiError
 from gitops_flow.model import Automation, Deployment, PrefectConnection, Schedule
 from tests.support.script import Script
@@ -40,6 +40,7 @@ CALLS: dict[str, Callable[[prefect.Client], Any]] = {
     "delete": lambda c: prefect.delete(c, "d"),
     "delete_automation": lambda c: prefect.delete_automation(c, "a"),
     "delete_owned_automations": lambda c: prefect.delete_owned_automations(c, "d"),
+    "delete_variable": lambda c: prefect.delete_variable(c, "x"),
     "delete_schedule": lambda c: prefect.delete_schedule(c, "d", "s"),
     "ensure_flow": lambda c: prefect.ensure_flow(c, "etl"),
     "existing_blocks": lambda c: prefect.existing_blocks(c, [("secret", "x")]),
@@ -54,10 +55,12 @@ CALLS: dict[str, Callable[[prefect.Client], Any]] = {
     ),
     "own_limit": lambda c: prefect.own_limit(c, "d"),
     "patch": lambda c: prefect.patch(c, "d", {}),
+    "pointer_values": prefect.pointer_values,
     "pool_variables": lambda c: prefect.pool_variables(c, ["p"]),
     "put_back": lambda c: prefect.put_back(c, "d"),
     "queue_names": lambda c: prefect.queue_names(c, "p"),
     "replace_automation": lambda c: prefect.replace_automation(c, "d", "a", AUTOMATION, ()),
+    "set_variable": lambda c: prefect.set_variable(c, "x", {}),
     "upcoming": lambda c: prefect.upcoming(c, "d", ["s"]),
     "variable_names": prefect.variable_names,
     "variables": lambda c: prefect.variables(c, ["x"]),
@@ -67,7 +70,8 @@ OPTIONS: dict[str, Any] = {"source_mark": MARK, "adopt": True}
 # One object with all the keys that any answer of the server has.
 VALID: dict[str, Any] = {
     "id": "d1",
-    "name": "d",
+    "name": "gitflow_x",
+    "value": {"commit": "c" * 40, "release": "r", "source": "s"},
     "flow_id": "d1",
     "tags": [MARK],
     "schedules": [
@@ -75,7 +79,10 @@ VALID: dict[str, Any] = {
         {"id": "s2", "schedule": {"cron": "* * * * *", "day_or": True, "timezone": None}},
     ],
     "global_concurrency_limit": {"id": "l", "limit": 1, "name": "x"},
-    "pull_steps": [{"a": {"b": "c"}}],
+    "pull_steps": [
+        {"a": {"b": "c"}},
+        {pin.PULL_CODE: {"pin": "{{ prefect.variables.gitflow_x }}"}},
+    ],
     "trigger": {"type": "compound", "triggers": [EVENT], "within": 1},
     "actions": [{"type": "run-deployment", "deployment_id": "d1", "schedule_after": 0}],
     "base_job_template": {"variables": {"properties": {}}},
