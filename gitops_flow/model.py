@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # A JSON value as `json.loads` gives it.
 Json = Any
@@ -47,6 +50,31 @@ class Problem:
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text} ({self.hint})" if self.hint else text
+
+
+@dataclass(frozen=True, slots=True)
+class StepPolicy:
+    """Which build and push steps may run before a deploy, and with what.
+
+    Args:
+        functions: their names as a manifest writes them; None allows every function, also one in
+            a module of the repository, and has packages installed that a step ``requires``.
+        environ: all that a step's process, and the git of a clone, has of an environment.
+    """
+
+    functions: frozenset[str] | None
+    environ: Mapping[str, str] = field(repr=False)
+
+    def allows(self, name: str) -> bool:
+        """Whether the function called ``name`` (``module.function``, ``file.py:function``) may run."""
+        if self.functions is None:
+            return True
+        return _function(name) in map(_function, self.functions)
+
+
+def _function(name: str) -> str:
+    # A function of a module has two spellings; a function of a file only this one.
+    return name if ".py:" in name else name.replace(":", ".")
 
 
 @dataclass(frozen=True, slots=True)

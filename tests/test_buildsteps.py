@@ -18,6 +18,7 @@ from gitops_flow.buildsteps import Job, interpreter, process, run
 from gitops_flow.buildsteps.console import Console, Lines
 from gitops_flow.errors import GitflowError, StepError
 from gitops_flow.manifest import placeholders as template
+from gitops_flow.model import StepPolicy
 
 SHELL = "prefect.deployments.steps.run_shell_script"
 CHDIR = "prefect.deployments.steps.set_working_directory"
@@ -54,7 +55,7 @@ class Runner:
             jobs,
             more.pop("fill", filler(environ)),
             cwd=self.cwd,
-            environ=environ,
+            policy=StepPolicy(more.pop("functions", None), environ),
             out=self.printed.append,
             python=sys.executable,
             **more,
@@ -282,7 +283,7 @@ def test_the_first_lines_are_shown_while_the_script_still_runs(steps: Runner) ->
         [Job("a", (sh("sh -c 'echo early; sleep 0.3; touch done'"),))],
         filler({}),
         cwd=steps.cwd,
-        environ=os.environ,
+        policy=StepPolicy(None, os.environ),
         out=out,
     )
     assert seen == [False]
@@ -417,10 +418,12 @@ _SCRIPT = """
 import os, sys
 from pathlib import Path
 from gitops_flow.buildsteps import Job, process, run
+from gitops_flow.model import StepPolicy
 process.GRACE = 1.0
 step = {%r: {"script": sys.argv[1]}}
 try:
-    run([Job("a", (step,))], lambda *given: given[3], cwd=Path.cwd(), environ=os.environ, out=print)
+    run([Job("a", (step,))], lambda *given: given[3], cwd=Path.cwd(),
+        policy=StepPolicy(None, os.environ), out=print)
 except KeyboardInterrupt:
     sys.exit(130)
 """

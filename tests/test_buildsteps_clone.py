@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from gitops_flow.buildsteps import clone
+from gitops_flow.git import environment
 from tests.support import gitservers
 from tests.support.repo import Repo
 from tests.test_buildsteps import Runner, sh
@@ -234,3 +237,17 @@ def test_a_server_that_is_overloaded_is_asked_three_times(
     assert "the connection to the server broke" in error.message
     assert error.retry
     assert list(steps.cwd.iterdir()) == []
+
+
+def test_git_gets_the_environment_of_the_steps_and_no_other(steps: Runner, origin: Repo) -> None:
+    bin_ = steps.cwd / "bin"
+    bin_.mkdir()
+    wrapped = f'#!/bin/sh\nenv >>{steps.cwd}/seen\nexec {shutil.which("git")} "$@"\n'
+    (bin_ / "git").write_text(wrapped)
+    (bin_ / "git").chmod(0o755)
+    path = f"{bin_}:{os.environ['PATH']}"
+    with environment.using(environment.GitEnvironment({**os.environ, "OUR_TOKEN": SECRET})):
+        steps.one(ask(origin), environ={"PATH": path, "HOME": str(steps.cwd), "THEIRS": "1"})
+    seen = (steps.cwd / "seen").read_text()
+    assert "THEIRS=1" in seen
+    assert "OUR_TOKEN" not in seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from gitops_flow.buildsteps import Job, run
 from gitops_flow.errors import StepError
+from gitops_flow.model import StepPolicy
 from tests.test_buildsteps import SECRET, Runner, alive, sh, wait_for
 
 MODULE = """
@@ -168,7 +170,7 @@ def test_no_process_is_started_when_no_step_needs_it(steps: Runner) -> None:
         [Job("a", (sh("echo x"),))],
         lambda *given: given[3],
         cwd=steps.cwd,
-        environ=os.environ,
+        policy=StepPolicy(None, os.environ),
         out=steps.printed.append,
         python="/no/such/python",
     )
@@ -267,7 +269,7 @@ def test_a_python_that_cannot_be_started_is_told(steps: Runner) -> None:
             [Job("a", ({"mine.none": {}},))],
             lambda *given: given[3],
             cwd=steps.cwd,
-            environ=os.environ,
+            policy=StepPolicy(None, os.environ),
             out=steps.printed.append,
             python="/no/such",
         )
@@ -286,6 +288,41 @@ def test_a_program_that_a_step_leaves_running_goes_on_after_success(steps: Runne
         assert alive(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
+
+
+ALLOWED = frozenset({"mine:give", "prefect.deployments.steps.run_shell_script"})
+
+
+@pytest.mark.parametrize(
+    "step", [{"mine.none": {}}, {"make.py:give": {}}, {"prefect.deployments.steps.git_clone": {}}]
+)
+def test_where_one_function_is_not_allowed_no_step_is_started(steps: Runner, step: Any) -> None:
+    shutil.copy(steps.cwd / "mine.py", steps.cwd / "make.py")
+    error = steps.fails(sh("touch started"), step, functions=ALLOWED | {"make.give"})
+    assert error.message.endswith("it may not run here")
+    assert not (steps.cwd / "started").exists()
+    assert steps.printed == []
+
+
+def test_an_allowed_function_is_that_of_an_installed_module_and_not_of_the_repository(
+    steps: Runner, tmp_path: Path
+) -> None:
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    environ = {**os.environ, "PYTHONPATH": str(installed)}
+    error = steps.fails({"mine.give": {}}, functions=ALLOWED, environ=environ)
+    assert "has no module 'mine'" in error.message
+    assert error.hint == f"{sys.executable} -m pip install mine"
+    (installed / "mine.py").write_text("def give(): return {'who': 'installed'}\n")
+    outputs = steps.one({"mine.give": {}}, functions=ALLOWED, environ=environ)
+    assert outputs == {"who": "installed"}
+
+
+def test_what_an_allowed_function_requires_is_not_installed(steps: Runner) -> None:
+    step = {"mine.give": {"requires": "no-such-package"}}
+    error = steps.fails(step, functions=ALLOWED)
+    assert "has no module 'mine'" in error.message
+    assert not any("installing" in line for line in steps.printed)
 
 
 @pytest.mark.real
@@ -313,7 +350,7 @@ def test_what_a_step_requires_is_installed_when_it_is_missing(
             [Job("a", (step,))],
             lambda *given: given[3],
             cwd=steps.cwd,
-            environ=environ,
+            policy=StepPolicy(None, environ),
             out=steps.printed.append,
             python=python,
         )
@@ -361,11 +398,12 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 from gitops_flow.buildsteps import Job, process, run
+from gitops_flow.model import StepPolicy
 process.GRACE = 1.0
 step = {"hanging.hang": {"stubborn": sys.argv[1] == "True"}}
 try:
-    run([Job("a", (step,))], lambda *given: given[3], cwd=Path.cwd(), environ=os.environ,
-        out=print, python=sys.executable)
+    run([Job("a", (step,))], lambda *given: given[3], cwd=Path.cwd(),
+        policy=StepPolicy(None, os.environ), out=print, python=sys.executable)
 except KeyboardInterrupt:
     sys.exit(130)
 """

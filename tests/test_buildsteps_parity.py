@@ -13,6 +13,7 @@ import pytest
 
 from gitops_flow.buildsteps import Job, run
 from gitops_flow.errors import StepError
+from gitops_flow.model import StepPolicy
 from tests.test_buildsteps import filler
 
 SHELL = "prefect.deployments.steps.run_shell_script"
@@ -201,7 +202,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 [Job("d", tuple(steps[:1]), tuple(steps[1:]))],
                 filler(environ),
                 cwd=place,
-                environ=environ,
+                policy=StepPolicy(None, environ),
                 out=lambda _line: None,
                 python=sys.executable,
             )

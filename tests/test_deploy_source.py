@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -23,16 +24,17 @@ from gitops_flow.deploy import (
     Report,
     Which,
     choice,
+    every_step,
     preview,
     run,
     source,
 )
 from gitops_flow.deploy.code import Code, Files, read_code
 from gitops_flow.deploy.source import Project, working_tree
-from gitops_flow.errors import GitError, ManifestError, UsageError
+from gitops_flow.errors import GitError, ManifestError, RefusedError, UsageError
 from gitops_flow.git.objects import Objects
 from gitops_flow.git.repository import Author
-from gitops_flow.model import FlowInfo
+from gitops_flow.model import FlowInfo, StepPolicy
 from tests.support.prefect import SharedServer
 from tests.support.project import NearProject
 from tests.support.repo import Repo, fingerprint
@@ -201,7 +203,13 @@ def test_the_flow_of_a_deployment_without_the_tag_is_read_to_say_so(tmp_path: Pa
     environ = {"HOME": str(tmp_path / "home"), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
     request = DeployRequest(working_tree(tmp_path), Which(("flow-a/d",), tags=("b",)))
     with pytest.raises(UsageError, match="has a deployment 'flow-a/d', but without the tag 'b'"):
-        preview(request, settings.load(environ, tmp_path), environ, author=Author())
+        preview(
+            request,
+            settings.load(environ, tmp_path),
+            environ,
+            author=Author(),
+            policy=StepPolicy(None, environ),
+        )
 
 
 def test_a_name_that_no_flow_makes_true_is_missing_whatever_the_tag(tmp_path: Path) -> None:
@@ -429,6 +437,22 @@ deployments:
 """
 
 
+WITH_STEPS = """
+name: {name}
+build:
+- tool:make:
+    id: tool
+- prefect.deployments.steps.run_shell_script: {{script: touch {done}}}
+deployments:
+- name: main
+  entrypoint: f.py:f
+  push:
+  - ours.py:make: {{}}
+  description: "{{{{ tool.seen }}}}"
+  work_pool: {{name: gitflow-tests}}
+"""
+
+
 class Pushed:
     """A server's repository, a mirror of it without a working tree, and a clone with one."""
 
@@ -452,11 +476,22 @@ class Pushed:
         Repo(self.mirror, init=False).git("fetch", "-q", "origin")
         return sha
 
-    def deploy(self, origin: Commit | Release) -> Report:
+    def with_steps(self, done: Path) -> Commit:
+        """A commit with steps of several kinds, of which one makes the file ``done``."""
+        repo = self.clone.repo
+        before = (repo.path / "prefect.yaml").read_text()
+        repo.write("prefect.yaml", WITH_STEPS.format(name=self.name, done=done))
+        repo.write("ours.py", "def make(): ...\n")
+        made = Commit(self.mirror, self.push("with steps"))
+        repo.write("prefect.yaml", before)
+        return made
+
+    def deploy(self, origin: Commit | Release, policy: StepPolicy | None = None) -> Report:
         """Deploy without the clone."""
         found = settings.load(self.environ, self.directory)
         request = DeployRequest(origin, Which(everything=True), Options(create_pools=True))
-        return run(request, found, self.environ, author=Author("Ann", "ann@example.org"))
+        author, policy = Author("Ann", "ann@example.org"), policy or every_step(found, self.environ)
+        return run(request, found, self.environ, author=author, policy=policy)
 
 
 @pytest.fixture(scope="module")
@@ -497,6 +532,41 @@ def test_steps_of_a_commit_run_in_a_checkout_that_is_gone_afterwards(pushed: Pus
     shown = pushed.clone.gitflow("show", "@1", "--json").stdout
     assert json.loads(shown)["snapshot"] == report.snapshot.commit
     assert pushed.clone.pin(pushed.name, "main") == report.snapshot.commit
+
+
+@pytest.mark.real
+def test_steps_that_the_policy_does_not_allow_are_refused_before_anything_is_done(
+    pushed: Pushed, tmp_path: Path
+) -> None:
+    pushed.deploy(Commit(pushed.mirror, pushed.first))
+    done, allowed = tmp_path / "done", "prefect.deployments.steps.run_shell_script"
+    refused = pushed.with_steps(done)
+    before = pushed.clone.live(pushed.name, "main"), fingerprint(pushed.origin.path)
+    with pytest.raises(RefusedError) as caught:
+        pushed.deploy(refused, StepPolicy(frozenset({allowed}), pushed.environ))
+    assert caught.value.lines == (
+        "prefect.yaml:4:3: the step tool:make may not run here",
+        "prefect.yaml:11:5: the step ours.py:make may not run here",
+    )
+    assert caught.value.heals == "new commit"
+    assert f"(now: {allowed})" in (caught.value.hint or "")
+    assert not done.exists()
+    assert (pushed.clone.live(pushed.name, "main"), fingerprint(pushed.origin.path)) == before
+
+
+@pytest.mark.real
+def test_steps_that_the_policy_allows_know_its_environment_and_nothing_of_the_server(
+    pushed: Pushed, tmp_path: Path
+) -> None:
+    source = "import os\ndef make(): return {'seen': sorted(os.environ)}\n"
+    (tmp_path / "tool.py").write_text(source)
+    allowed = {"prefect.deployments.steps.run_shell_script", "ours.py:make", "tool.make"}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
+    policy = StepPolicy(frozenset(allowed), environ)
+    assert pushed.deploy(pushed.with_steps(tmp_path / "done"), policy).ok
+    seen = ast.literal_eval(pushed.clone.live(pushed.name, "main")["description"])
+    # Python and the system's shell add these by themselves.
+    assert set(seen) - {"LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"} == set(environ)
 
 
 @pytest.mark.real

@@ -38,7 +38,7 @@ from gitops_flow.errors import (
 )
 from gitops_flow.git import command, environment
 from gitops_flow.git.environment import GitEnvironment
-from gitops_flow.model import Position, Problem
+from gitops_flow.model import Position, Problem, StepPolicy
 from gitops_flow.stop import Stop
 from gitops_flow.threads import Threads
 from tests.support.script import Script
@@ -134,7 +134,7 @@ def test_steps_in_two_threads_are_each_told_their_own_directory(tmp_path: Path) 
             [job],
             lambda *a: a[3],
             cwd=own,
-            environ={},
+            policy=StepPolicy(None, {}),
             out=lambda _: None,
             known={"our.push": push},
         )
@@ -333,6 +333,7 @@ def test_a_refusal_keeps_its_problems_and_waits_for_the_hardest_of_its_reasons()
     planned = Planned(
         (),
         plan.Plan((), ()),
+        {},
         ("x",),
         (Refusal("missing", (pool,)), Refusal("values", (value,), heals="new commit")),
         (),

@@ -61,11 +61,18 @@ class Place:
         request = DeployRequest(deploy.working_tree(self.repo.path), Which(everything=True))
         found = settings.load(self.environ, self.repo.path)
         author = Author.of(self.environ)
-        preview = deploy.preview(request, found, self.environ, author=author)
+        policy = deploy.every_step(found, self.environ)
+        preview = deploy.preview(request, found, self.environ, author=author, policy=policy)
         assert preview.source.name == self.name
         events: list[Event] = []
         report = deploy.run(
-            request, found, self.environ, author=author, on_event=events.append, stop=stop
+            request,
+            found,
+            self.environ,
+            author=author,
+            policy=policy,
+            on_event=events.append,
+            stop=stop,
         )
         assert report.ok, report.results
         assert report.snapshot.tree == preview.snapshot.tree
@@ -164,6 +171,7 @@ def test_a_deploy_that_is_stopped_writes_nothing_more(
             found,
             place.environ,
             author=Author(),
+            policy=deploy.every_step(found, place.environ),
             on_event=end,
             stop=stop,
         ).result()

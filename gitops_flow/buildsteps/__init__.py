@@ -21,7 +21,8 @@ from gitops_flow.buildsteps.interpreter import find as find_python
 from gitops_flow.buildsteps.interpreter import has_package
 from gitops_flow.buildsteps.step import Call, Failed, Here, check, identity, parse, secrets, told
 from gitops_flow.errors import GitflowError, StepError
-from gitops_flow.model import Json
+from gitops_flow.git.environment import GitEnvironment, using
+from gitops_flow.model import Json, StepPolicy
 from gitops_flow.pin import PULL_CODE
 from gitops_flow.redact import is_secret_key
 
@@ -87,7 +88,7 @@ def run(
     fill: Fill,
     *,
     cwd: Path,
-    environ: Mapping[str, str],
+    policy: StepPolicy,
     out: Callable[[str], None],
     python: str | None = None,
     known: Mapping[str, Known] | None = None,
@@ -104,7 +105,7 @@ def run(
             with its placeholders filled in; numbers count from 0. Called right
             before the step would run.
         cwd: where each job starts.
-        environ: the environment of what is started.
+        policy: which of them may run, and the environment of what is started.
         out: is given each line that a step prints, masked.
         python: the user's Python; None finds it (:mod:`interpreter`).
         known: steps that are functions in this process, by name; each takes
@@ -117,14 +118,15 @@ def run(
         earlier one's, and under each ``id`` the outputs of that step.
 
     Raises:
-        StepError: a step failed; nothing after it was run.
+        StepError: a step failed, and nothing after it was run; or one may not run, and none was.
     """
     plan = [list(_places(number, job)) for number, job in enumerate(jobs)]
     for places in plan:
         for place, step in places:
             with _told(place, _name(step)):
-                parse(step)
-    with _Run(fill, cwd, environ, out, python, known or {}, hidden) as session:
+                if not policy.allows(parse(step).name):
+                    raise Failed("it may not run here")
+    with _Run(fill, cwd, policy, out, python, known or {}, hidden) as session:
         return tuple(session.job(places) for places in plan)
 
 
@@ -133,7 +135,7 @@ class _Run:
         self,
         fill: Fill,
         cwd: Path,
-        environ: Mapping[str, str],
+        policy: StepPolicy,
         out: Callable[[str], None],
         python: str | None,
         known: Mapping[str, Known],
@@ -142,7 +144,8 @@ class _Run:
         self._fill = fill
         self._cwd = cwd.resolve()
         # Steps may change it for those after them, as they do in Prefect's one process.
-        self._environ = dict(environ)
+        self._environ = dict(policy.environ)
+        self._anything = policy.functions is None
         self._out = out
         self._python = python
         self._known = known
@@ -175,7 +178,7 @@ class _Run:
     def _step(self, place: _Place, step: Step, filled: Step, cwd: Path) -> _After:
         self._hidden.update(secrets(dict(filled), is_secret_key))
         console = Console(self._out, self._hidden)
-        here = Here(cwd, self._environ, self._find_python, console)
+        here = Here(cwd, self._environ, self._find_python, console, self._anything)
         with _told(place, _name(step), console):
             # The reserved inputs are not for the step, so placeholders don't count in them.
             call = replace(parse(filled), id=None, requires=parse(step).requires)
@@ -196,7 +199,8 @@ class _Run:
             )
         if (step := _OWN.get(name)) is not None:
             check(step, call.inputs)
-            result = step(here, **call.inputs)
+            with using(GitEnvironment(self._environ)):
+                result = step(here, **call.inputs)
             moved = step is own.set_working_directory
             return _After(result, Path(result["directory"]) if moved else here.cwd)
         answer = self._interpreter.call(call, here)

@@ -91,7 +91,7 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     try:
         os.chdir(question["cwd"])
-        function = _load(question["name"], question["requires"], notes)
+        function = _load(question["name"], question["requires"], notes, question["nearby"])
         result = _call(function, question["inputs"])
         result = _plain(result) if isinstance(result, dict) else None
     except BaseException as error:
@@ -136,23 +136,23 @@ def _mismatch(function: Any, inputs: dict[str, Any], said: str) -> str:
     return f"{said}; it takes {', '.join(takes) or 'none'}"
 
 
-def _load(name: str, requires: list[str], notes: dict[str, Any]) -> Any:
+def _load(name: str, requires: list[str], notes: dict[str, Any], nearby: bool) -> Any:
     """The function ``name``; what it requires is installed if something is not there."""
     try:
         for package in requires:
             if not (module := _module_of(package)).isidentifier():
                 raise ImportError(f"{package} is an address")
-            _import(module)
-        return _function(name)
+            _import(module, nearby)
+        return _function(name, nearby)
     except ImportError:
         if not requires:
             raise
     notes["installed"] = _install(requires)
     importlib.invalidate_caches()
-    return _function(name)
+    return _function(name, nearby)
 
 
-def _function(name: str) -> Any:
+def _function(name: str, nearby: bool) -> Any:
     if ".py:" in name:
         location, _, path = name.rpartition(":")
         module = _script(location)
@@ -160,7 +160,7 @@ def _function(name: str) -> Any:
         location, _, path = name.rpartition(":" if ":" in name else ".")
         if not location:
             raise ValueError(f"{name!r} is not the dotted name of a function")
-        module = _import(location)
+        module = _import(location, nearby)
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
@@ -173,8 +173,10 @@ def _function(name: str) -> Any:
     return found
 
 
-def _import(name: str) -> Any:
-    """Import a module that is installed, or that is in the working directory."""
+def _import(name: str, nearby: bool) -> Any:
+    """Import a module that is installed or, ``nearby``, in the working directory."""
+    if not nearby:
+        return importlib.import_module(name)
     here = os.getcwd()  # noqa: PTH109
     sys.path.insert(0, here)
     try:

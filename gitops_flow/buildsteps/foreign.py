@@ -55,8 +55,10 @@ class Interpreter:
         question = {
             "name": call.name,
             "inputs": call.inputs,
-            "requires": call.requires,
+            "requires": call.requires if here.anything else (),
             "cwd": str(here.cwd),
+            # Else a module of the repository could take the place of the one that is allowed.
+            "nearby": here.anything,
         }
         try:
             running, channel = self._running(here)
@@ -207,11 +209,13 @@ def _no_module(call: Call, here: Here, error: Mapping[str, Any], installed: int 
             hint=f"write prefect.deployments.steps.{call.short}",
         )
     package = module.partition(".")[0].replace("_", "-")
+    said = f"{python} has no module {module!r}"
     hint = f"{python} -m pip install {package}"
+    if not here.anything:
+        return Failed(said, where=error["where"], hint=hint)
     if not call.requires:
         hint += f"; or have the step do it: 'requires: {package}'"
     hint += f". A module of your own is looked for in {here.cwd}"
-    said = f"{python} has no module {module!r}"
     if call.requires and installed is None:
         said += ", and neither uv nor pip to install what the step requires"
     elif call.requires and installed:

@@ -44,12 +44,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where a step runs: its directory and environment, the Python to use, who is told."""
+    """Where a step runs: its directory and environment, the Python to use, who is told.
+
+    ``anything`` says that every function may run: only then modules of ``cwd`` are looked
+    at, and packages installed.
+    """
 
     cwd: Path
     environ: Mapping[str, str]
     python: Callable[[], str]
     console: Console
+    anything: bool
 
     def inside(self, directory: Json) -> Path:
         """``directory`` seen from here; None is here.

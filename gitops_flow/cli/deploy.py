@@ -79,6 +79,7 @@ def run(
             found,
             environ,
             author=Author.of(environ),
+            policy=deploy.every_step(found, environ),
             confirm=confirm,
             on_event=show,
         )

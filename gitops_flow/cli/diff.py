@@ -58,7 +58,10 @@ def run(
     found = options.settings(request.source, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json) as talk:
         author = Author.of(environ)
-        preview = deploy.preview(request, found, environ, author=author, on_event=talk.event)
+        policy = deploy.every_step(found, environ)
+        preview = deploy.preview(
+            request, found, environ, author=author, policy=policy, on_event=talk.event
+        )
     if as_json:
         streams.out(json.dumps({**_document(preview), "server": server(found)}) + "\n")
     else:

@@ -67,7 +67,10 @@ def run(
     found = options.settings(request.source, environ, profile=profile, code_store=code_store)
     with Talk(quiet=as_json or markdown) as talk:
         author = Author.of(environ)
-        preview = deploy.preview(request, found, environ, author=author, on_event=talk.event)
+        policy = deploy.every_step(found, environ)
+        preview = deploy.preview(
+            request, found, environ, author=author, policy=policy, on_event=talk.event
+        )
     if as_json:
         streams.out(json.dumps({**document(preview), "server": server(found)}) + "\n")
     elif markdown:

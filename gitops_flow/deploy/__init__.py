@@ -19,6 +19,7 @@ from gitops_flow.deploy.request import (
     Which,
 )
 from gitops_flow.deploy.run import run
+from gitops_flow.deploy.server import every_step
 from gitops_flow.deploy.source import Commit, Release, WorkingTree, working_tree
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Which",
     "WorkingTree",
     "destroy",
+    "every_step",
     "preview",
     "run",
     "switch",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING
 
 from gitops_flow import buildsteps, files, manifest
 from gitops_flow.codestore import address
 from gitops_flow.deploy.code import take
+from gitops_flow.deploy.request import Refusal
 from gitops_flow.manifest.placeholders import placeholders
+from gitops_flow.model import Problem
 from gitops_flow.plan import Held
 from gitops_flow.redact import is_secret_key
 
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
     from gitops_flow.manifest import Answers, DeploymentConfig
-    from gitops_flow.model import Json
+    from gitops_flow.model import Json, StepPolicy
     from gitops_flow.plan import Plan
-    from gitops_flow.settings import Settings
 
 _PUSH_CODE = "gitops_flow.steps.push_code"
 # Under this id, every step finds what the code is, as if an earlier one had said so.
@@ -60,6 +60,35 @@ def jobs(project: Project, planned: Plan) -> dict[int, buildsteps.Job]:
     return todo if any(job.build or job.push for job in todo.values()) else {}
 
 
+def refusals(
+    project: Project, todo: Mapping[int, buildsteps.Job], policy: StepPolicy
+) -> list[Refusal]:
+    """The refusal of those steps of ``todo`` that ``policy`` does not allow, if there are any."""
+    configs = [config for config in project.chosen if config.index in todo]
+    problems = dict.fromkeys(
+        Problem(
+            f"the step {name} may not run here",
+            manifest.step_position(project.manifest, config, section, number),
+        )
+        for config in configs
+        for section, number, step in manifest.step_sections(project.manifest, config).numbered()
+        for name in step
+        if not policy.allows(name)
+    )
+    if not problems:
+        return []
+    allowed = ", ".join(sorted(policy.functions or ())) or "none"
+    return [
+        Refusal(
+            "build or push steps are not allowed",
+            tuple(problems),
+            "take them out, or have whoever runs this deploy add their names to the step "
+            f"functions that it allows (now: {allowed})",
+            heals="new commit",
+        )
+    ]
+
+
 def _places(
     project: Project, config: DeploymentConfig, section: buildsteps.Section, count: int
 ) -> tuple[str, ...]:
@@ -74,6 +103,7 @@ def run(
     options: Options,
     todo: Mapping[int, buildsteps.Job],
     answers: Answers,
+    policy: StepPolicy,
     out: Callable[[str], None],
     code: Code,
     author: Author,
@@ -85,6 +115,7 @@ def run(
         options: how the steps are run, and the snapshot is taken.
         todo: from :func:`jobs`.
         answers: what their placeholders are filled in from.
+        policy: which of them may run, and their environment.
         out: is given each line that they print.
         code: the code, of which they are told.
         author: who deploys.
@@ -129,11 +160,11 @@ def run(
             list(todo.values()),
             fill,
             cwd=root / project.base,
-            environ={**answers.environ, **server_environment(project.settings)},
+            policy=policy,
             out=out,
             python=options.python,
             known={_PUSH_CODE: push_code},
-            hidden=list(_secrets(answers)),
+            hidden=list(_secrets(answers, policy)),
         )
     # The directory is gone.
     every = {ID: {name: value for name, value in told[ID].items() if name != _DIRECTORY}}
@@ -166,28 +197,11 @@ def told_of(jobs: Iterable[buildsteps.Job], code: Code) -> Iterator[dict[str, Js
         yield {ID: {**values, _DIRECTORY: str(made.directory)}}
 
 
-def server_environment(settings: Settings) -> dict[str, str]:
-    """The server that is deployed to, for steps that import Prefect, whatever named it."""
-    connection = settings.require_prefect()
-    variables = {"PREFECT_API_URL": connection.api_url}
-    if connection.auth_string:
-        variables["PREFECT_API_AUTH_STRING"] = connection.auth_string
-    if connection.api_key:
-        variables["PREFECT_API_KEY"] = connection.api_key
-    if connection.headers:
-        variables["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps(dict(connection.headers))
-    if connection.ca_file:
-        variables["PREFECT_API_SSL_CERT_FILE"] = connection.ca_file
-    # Always said, since a file of the working tree may say otherwise of another server.
-    variables["PREFECT_API_TLS_INSECURE_SKIP_VERIFY"] = str(not connection.tls_verify).lower()
-    return variables
-
-
-def _secrets(answers: Answers) -> Iterator[str]:
+def _secrets(answers: Answers, policy: StepPolicy) -> Iterator[str]:
     """Texts that must not be printed: whatever blocks hold, and variables named like secrets."""
     for data in answers.blocks.values():
         yield from _texts(data)
-    for name, value in answers.environ.items():
+    for name, value in (*answers.environ.items(), *policy.environ.items()):
         if is_secret_key(name):
             yield value
 

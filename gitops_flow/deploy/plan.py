@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, plan
 from gitops_flow.codestore.lfs import LEFT_OUT
-from gitops_flow.deploy import paths, publish, refs, releases
+from gitops_flow.deploy import build, paths, publish, refs, releases
 from gitops_flow.deploy.code import pin_of, version
 from gitops_flow.deploy.request import Refusal
 from gitops_flow.deploy.source import Release
@@ -21,14 +21,15 @@ from gitops_flow.plan import pointer as pointing
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from gitops_flow.buildsteps import Job
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.request import DeployRequest, Options
     from gitops_flow.deploy.server import Server
     from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import Answers
-    from gitops_flow.model import Deployment
+    from gitops_flow.model import Deployment, StepPolicy
 
 # Of several reasons the last of these is the one that all of it waits for.
 _HARDEST = ("time", "server", "new commit", "never")
@@ -36,10 +37,14 @@ _HARDEST = ("time", "server", "new commit", "never")
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan with what it was made from. Nothing has been written so far."""
+    """A plan with what it was made from, and the steps that run first. Nothing was written so far.
+
+    ``jobs`` are from :func:`gitops_flow.deploy.build.jobs`.
+    """
 
     desired: tuple[Deployment, ...]
     plan: plan.Plan
+    jobs: Mapping[int, Job]
     missing_pools: tuple[str, ...]
     refusals: tuple[Refusal, ...]
     warnings: tuple[Problem, ...]
@@ -61,7 +66,12 @@ class Planned:
 
 
 def plan_deploy(
-    project: Project, request: DeployRequest, code: Code, server: Server, answers: Answers
+    project: Project,
+    request: DeployRequest,
+    code: Code,
+    server: Server,
+    answers: Answers,
+    policy: StepPolicy,
 ) -> Planned:
     """Compare what the manifest asks for, of this code, with what the server has.
 
@@ -72,6 +82,7 @@ def plan_deploy(
         server: what there is.
         answers: what placeholders are filled in from; without the outputs of steps,
             what depends on them is unknown in the plan.
+        policy: which steps may run.
 
     Raises:
         GitflowError: the manifest has problems, or the server does not answer.
@@ -133,11 +144,17 @@ def plan_deploy(
     said += [problem for problem in checked if problem.severity != "error"]
     said += pointers(code)
     errors = [problem for problem in checked if problem.severity == "error"]
+    jobs = build.jobs(project, planned)
     return Planned(
         desired=tuple(desired),
         plan=planned,
+        jobs=jobs,
         missing_pools=missing,
-        refusals=(*_other_code(other), *_refusals(options, planned, missing, desired, errors)),
+        refusals=(
+            *_other_code(other),
+            *build.refusals(project, jobs, policy),
+            *_refusals(options, planned, missing, desired, errors),
+        ),
         warnings=tuple(problem for problem in said if problem.severity == "warning"),
         notes=tuple(problem for problem in said if problem.severity == "note"),
     )

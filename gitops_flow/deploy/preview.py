@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.request import DeployRequest, OnEvent
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
-    from gitops_flow.model import Problem
+    from gitops_flow.model import Problem, StepPolicy
     from gitops_flow.plan import FieldChange, Plan
     from gitops_flow.settings import Settings
     from gitops_flow.stop import Stop
@@ -37,6 +37,7 @@ def preview(
     environ: Mapping[str, str],
     *,
     author: Author,
+    policy: StepPolicy,
     on_event: OnEvent = ignore,
     stop: Stop | None = None,
 ) -> Preview:
@@ -51,7 +52,7 @@ def preview(
         environment.unless_given(environ),
         opened(request, settings, tell) as (live, project),
     ):
-        from gitops_flow.deploy import build, plan
+        from gitops_flow.deploy import plan
         from gitops_flow.deploy.code import narrowed, read_code
 
         store = live.side.submit(_store_problem, project)
@@ -60,9 +61,8 @@ def preview(
         code = read_code(project, request.options, answers, author)
         project = narrowed(project, request.which, code, answers)
         tell(Phase.COMPARE)
-        planned = plan.plan_deploy(project, request, code, live, answers)
+        planned = plan.plan_deploy(project, request, code, live, answers, policy)
         changes, lost = _code_changes(project, code, planned.plan)
-        jobs = build.jobs(project, planned.plan)
         return Preview(
             source=project.source,
             snapshot=code.snapshot,
@@ -70,7 +70,7 @@ def preview(
             branch=project.target.branch,
             plan=_without_former_secrets(project, code, planned.plan),
             missing_pools=planned.missing_pools,
-            steps=sum(bool(job.build or job.push) for job in jobs.values()),
+            steps=sum(bool(job.build or job.push) for job in planned.jobs.values()),
             code=changes,
             lost=lost,
             blocked=planned.refusals,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.server import Server
     from gitops_flow.deploy.source import Project
     from gitops_flow.git.repository import Author
+    from gitops_flow.model import StepPolicy
     from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
     from gitops_flow.stop import Stop
@@ -32,6 +33,7 @@ def run(
     environ: Mapping[str, str],
     *,
     author: Author,
+    policy: StepPolicy,
     on_event: OnEvent = ignore,
     stop: Stop | None = None,
     confirm: Callable[[Plan, Entry], None] = lambda *_: None,
@@ -41,9 +43,10 @@ def run(
     Args:
         request: what to deploy.
         settings: where Prefect, the cache and the code store are.
-        environ: for ``{{ $NAME }}`` in the manifest, for its steps, and for git, unless that was
-            given another one (:func:`gitops_flow.git.environment.using`).
+        environ: for ``{{ $NAME }}`` in the manifest, and for git, unless that was given another
+            one (:func:`gitops_flow.git.environment.using`).
         author: who deploys.
+        policy: which build and push steps may run, and with which environment.
         on_event: is told of each phase, of each line that build and push steps print, and of what
             became of each deployment.
         stop: ends the deploy between phases and deployments, and while it waits; the git or
@@ -71,15 +74,16 @@ def run(
         code = read_code(project, request.options, answers, author)
         project = narrowed(project, request.which, code, answers)
         tell(Phase.COMPARE)
-        planned = plan.plan_deploy(project, request, code, live, answers)
+        planned = plan.plan_deploy(project, request, code, live, answers, policy)
         planned.refuse()
-        if jobs := build.jobs(project, planned.plan):
+        if jobs := planned.jobs:
             tell(Phase.BUILD)
             outputs = build.run(
                 project,
                 request.options,
                 jobs,
                 answers,
+                policy,
                 lambda line: tell(StepLine(line)),
                 code,
                 author,
@@ -87,7 +91,7 @@ def run(
             answers = replace(answers, outputs=outputs)
             # They may have written files.
             code = read_code(project, request.options, answers, author)
-            planned = plan.plan_deploy(project, request, code, live, answers)
+            planned = plan.plan_deploy(project, request, code, live, answers, policy)
             planned.refuse()
         unverified: tuple[Problem, ...] = ()
         if request.options.verify:

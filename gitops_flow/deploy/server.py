@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING
 
 from gitops_flow import manifest, prefect
 from gitops_flow.errors import ApiError
+from gitops_flow.model import StepPolicy
 from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.source import Project
     from gitops_flow.manifest import Answers
     from gitops_flow.model import Automation, Deployment, Json, Source
+    from gitops_flow.settings import Settings
 
     Name = tuple[str, str]
 
@@ -129,6 +132,29 @@ def connected(project: Project, *, everything: bool = False) -> Iterator[Server]
     connection = project.settings.require_prefect()
     with prefect.Client(connection) as client, Threads(2) as side:
         yield Server(client, side, project.source, everything=everything)
+
+
+def every_step(settings: Settings, environ: Mapping[str, str]) -> StepPolicy:
+    """All steps, with ``environ`` and the server's address and credentials: what a user runs."""
+    return StepPolicy(None, {**environ, **server_environment(settings)})
+
+
+def server_environment(settings: Settings) -> dict[str, str]:
+    """The server that is deployed to, for programs that import Prefect, whatever named it."""
+    if (connection := settings.prefect) is None:
+        return {}
+    variables = {"PREFECT_API_URL": connection.api_url}
+    if connection.auth_string:
+        variables["PREFECT_API_AUTH_STRING"] = connection.auth_string
+    if connection.api_key:
+        variables["PREFECT_API_KEY"] = connection.api_key
+    if connection.headers:
+        variables["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps(dict(connection.headers))
+    if connection.ca_file:
+        variables["PREFECT_API_SSL_CERT_FILE"] = connection.ca_file
+    # Always said, since a file of the working tree may say otherwise of another server.
+    variables["PREFECT_API_TLS_INSECURE_SKIP_VERIFY"] = str(not connection.tls_verify).lower()
+    return variables
 
 
 def _listed(client: prefect.Client, source: Source, everything: bool) -> list[Deployment]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from gitops_flow import buildsteps, checkout, files, flows, prefect
-from gitops_flow.deploy import build, choice, server, source
+from gitops_flow.deploy import choice, server, source
 from gitops_flow.errors import CheckoutError, FlowError, GitflowError, ManifestError
 from gitops_flow.git import credentials
 from gitops_flow.git.url import split_userinfo
@@ -222,7 +222,7 @@ def _problem(finding: Finding) -> Problem:
 def find_python(project: Project, named: str | None, environ: Mapping[str, str]) -> Python:
     """The Python that imports the flows, and what it finds in its environment."""
     path = named or buildsteps.find_python(environ)
-    return Python(path, {**environ, **build.server_environment(project.settings)})
+    return Python(path, {**environ, **server.server_environment(project.settings)})
 
 
 def _directories(pin: Pin) -> tuple[str, ...]:
