@@ -247,7 +247,7 @@ def test_a_python_that_is_not_there_is_refused_before_anything_else(
     (tmp_path / "f.py").write_text("")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="--python: there is no program") as error:
-        options.request(options.Working(), options.Reading(python=python))
+        options.request({"python": python})
     assert python in error.value.message
 
 

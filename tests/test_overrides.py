@@ -31,7 +31,7 @@ def resolved(
 ) -> tuple[list[Deployment], list[str]]:
     """The deployments and problems with the overrides of these options on the first."""
     read = manifest.parse(text.encode(), "p.yaml")
-    overrides = options.overrides(options.Overriding(**given))
+    overrides = options.overrides(given)
     section = manifest.check_overrides(overrides)
     first, *rest = read.deployments
     found, problems = manifest.resolve(
@@ -142,7 +142,5 @@ def test_names_may_be_options_as_in_prefect(
 ) -> None:
     (tmp_path / "prefect.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    request = options.request(
-        options.Selection(names=["a"], name=["b"]), options.Working(), options.Extent()
-    )
+    request = options.request({"names": ["a"], "name": ["b"]})
     assert request.which.names == ("a", "b")

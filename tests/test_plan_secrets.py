@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 import pytest
 
 from gitops_flow import plan
-from gitops_flow.cli import options
 from gitops_flow.cli import plan as command
 from gitops_flow.deploy.request import Preview
 from gitops_flow.model import (
@@ -22,6 +21,7 @@ from gitops_flow.model import (
     Source,
 )
 from gitops_flow.plan.words import value_text
+from tests.support.commands import again
 from tests.support.manifests import resolve
 
 BASE = "deployments:\n- name: a\n  entrypoint: f.py:g\n  work_pool: {name: p%s}\n"
@@ -158,7 +158,7 @@ def everything_shown(made: plan.Plan) -> str:
         if isinstance(each, plan.Update)
     }
     preview = Preview(Source("s", "i", "m"), snap, "u", "b", made, (), 1, (), (), (), drift)
-    told = [*command.text(preview, options.Again()), *command.markdown_text(preview)]
+    told = [*command.text(preview, again("plan")), *command.markdown_text(preview)]
     told.append(json.dumps(command.document(preview), ensure_ascii=False))
     for each in made.actions:
         for change in each.changes if isinstance(each, plan.Update) else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,19 @@ import typer
 
 from gitops_flow import manifest
 from gitops_flow.apply import Result
-from gitops_flow.cli import deploy, options, parts
+from gitops_flow.cli import deploy, parts
 from gitops_flow.deploy import Report
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import GitflowError, StoppedError
 from gitops_flow.model import Deployment, Position, Problem, Provenance, Snapshot, Source
 from gitops_flow.plan import Create, Plan
+from tests.support.commands import again
 from tests.support.manifests import FLOW, MARK, OURS
 
 SNAPSHOT = Snapshot("1" * 40, "2" * 40, Provenance("shop", None, False, "Ann <ann@x>"))
 
 
-AGAIN = options.Again(
-    options.Selection(everything=True), options.Working(file=Path("a b.yaml")), options.Extent()
-)
+AGAIN = again("deploy", "--all", "--file", "a b.yaml", "--fail-fast")
 
 
 def _report(*results: Result, orphans: tuple[Deployment, ...] = (), **desired: Any) -> Report:
@@ -73,7 +73,7 @@ def test_a_deploy_tells_of_what_it_left_alone_and_how_to_look_at_it() -> None:
     assert deploy.document(report, 1.0)["orphans"] == ["f/old"]
     lines = deploy.text(report, 1.0, again=AGAIN)
     at = lines.index("not in the manifest any more: f/old")
-    assert lines[at + 1].rpartition(": ")[2] == "gitflow plan --all --file 'a b.yaml' --prune"
+    assert lines[at + 1].rpartition(": ")[2] == "gitflow plan --all --prune --file 'a b.yaml'"
 
 
 def test_next_steps_are_made_in_one_place() -> None:
@@ -82,13 +82,10 @@ def test_next_steps_are_made_in_one_place() -> None:
 
 
 def test_a_command_is_repeated_with_the_options_that_it_had() -> None:
-    again = options.Again(
-        options.Selection(names=["a b", "-c"], tag=["x", "y"]),
-        options.Working(lfs=False, submodules=True, file=Path("p.yaml")),
-        options.Extent(prune=True, adopt=True),
-    )
-    assert again("deploy", prune=False) == (
-        "gitflow deploy --tag x --tag y --file p.yaml --submodules --no-lfs --adopt -- 'a b' -c"
+    line = "--submodules --prune --adopt --no-lfs --tag x --tag y -f p.yaml --verbose -- 'a b' -c"
+    asked = again("plan", *shlex.split(line))
+    assert asked("deploy", prune=False) == (
+        "gitflow deploy --tag x --tag y --adopt --file p.yaml --submodules --no-lfs -- 'a b' -c"
     )
 
 

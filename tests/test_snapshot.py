@@ -568,7 +568,7 @@ def test_flags_and_the_manifest_say_which_submodules_are_ignored(
     read = manifest.parse(f"gitflow: {{{said}}}\ndeployments: []\n".encode(), "p.yaml")
     (tmp_path / "prefect.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    asked = options.request(options.Working(**given)).options
+    asked = options.request(given).options
     project = SimpleNamespace(manifest=read, chosen=())
     taken = code.snapshot_options(project, asked)  # type: ignore[arg-type]
     assert (taken.submodules, taken.ignore_submodules) == expected

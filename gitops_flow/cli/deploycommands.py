@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,88 +11,155 @@ from gitops_flow.cli import options
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gitops_flow.deploy import DeployRequest
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     for command in (deploy, plan, diff, verify, destroy, trust):
-        app.command()(options.spread(command))
+        app.command()(command)
 
 
 def deploy(
-    selection: options.Selection,
-    extent: options.Extent,
-    working: options.Working,
-    reading: options.Reading,
-    store: options.Store,
-    output: options.Output,
-    care: options.Care,
-    over: options.Overriding,
+    ctx: typer.Context,
+    names: options.Names = None,
+    everything: options.Everything = False,
+    name: options.NameOption = None,
+    tag: options.Tags = None,
+    changed: options.Changed = False,
+    create_pools: options.CreatePools = False,
+    adopt: options.Adopt = False,
+    prune: options.Prune = False,
+    force_prune: options.ForcePrune = False,
+    atomic: options.Atomic = None,
+    file: options.File = None,
+    clean: options.Clean = False,
+    submodules: options.Submodules = None,
+    ignore_submodule: options.IgnoreSubmodule = None,
+    lfs: options.Lfs = None,
+    ci_files: options.CiFiles = None,
+    allow_secret: options.AllowSecret = None,
+    max_file_size: options.MaxFileSize = None,
+    max_total_size: options.MaxTotalSize = None,
+    strict: options.Strict = False,
+    allow_missing: options.AllowMissing = False,
+    import_flows: options.ImportFlows = False,
+    python: options.Python = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    fail_fast: options.FailFast = False,
+    verify: options.Verify = False,
+    pool: options.Pool = None,
+    work_queue: options.WorkQueue = None,
+    param: options.Param = None,
+    params: options.Params = None,
+    job_variable: options.JobVariable = None,
+    cron: options.Cron = None,
+    interval: options.Interval = None,
+    rrule: options.RRule = None,
+    timezone: options.Timezone = None,
+    version: options.Version = None,
+    description: options.Description = None,
+    set_tag: options.SetTag = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, as gitflow plan.")
     ] = False,
 ) -> int:
     """Ship the code on disk and make the server equal to the manifest."""
+    given = locals()
     # What differs is a choice, too.
-    chosen = _all_unless_chosen(selection) if extent.changed else selection
-    groups = (chosen, extent, working, reading, care)
-    request = options.request(*groups, overrides=options.overrides(over))
-    again = options.Again(*groups, over, store, output)
-    return deploy_or_show(request, store, output, again=again, only_show=dry_run)
+    everything = everything or (changed and _nothing_chosen(given))
+    request = options.request(given, everything=everything)
+    return deploy_or_show(request, given, only_show=dry_run)
 
 
 def deploy_or_show(
-    request: DeployRequest,
-    store: options.Store,
-    output: options.Output,
-    *,
-    again: options.Again,
-    only_show: bool,
-    yes: bool = False,
+    request: DeployRequest, given: Mapping[str, Any], *, only_show: bool, yes: bool = False
 ) -> int:
     """Carry the request out, or only show what that would do.
 
-    ``again`` is the command line; ``yes`` says that nobody is to be asked.
+    ``given`` are the command's parameters; ``yes`` says that nobody is to be asked.
     """
     from gitops_flow.cli import deploy, plan
 
-    given: dict[str, Any] = {
-        "profile": output.profile,
-        "code_store": options.store(store),
-        "again": again,
-        "as_json": output.as_json,
+    common: dict[str, Any] = {
+        "profile": given["profile"],
+        "code_store": options.store(given),
+        "again": options.Again(given["ctx"], everything=request.which.everything, dry_run=False),
+        "as_json": given["as_json"],
     }
     if only_show:
-        return plan.run(request, os.environ, **given)
-    return deploy.run(request, os.environ, yes=yes, **given)
+        return plan.run(request, os.environ, **common)
+    return deploy.run(request, os.environ, yes=yes, **common)
 
 
 def plan(
-    selection: options.Selection,
-    extent: options.Extent,
-    working: options.Working,
-    reading: options.Reading,
-    over: options.Overriding,
-    store: options.Store,
-    output: options.Output,
+    ctx: typer.Context,
+    names: options.Names = None,
+    everything: options.Everything = False,
+    name: options.NameOption = None,
+    tag: options.Tags = None,
+    changed: options.Changed = False,
+    create_pools: options.CreatePools = False,
+    adopt: options.Adopt = False,
+    prune: options.Prune = False,
+    force_prune: options.ForcePrune = False,
+    atomic: options.Atomic = None,
+    file: options.File = None,
+    clean: options.Clean = False,
+    submodules: options.Submodules = None,
+    ignore_submodule: options.IgnoreSubmodule = None,
+    lfs: options.Lfs = None,
+    ci_files: options.CiFiles = None,
+    allow_secret: options.AllowSecret = None,
+    max_file_size: options.MaxFileSize = None,
+    max_total_size: options.MaxTotalSize = None,
+    strict: options.Strict = False,
+    allow_missing: options.AllowMissing = False,
+    import_flows: options.ImportFlows = False,
+    python: options.Python = None,
+    pool: options.Pool = None,
+    work_queue: options.WorkQueue = None,
+    param: options.Param = None,
+    params: options.Params = None,
+    job_variable: options.JobVariable = None,
+    cron: options.Cron = None,
+    interval: options.Interval = None,
+    rrule: options.RRule = None,
+    timezone: options.Timezone = None,
+    version: options.Version = None,
+    description: options.Description = None,
+    set_tag: options.SetTag = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
     markdown: options.Markdown = False,
     verbose: options.Verbose = False,
     exit_code: options.ExitCode = False,
 ) -> int:
     """Show what a deploy would do, value by value; change nothing."""
+    given = locals()
     from gitops_flow.cli import plan as verb
 
-    if output.as_json and markdown:
+    if as_json and markdown:
         raise UsageError("--json and --markdown exclude each other")
-    groups = (_all_unless_chosen(selection), extent, working, reading)
+    everything = everything or _nothing_chosen(given)
     return verb.run(
-        options.request(*groups, overrides=options.overrides(over)),
+        options.request(given, everything=everything),
         os.environ,
-        profile=output.profile,
-        code_store=options.store(store),
-        again=options.Again(*groups, over, store, output),
-        as_json=output.as_json,
+        profile=profile,
+        code_store=options.store(given),
+        again=options.Again(ctx, everything=everything),
+        as_json=as_json,
         markdown=markdown,
         verbose=verbose,
         exit_code=exit_code,
@@ -100,27 +167,47 @@ def plan(
 
 
 def diff(
-    selection: options.Selection,
-    working: options.Working,
-    reading: options.Reading,
-    store: options.Store,
-    output: options.Output,
+    ctx: typer.Context,
+    names: options.Names = None,
+    everything: options.Everything = False,
+    name: options.NameOption = None,
+    tag: options.Tags = None,
+    file: options.File = None,
+    clean: options.Clean = False,
+    submodules: options.Submodules = None,
+    ignore_submodule: options.IgnoreSubmodule = None,
+    lfs: options.Lfs = None,
+    ci_files: options.CiFiles = None,
+    allow_secret: options.AllowSecret = None,
+    max_file_size: options.MaxFileSize = None,
+    max_total_size: options.MaxTotalSize = None,
+    strict: options.Strict = False,
+    allow_missing: options.AllowMissing = False,
+    import_flows: options.ImportFlows = False,
+    python: options.Python = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
     adopt: options.Adopt = False,
     exit_code: options.ExitCode = False,
     patch: options.Patch = False,
 ) -> int:
     """Show what differs on the server; or, of two releases, their code."""
+    given = locals()
     from gitops_flow.cli import diff as verb
 
-    if output.as_json and patch:
+    if as_json and patch:
         raise UsageError("--json and --patch exclude each other")
-    chosen = _all_unless_chosen(selection)
+    everything = everything or _nothing_chosen(given)
     return verb.run(
-        options.request(chosen, working, reading, adopt=adopt, create_pools=True),
+        options.request(given, everything=everything, create_pools=True),
         os.environ,
-        profile=output.profile,
-        code_store=options.store(store),
-        as_json=output.as_json,
+        profile=profile,
+        code_store=options.store(given),
+        as_json=as_json,
         exit_code=exit_code,
         patch=patch,
     )
@@ -145,7 +232,7 @@ def verify(
         os.environ,
         python=options.program(python),
         profile=profile,
-        code_store=options.store(options.Store(remote=remote, pull_url=pull_url)),
+        code_store=options.store({"remote": remote, "pull_url": pull_url}),
         as_json=as_json,
     )
 
@@ -164,7 +251,7 @@ def destroy(
 
 def trust(
     address: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Argument(metavar="[ADDRESS]", help="The server; default: the one that is named."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only list what is trusted.")] = False,
@@ -186,7 +273,5 @@ def trust(
     )
 
 
-def _all_unless_chosen(selection: options.Selection) -> options.Selection:
-    """To show everything needs no ``--all``."""
-    chosen = selection.everything or not (selection.names or selection.name or selection.tag)
-    return options.Selection(**selection.given() | {"everything": chosen})
+def _nothing_chosen(given: Mapping[str, Any]) -> bool:
+    return not (given["names"] or given["name"] or given["tag"])

@@ -159,7 +159,7 @@ def orphan_lines(orphans: Sequence[Deployment], again: Again) -> list[str]:
     """What the source owns and its manifest has no more: a fact, and how to look at it."""
     if not orphans:
         return []
-    look = again("plan", prune=True, fail_fast=False, verify=False)
+    look = again("plan", prune=True)
     return [
         *(f"not in the manifest any more: {item.full_name}" for item in orphans),
         f"  left alone; to see what deleting would mean: {redact(look)}",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gitops_flow.cli import deploycommands, options
 from gitops_flow.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 Release = Annotated[
@@ -22,13 +25,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; else only say wha
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     for command in (history, show, checkout, rollback, hold, unhold, gc):
-        app.command()(options.spread(command))
+        app.command()(command)
     # Its name until 0.1.
-    app.command("release-hold", hidden=True)(options.spread(unhold))
+    app.command("release-hold", hidden=True)(unhold)
 
 
 def history(
-    place: options.Ledger,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
     names: options.Names = None,
     everything: Annotated[
         bool, typer.Option("--all", help="The releases of every source in this code store.")
@@ -39,6 +43,7 @@ def history(
     as_json: options.AsJson = False,
 ) -> int:
     """List the releases, newest first, and what is pinned to them now."""
+    place = options.store(locals())
     from gitops_flow.cli import history as verb
 
     return verb.listing(
@@ -46,7 +51,7 @@ def history(
         names or (),
         os.environ,
         profile=profile,
-        code_store=options.store(place),
+        code_store=place,
         everything=everything,
         limit=limit,
         as_json=as_json,
@@ -55,84 +60,104 @@ def history(
 
 def show(
     release: Release,
-    place: options.Ledger,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
     file: options.File = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Show one release: whose it is, its commit, what changed with it."""
+    store = options.store(locals())
     from gitops_flow.cli import history as verb
 
-    origin, store = options.tree(file), options.store(place)
-    return verb.show(origin, os.environ, release, code_store=store, as_json=as_json)
+    return verb.show(options.tree(file), os.environ, release, code_store=store, as_json=as_json)
 
 
 def checkout(
     release: Release,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Must not exist.")],
-    place: options.Ledger,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
     file: options.File = None,
 ) -> int:
     """Write a release's files to a new directory, as a worker would."""
+    store = options.store(locals())
     from gitops_flow.cli import history as verb
 
-    origin, store = options.tree(file), options.store(place)
-    return verb.check_out(origin, os.environ, release, directory, code_store=store)
+    return verb.check_out(options.tree(file), os.environ, release, directory, code_store=store)
 
 
 def rollback(
-    store: options.Store,
-    output: options.Output,
-    named: options.Named,
-    back: options.Return,
+    ctx: typer.Context,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    names: options.Names = None,
+    everything: options.Everything = False,
+    file: options.File = None,
+    to: options.To = None,
+    code_only: options.CodeOnly = False,
+    hold: options.HoldThere = False,
+    create_pools: options.CreatePools = False,
+    allow_missing: options.AllowMissing = False,
+    yes: options.Yes = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done.")
     ] = False,
 ) -> int:
     """Go back to an earlier release: its code and its configuration."""
+    given = locals()
     from gitops_flow.deploy import Release
 
     request = options.request(
-        named,
-        file=back.file,
-        create_pools=back.create_pools,
-        allow_missing=back.allow_missing,
-        back=lambda tree: Release(tree, back.to, code_only=back.code_only, hold=back.hold),
+        given, back=lambda tree: Release(tree, to, code_only=code_only, hold=hold)
     )
-    again = options.Again(named, back, store, output)
-    return deploycommands.deploy_or_show(
-        request, store, output, again=again, only_show=dry_run, yes=back.yes
-    )
+    return deploycommands.deploy_or_show(request, given, only_show=dry_run, yes=yes)
 
 
-def hold(named: options.Named, output: options.Output, located: options.Located) -> int:
-    """Hold deployments as they are: deploys pass them by."""
-    return _hold(named, output, located, hold=True)
-
-
-def unhold(named: options.Named, output: options.Output, located: options.Located) -> int:
-    """Let deploys change held deployments again."""
-    return _hold(named, output, located, hold=False)
-
-
-def _hold(
-    named: options.Named, output: options.Output, located: options.Located, *, hold: bool
+def hold(
+    ctx: typer.Context,
+    names: options.Names = None,
+    everything: options.Everything = False,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    file: options.File = None,
 ) -> int:
+    """Hold deployments as they are: deploys pass them by."""
+    return _hold(locals(), hold=True)
+
+
+def unhold(
+    ctx: typer.Context,
+    names: options.Names = None,
+    everything: options.Everything = False,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    file: options.File = None,
+) -> int:
+    """Let deploys change held deployments again."""
+    return _hold(locals(), hold=False)
+
+
+def _hold(given: Mapping[str, Any], *, hold: bool) -> int:
     from gitops_flow.cli import hold as verb
 
-    again = options.Again(located, output)
     return verb.run(
-        options.tree(located.file),
-        options.which(named.names, everything=named.everything),
+        options.tree(given["file"]),
+        options.which(given["names"], everything=given["everything"]),
         os.environ,
-        profile=output.profile,
+        profile=given["profile"],
         hold=hold,
-        again=again,
-        as_json=output.as_json,
+        again=options.Again(given["ctx"], names=(), everything=False),
+        as_json=given["as_json"],
     )
 
 
 def gc(
-    place: options.Ledger,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
     keep: Annotated[
         int, typer.Option(min=1, metavar="N", help="Each source's newest releases stay.")
     ] = 20,
@@ -140,7 +165,7 @@ def gc(
         str, typer.Option(metavar="AGE", help="What is younger stays: 30d, 12h, 2w.")
     ] = "30d",
     server: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(metavar="URL", help="Another server (or profile) that uses this code store."),
     ] = None,
     yes: Yes = False,
@@ -149,6 +174,7 @@ def gc(
     as_json: options.AsJson = False,
 ) -> int:
     """Drop old releases that nothing pins; without --yes only say which."""
+    place = options.store(locals())
     from gitops_flow.cli import gc as verb
 
     return verb.run(
@@ -156,7 +182,7 @@ def gc(
         os.environ,
         profile=profile,
         servers=server or [],
-        code_store=options.store(place),
+        code_store=place,
         keep=keep,
         older_than=age(older_than),
         really=yes,
