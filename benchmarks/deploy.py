@@ -120,7 +120,7 @@ def switches(base: Path) -> tuple[float, float]:
     """Seconds of a deploy of new code, one write for each deployment, and by the release pointer."""
     found = []
     for mode in ("--no-atomic", "--atomic"):
-        with localprefect.start_server(base / f"server{mode}") as server:
+        with localprefect.start_server(base / f"server{mode}", environ=os.environ) as server:
             path = project(base / f"switch{mode}", "switch")
             gitflow(path, server.api_url, mode)
             time.sleep(SETTLE)
