@@ -358,6 +358,12 @@ def names_one_package(requirement: str) -> bool:
     return bool(_EXACT.fullmatch(text) or _HASHED.fullmatch(text))
 
 
+def leaves_open(requirement: str) -> bool:
+    """Whether ``requirement`` is this package, of whatever content the index has."""
+    own = re.match(r"\s*gitops[-_.]flow(?![\w.-])", requirement, re.IGNORECASE)
+    return bool(own) and not names_one_package(requirement)
+
+
 def commits(*places: Json) -> set[str]:
     """Every commit that is named somewhere in ``places``, such as an image's tag."""
     return set(_COMMIT.findall(json.dumps(places, default=str)))

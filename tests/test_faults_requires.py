@@ -70,6 +70,21 @@ def test_a_requirement_with_a_password_is_refused() -> None:
     assert "holds a user name or password" in str(caught.value)
 
 
+@pytest.mark.parametrize("required", ["gitops-flow", "Gitops_Flow>=1", "[x==1, gitops-flow]"])
+def test_a_step_that_would_install_whatever_has_our_name_is_told(required: str) -> None:
+    step = f"{PULL_CODE}: {{requires: {required}, commit: {COMMIT}}}"
+    [problem] = manifest.parse(f"pull: [{step}]\n".encode(), "p.yaml").problems
+    assert "whatever the index has" in problem.message
+    assert str(problem.where).startswith("p.yaml:1:")
+    assert problem.severity == "warning"
+
+
+@pytest.mark.parametrize("required", ["gitops-flow==1.0", "gitops-flow-extra", "prefect-aws"])
+def test_a_step_that_requires_one_content_or_another_package_is_not_told(required: str) -> None:
+    text = f"pull: [{{{PULL_CODE}: {{requires: {required}, commit: {COMMIT}}}}}]\n"
+    assert manifest.parse(text.encode(), "p.yaml").problems == ()
+
+
 def test_a_pull_step_requires_nothing_unless_it_is_asked_for() -> None:
     assert "requires" not in Pin(("/r",), COMMIT).step()[PULL_CODE]
     assert Pin(("/r",), COMMIT, requires=WHEEL).step()[PULL_CODE]["requires"] == WHEEL

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gitops_flow import pin
 from gitops_flow.manifest import schedules, schema, triggers, yaml
 from gitops_flow.manifest.wording import dotted, explain, label, quoted, shortened
 from gitops_flow.model import MARK_PREFIX, Entrypoint, Position, Problem
@@ -396,6 +397,16 @@ def _steps(steps: Any, path: Path, report: Report) -> None:
         if inputs is not None and not isinstance(inputs, dict):
             message = f"inputs of {quoted(str(name))} must be a mapping"
             report.error((*where, name), message, "write 'key: value' lines below it")
+            continue
+        required = (inputs or {}).get("requires")
+        texts = required if isinstance(required, list) else [required]
+        if any(isinstance(text, str) and pin.leaves_open(text) for text in texts):
+            report.warning(
+                (*where, name, "requires"),
+                "workers without this package would install whatever the index has under its name",
+                "take the line out and install gitops-flow on the workers, or name one content: "
+                "gitops-flow==VERSION, or an address with #sha256=DIGEST",
+            )
 
 
 def _duplicate(
