@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
+import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import threading
@@ -287,6 +289,36 @@ def test_a_git_that_runs_ends_when_its_work_is_stopped() -> None:
     with stop.using(token), pytest.raises(StoppedError, match="the source was removed"):
         command.run(["-c", "alias.x=!sleep 60", "x"], timeout=50)
     timer.join()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"prefect.deployments.steps.run_shell_script": {"script": "sleep 60"}},
+        {"hanging.hang": {}},
+        {"prefect.deployments.steps.git_clone": {"repository": "http://SILENT/x.git"}},
+    ],
+    ids=["shell", "python", "clone"],
+)
+def test_a_step_that_runs_ends_when_its_work_is_stopped(tmp_path: Path, step: Any) -> None:
+    token, text = Stop(), "import time\ndef hang(): time.sleep(60)\n"
+    (tmp_path / "hanging.py").write_text(text)
+
+    def out(line: str) -> None:
+        threading.Timer(0.3, token.set, ("the source was removed",)).start()
+
+    silent = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{silent.getsockname()[1]}"
+    job = buildsteps.Job("d", (json.loads(json.dumps(step).replace("SILENT", address)),))
+    with silent, stop.using(token), pytest.raises(StoppedError, match="the source was removed"):
+        buildsteps.run(
+            [job],
+            lambda *a: a[3],
+            cwd=tmp_path,
+            policy=StepPolicy(None, os.environ),
+            out=out,
+            python=sys.executable,
+        )
 
 
 def test_a_wait_for_a_lock_ends_when_its_work_is_stopped(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import deploy, settings
-from gitops_flow.deploy import Deployed, DeployRequest, Phase, StepLine, Which
+from gitops_flow.deploy import Deployed, DeployRequest, Phase, StepLine, Which, verify
 from gitops_flow.errors import StoppedError
 from gitops_flow.flows import module
 from gitops_flow.git.repository import Author
@@ -147,6 +147,33 @@ def test_eight_threads_deploy_eight_sources_again_and_again(
         spare = before // 100 if what == "objects" else 0
         assert held[-1][what] <= before + spare, (what, held)
     assert (Path.cwd(), dict(os.environ)) == (directory, environ)
+
+
+def test_what_looks_at_or_changes_what_is_live_ends_when_it_is_stopped(
+    places: list[Place], prefect_server: SharedServer
+) -> None:
+    place = places[0]
+    place.deploy(1)
+    found = settings.load(place.environ, place.repo.path)
+    origin, everything = deploy.working_tree(place.repo.path), Which(everything=True)
+    before = prefect_server.call("GET", f"/deployments/name/{place.name}/main")
+    looking, deleting, holding = Stop(), Stop(), Stop()
+
+    def confirm(*_: object) -> bool:
+        deleting.set("removed")
+        return True
+
+    def tell(_: str) -> None:
+        looking.set("removed")
+
+    with pytest.raises(StoppedError, match="removed"):
+        verify.run(origin, everything, found, place.environ, tell=tell, stop=looking)
+    with pytest.raises(StoppedError, match="removed"):
+        deploy.destroy(origin, found, confirm=confirm, stop=deleting)
+    holding.set("removed")
+    with pytest.raises(StoppedError, match="removed"):
+        deploy.switch(origin, everything, found, hold=True, stop=holding)
+    assert prefect_server.call("GET", f"/deployments/name/{place.name}/main") == before
 
 
 def test_a_deploy_that_is_stopped_writes_nothing_more(

@@ -20,7 +20,7 @@ from gitops_flow.buildsteps.foreign import Interpreter
 from gitops_flow.buildsteps.interpreter import find as find_python
 from gitops_flow.buildsteps.interpreter import has_package
 from gitops_flow.buildsteps.step import Call, Failed, Here, check, identity, parse, secrets, told
-from gitops_flow.errors import GitflowError, StepError
+from gitops_flow.errors import GitflowError, StepError, StoppedError
 from gitops_flow.git.environment import GitEnvironment, using
 from gitops_flow.model import Json, StepPolicy
 from gitops_flow.pin import PULL_CODE
@@ -240,6 +240,8 @@ def _told(place: _Place, name: str, console: Console | None = None) -> Iterator[
         yield
     except Failed as error:
         _fail(place, name, error, console)
+    except StoppedError:
+        raise
     except GitflowError as error:
         known = Failed(error.message, where=error.where, hint=error.hint, retry=error.retry)
         _fail(place, name, known, console)

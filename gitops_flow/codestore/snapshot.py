@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gitops_flow.codestore import guard, hashing, lfs, scan, select
-from gitops_flow.errors import GitflowError, SnapshotError
+from gitops_flow.errors import GitflowError, SnapshotError, StoppedError
 from gitops_flow.git import command, repository
 from gitops_flow.git.objects import (
     DIRECTORY,
@@ -311,6 +311,8 @@ def _with_submodule(
     top = repo.root / name
     try:
         inner = repository.discover(top, own=repo.own) if top.is_dir() else repo
+    except StoppedError:
+        raise
     except GitflowError as error:
         raise SnapshotError(
             f"a submodule cannot be read: {error.message}", paths=(shown,), hint=ignore

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.deploy import server, source
 from gitops_flow.deploy.request import Destroyed, Switched
+from gitops_flow.stop import using
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from gitops_flow.deploy.source import AnySource
     from gitops_flow.model import Source
     from gitops_flow.plan import Plan
+    from gitops_flow.prefect import Clients
     from gitops_flow.settings import Settings
+    from gitops_flow.stop import Stop
 
 
 def switch(
@@ -24,28 +27,33 @@ def switch(
     settings: Settings,
     *,
     hold: bool,
+    clients: Clients | None = None,
     on_result: Callable[[Result], None] = lambda _: None,
+    stop: Stop | None = None,
 ) -> Switched:
     """Set or release the hold of those of a source's live deployments that ``which`` names.
 
-    A deploy passes held ones by; schedules and runs go on.
+    A deploy passes held ones by; schedules and runs go on. ``clients`` and ``stop`` are as
+    for a deploy.
 
     Raises:
         GitflowError: the manifest does not say the source, a name matches nothing, or
             the server does not answer.
+        StoppedError: ``stop`` was set.
     """
-    project = source.find(origin, settings)
-    with server.connected(project) as live:
-        from gitops_flow import apply
-        from gitops_flow.deploy import choice
-        from gitops_flow.plan import ownership
+    with using(stop):
+        project = source.find(origin, settings)
+        with server.connected(project, clients) as live:
+            from gitops_flow import apply
+            from gitops_flow.deploy import choice
+            from gitops_flow.plan import ownership
 
-        chosen = choice.choose_live(live.live(()), which)
-        done = apply.execute(
-            live.client, ownership.switch_hold(chosen, hold=hold), on_result=on_result
-        )
-        names = tuple(item.full_name for item in chosen)
-        return Switched(project.source, names, tuple(done))
+            chosen = choice.choose_live(live.live(()), which)
+            done = apply.execute(
+                live.client, ownership.switch_hold(chosen, hold=hold), on_result=on_result
+            )
+            names = tuple(item.full_name for item in chosen)
+            return Switched(project.source, names, tuple(done))
 
 
 def destroy(
@@ -53,7 +61,9 @@ def destroy(
     settings: Settings,
     *,
     confirm: Callable[[Source, Plan], bool],
+    clients: Clients | None = None,
     on_result: Callable[[Result], None] = lambda _: None,
+    stop: Stop | None = None,
 ) -> Destroyed:
     """Delete the deployments, schedules, automations and waiting runs of a source.
 
@@ -61,21 +71,23 @@ def destroy(
         origin: the source.
         settings: where Prefect is.
         confirm: is asked with what would be deleted, unless that is nothing.
-        on_result: as for a deploy.
+        clients, on_result, stop: as for a deploy.
 
     Raises:
         GitflowError: the manifest cannot be read, or the server does not answer.
+        StoppedError: ``stop`` was set.
     """
-    project = source.find(origin, settings)
-    with server.connected(project, everything=True) as live:
-        from gitops_flow import apply, plan, prefect
+    with using(stop):
+        project = source.find(origin, settings)
+        with server.connected(project, clients, everything=True) as live:
+            from gitops_flow import apply, plan, prefect
 
-        mine = project.source
-        there = plan.attach(live.live(()), live.automations(()))
-        planned = plan.destroy(there, mine.mark, mine.former_marks)
-        if not planned.actions or not confirm(mine, planned):
-            return Destroyed(mine, planned, ())
-        results = apply.execute(live.client, planned, on_result=on_result)
-        if all(result.error is None for result in results):
-            prefect.delete_variable(live.client, mine.pointer)
-        return Destroyed(mine, planned, tuple(results))
+            mine = project.source
+            there = plan.attach(live.live(()), live.automations(()))
+            planned = plan.destroy(there, mine.mark, mine.former_marks)
+            if not planned.actions or not confirm(mine, planned):
+                return Destroyed(mine, planned, ())
+            results = apply.execute(live.client, planned, on_result=on_result)
+            if all(result.error is None for result in results):
+                prefect.delete_variable(live.client, mine.pointer)
+            return Destroyed(mine, planned, tuple(results))

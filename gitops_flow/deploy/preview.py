@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gitops_flow.git.repository import Author
     from gitops_flow.model import Problem, StepPolicy
     from gitops_flow.plan import FieldChange, Plan
+    from gitops_flow.prefect import Clients
     from gitops_flow.settings import Settings
     from gitops_flow.stop import Stop
 
@@ -38,6 +39,7 @@ def preview(
     *,
     author: Author,
     policy: StepPolicy,
+    clients: Clients | None = None,
     on_event: OnEvent = ignore,
     stop: Stop | None = None,
 ) -> Preview:
@@ -50,7 +52,7 @@ def preview(
     with (
         using(stop),
         environment.unless_given(environ),
-        opened(request, settings, tell) as (live, project),
+        opened(request, settings, clients, tell) as (live, project),
     ):
         from gitops_flow.deploy import plan
         from gitops_flow.deploy.code import narrowed, read_code

@@ -34,6 +34,7 @@ def run(
     *,
     author: Author,
     policy: StepPolicy,
+    clients: prefect.Clients | None = None,
     on_event: OnEvent = ignore,
     stop: Stop | None = None,
     confirm: Callable[[Plan, Entry], None] = lambda *_: None,
@@ -47,6 +48,7 @@ def run(
             one (:func:`gitops_flow.git.environment.using`).
         author: who deploys.
         policy: which build and push steps may run, and with which environment.
+        clients: whose connections to Prefect are used; None makes one for this deploy.
         on_event: is told of each phase, of each line that build and push steps print, and of what
             became of each deployment.
         stop: ends the deploy between phases and deployments, and while it waits; the git or
@@ -63,7 +65,7 @@ def run(
     with (
         using(stop),
         environment.unless_given(environ),
-        opened(request, settings, tell) as (live, project),
+        opened(request, settings, clients, tell) as (live, project),
     ):
         from gitops_flow import apply
         from gitops_flow.deploy import build, plan, publish
@@ -141,7 +143,7 @@ def run(
 
 @contextlib.contextmanager
 def opened(
-    request: DeployRequest, settings: Settings, tell: OnEvent
+    request: DeployRequest, settings: Settings, clients: prefect.Clients | None, tell: OnEvent
 ) -> Iterator[tuple[Server, Project]]:
     """The manifest, with the deployments that may be meant, and the server that is asked meanwhile.
 
@@ -152,7 +154,7 @@ def opened(
     project = source.read(origin, settings, strict=request.options.strict)
     if not isinstance(origin, source.Release):
         project = choice.select(project, request)
-    with server.connected(project, everything=request.options.prune) as live:
+    with server.connected(project, clients, everything=request.options.prune) as live:
         if isinstance(origin, source.Release):
             from gitops_flow.deploy import releases
 

@@ -116,7 +116,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def connected(project: Project, *, everything: bool = False) -> Iterator[Server]:
+def connected(
+    project: Project, clients: prefect.Clients | None, *, everything: bool = False
+) -> Iterator[Server]:
     """Have the server list what a source owns, while the caller does something else.
 
     The listing is the slowest part of a deploy that changes nothing: it is
@@ -124,13 +126,15 @@ def connected(project: Project, *, everything: bool = False) -> Iterator[Server]
 
     Args:
         project: the source, and the settings that name the server.
+        clients: whose connection is used; None opens one, and closes it.
         everything: list all deployments there are; something may be deleted then.
 
     Raises:
         GitflowError: the settings name no server.
     """
     connection = project.settings.require_prefect()
-    with prefect.Client(connection) as client, Threads(2) as side:
+    opened = prefect.Client(connection) if clients is None else clients.borrow(connection)
+    with opened as client, Threads(2) as side:
         yield Server(client, side, project.source, everything=everything)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from gitops_flow import buildsteps, checkout, files, flows, prefect
 from gitops_flow.deploy import choice, server, source
-from gitops_flow.errors import CheckoutError, FlowError, GitflowError, ManifestError
-from gitops_flow.git import credentials
+from gitops_flow.errors import CheckoutError, FlowError, GitflowError, ManifestError, StoppedError
+from gitops_flow.git import credentials, environment
 from gitops_flow.git.url import split_userinfo
 from gitops_flow.manifest.placeholders import (
     KEEP,
@@ -22,6 +22,7 @@ from gitops_flow.manifest.placeholders import (
 )
 from gitops_flow.model import Problem
 from gitops_flow.pin import Pin, pointer_of
+from gitops_flow.stop import using
 from gitops_flow.worker import signers
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from gitops_flow.git.command import Auth
     from gitops_flow.manifest.placeholders import Keep, Placeholder
     from gitops_flow.model import Deployment, Json, Source
+    from gitops_flow.prefect import Clients
     from gitops_flow.settings import Settings
+    from gitops_flow.stop import Stop
 
     # Makes the files of a pin in a new directory below the given one; where they are.
     Make = Callable[[Pin, Path], Path]
@@ -90,7 +93,9 @@ def run(
     environ: Mapping[str, str],
     *,
     python: str | None = None,
+    clients: Clients | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    stop: Stop | None = None,
 ) -> Verified:
     """Look at what is pinned on the server now; nothing is written.
 
@@ -101,32 +106,36 @@ def run(
         environ: for the flows that are imported.
         python: the Python that imports them; None finds it.
         tell: is told what is being done.
+        clients, stop: as for a deploy.
 
     Raises:
         GitflowError: the manifest cannot be read, the server does not answer,
             or a name matches nothing.
+        StoppedError: ``stop`` was set.
     """
-    project = source.find(origin, settings)
-    target = project.target
-    with server.connected(project) as live:
-        chosen = choice.choose_live(live.live(()), which)
-        chosen.sort(key=lambda item: item.full_name)
-        pinned = [(item, Pin.of(item.pull_steps)) for item in chosen]
-        tell("asking for what is pinned")
-        # Code from elsewhere is not run on this machine because somebody wrote so on the server.
-        ours = [
-            (item, _filled(live, pin, environ) if pin and _is_named(pin, target) else None)
-            for item, pin in pinned
-        ]
-    tell("checking out and importing")
-    importing = find_python(project, python, environ)
-    findings = look(ours, lambda pin, top: _fetched(pin, top, target), importing)
-    told = [_or_why_not(each, *item) for each, item in zip(findings, pinned, strict=True)]
-    if not buildsteps.has_package(importing.path, _PACKAGE, importing.environ):
-        told = [
-            without_package(each, item, importing) for each, item in zip(told, pinned, strict=True)
-        ]
-    return Verified(project.source, importing.path, tuple(told))
+    with using(stop), environment.unless_given(environ):
+        project = source.find(origin, settings)
+        target = project.target
+        with server.connected(project, clients) as live:
+            chosen = choice.choose_live(live.live(()), which)
+            chosen.sort(key=lambda item: item.full_name)
+            pinned = [(item, Pin.of(item.pull_steps)) for item in chosen]
+            tell("asking for what is pinned")
+            # Code from elsewhere is not run on this machine because somebody wrote so on the server.
+            ours = [
+                (item, _filled(live, pin, environ) if pin and _is_named(pin, target) else None)
+                for item, pin in pinned
+            ]
+        tell("checking out and importing")
+        importing = find_python(project, python, environ)
+        findings = look(ours, lambda pin, top: _fetched(pin, top, target), importing)
+        told = [_or_why_not(each, *item) for each, item in zip(findings, pinned, strict=True)]
+        if not buildsteps.has_package(importing.path, _PACKAGE, importing.environ):
+            told = [
+                without_package(each, item, importing)
+                for each, item in zip(told, pinned, strict=True)
+            ]
+        return Verified(project.source, importing.path, tuple(told))
 
 
 def without_package(
@@ -295,6 +304,8 @@ def _group(
     """Why deployments of one checkout do not load, by full name."""
     try:
         root = make(group[0][1], parent)
+    except StoppedError:
+        raise
     except GitflowError as error:
         return {item.full_name: error for item, _ in group}
     errors: dict[str, GitflowError] = {}

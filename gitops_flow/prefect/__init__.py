@@ -10,6 +10,7 @@ from gitops_flow.prefect.automations import (
     replace_automation,
 )
 from gitops_flow.prefect.client import Client
+from gitops_flow.prefect.clients import Clients
 from gitops_flow.prefect.deployments import (
     add_schedules,
     change_schedule,
@@ -48,6 +49,7 @@ from gitops_flow.prefect.work_pools import (
 
 __all__ = [
     "Client",
+    "Clients",
     "Run",
     "add_schedules",
     "block_names",

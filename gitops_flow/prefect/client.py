@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
-import ssl
 import threading
 import uuid
 from datetime import UTC
@@ -15,9 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from gitops_flow import __version__, stop
+from gitops_flow import stop
 from gitops_flow.errors import ApiError
 from gitops_flow.prefect import failures, versions
+from gitops_flow.prefect.connection import opened
 from gitops_flow.prefect.shape import mismatch
 from gitops_flow.redact import redact
 
@@ -62,11 +61,16 @@ class Client:
 
     Args:
         connection: address, authentication and limits.
+        http: what to send with, opened for just this connection; None opens it.
         sleep: waits between attempts, in seconds.
     """
 
     def __init__(
-        self, connection: PrefectConnection, *, sleep: Callable[[float], None] = stop.pause
+        self,
+        connection: PrefectConnection,
+        http: httpx.Client | None = None,
+        *,
+        sleep: Callable[[float], None] = stop.pause,
     ) -> None:
         self.connection = connection
         self.requests = 0
@@ -82,7 +86,7 @@ class Client:
         self._csrf: dict[str, str] = {}
         self._answered = False
         self._sending, self._renewing = threading.Lock(), threading.Lock()
-        self._http = self._open()
+        self._http = http or opened(connection)
 
     def __enter__(self) -> Self:
         return self
@@ -167,52 +171,6 @@ class Client:
         except ApiError as error:
             if error.status != 404:
                 raise
-
-    def _open(self) -> httpx.Client:
-        connection = self.connection
-        headers = {**dict(connection.headers), "User-Agent": f"gitops-flow/{__version__}"}
-        if connection.auth_string:
-            token = base64.b64encode(connection.auth_string.encode()).decode()
-            headers["Authorization"] = f"Basic {token}"
-        elif connection.api_key:
-            headers["Authorization"] = f"Bearer {connection.api_key}"
-        try:
-            return httpx.Client(
-                headers=headers,
-                timeout=connection.timeout,
-                verify=self._tls(),
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            )
-        except ImportError as error:
-            # httpx speaks SOCKS only with a package that we do not bring.
-            raise ApiError(
-                "the proxy for the Prefect API is a SOCKS proxy, which needs another package",
-                where=redact(self._base),
-                hint="pip install socksio, or name the server in NO_PROXY",
-            ) from error
-        except (ValueError, httpx.HTTPError, httpx.InvalidURL):
-            # The value that does not fit a header may be the secret: it is not shown.
-            raise ApiError(
-                "the settings for the Prefect API cannot be sent over HTTP",
-                where=redact(self._base),
-                hint="look for line breaks or letters outside ASCII in the API key, the custom "
-                "headers, and in HTTP_PROXY and its like",
-            ) from None
-
-    def _tls(self) -> ssl.SSLContext | bool:
-        connection = self.connection
-        if not connection.tls_verify or not self._base.lower().startswith("https:"):
-            return False  # Loading certificates costs more than the whole request over http.
-        if not connection.ca_file:
-            return True
-        try:
-            return ssl.create_default_context(cafile=connection.ca_file)
-        except OSError as error:
-            raise ApiError(
-                f"the certificate file cannot be read: {error.strerror or error}",
-                where=connection.ca_file,
-                hint="see PREFECT_API_SSL_CERT_FILE and SSL_CERT_FILE",
-            ) from error
 
     def _request(
         self,

@@ -28,12 +28,15 @@ class Script:
     def __init__(self) -> None:
         self.answers: list[Any] = []
         self.seen: list[tuple[str, str, dict[str, str], Any]] = []
+        # By which connection each request came: the client's port, and the path.
+        self.came: list[tuple[int, str]] = []
         script = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def _answer(self) -> None:
+                script.came.append((self.client_address[1], self.path))
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 headers = {key.lower(): value for key, value in self.headers.items()}
                 script.seen.append((self.command, self.path, headers, body and json.loads(body)))
