@@ -126,6 +126,13 @@ def test_older_code_is_a_release_again_when_its_source_has_made_another_since(
     assert not shop.release("1\n", newest=True).pushed
 
 
+def test_code_that_another_source_released_is_a_release_of_this_one_too(shop: Shop) -> None:
+    shop.release("1\n", mark="gitflow:other-01234567")
+    assert shop.release("1\n", newest=True).pushed
+    assert not shop.release("1\n", newest=True).pushed
+    assert not shop.release("1\n", mark="gitflow:third-01234567").pushed
+
+
 def test_a_branch_that_is_no_ledger_is_refused(shop: Shop) -> None:
     shop.repo.git("push", "-q", "origin", "main:code-store")
     with pytest.raises(CodeStoreError, match="is not a code store"):

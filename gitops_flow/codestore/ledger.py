@@ -165,7 +165,7 @@ def holds(
     False only means "not known": the private store may not have the whole
     chain, and a long one is not walked to its end on every publish. ``since``
     (seconds since 1970) wants an entry at least as new, ``signed`` a signed one,
-    ``newest_of`` (a source's mark) one with no other snapshot of that source after it.
+    ``newest_of`` (a source's mark) one of that source, with no other snapshot of it after it.
     """
     entry = tip
     for _ in range(_LOOKED_AT):
@@ -178,9 +178,10 @@ def holds(
         if released is None:
             return False
         commit = objects.commit(entry)
-        if released == snapshot and made_at(commit.committer) >= since:
+        own = newest_of is None or f"\nGitflow-Mark: {newest_of}\n" in commit.message
+        if own and released == snapshot and made_at(commit.committer) >= since:
             return not signed or b"\nmergetag object " in objects.data(entry)
-        if newest_of and f"\nGitflow-Mark: {newest_of}\n" in commit.message:
+        if own and newest_of is not None:
             return False
         entry = commit.parents[0]
     return False

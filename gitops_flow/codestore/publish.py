@@ -55,8 +55,8 @@ def publish(
     Returns only when the server has confirmed it. A snapshot that is there
     already is not published again, unless its newest entry is older than
     ``since`` (seconds since 1970), the release is signed and that entry is
-    not, with ``newest`` the source has released another one since, or
-    ``again`` says so.
+    not, with ``newest`` that entry is another source's or this one has released
+    another snapshot since, or ``again`` says so.
 
     Raises:
         CodeStoreError, GitError: with what the server said.
