@@ -15,6 +15,7 @@ Json = Any
 
 MARK_PREFIX = "gitflow:"
 POINTER_PREFIX = "gitflow_"
+_MARK_DIGEST = re.compile(r"-([0-9a-f]{16}|[0-9a-f]{8})$")
 # A source commit, the same with a snapshot, or a snapshot: the versions that are ours.
 _OUR_VERSION = re.compile(r"[0-9a-f]{8}(-dirty-[0-9a-f]{8})?|snapshot-[0-9a-f]{8}")
 
@@ -148,7 +149,8 @@ class Source:
     ``identity`` is what the manifest names, else one text for all addresses of the
     repository's remote or, without a remote, its absolute path. ``manifest`` is relative
     to the root, with "/"; ``path`` is the root's absolute path. ``former`` are identities
-    that the same repository had before.
+    that the same repository had before. ``environment`` is one of the manifest's, ``suffix`` what
+    the names of its deployments end in (``-kim``): with either it is a source of its own.
     """
 
     name: str
@@ -156,20 +158,21 @@ class Source:
     manifest: str
     path: str | None = None
     former: tuple[str, ...] = ()
+    environment: str = ""
+    suffix: str = ""
 
     @property
     def mark(self) -> str:
         """The tag on every deployment that this source owns.
 
-        It ends in 8 hex digits that tell two sources of one name apart.
+        It ends in hex digits (:func:`digest_of`) that tell two sources of one name apart.
         """
         return self._mark(self.identity)
 
     @property
     def pointer(self) -> str:
         """The name of the Prefect variable that is this source's release pointer."""
-        name, _, digest = self.mark.removeprefix(MARK_PREFIX).rpartition("-")
-        return f"{POINTER_PREFIX}{re.sub('[^a-z0-9]+', '_', name.lower())[:200]}_{digest}"
+        return pointer_of(self.mark)
 
     @property
     def repository_marks(self) -> tuple[str, ...]:
@@ -188,8 +191,24 @@ class Source:
         )
 
     def _mark(self, identity: str) -> str:
-        key = f"{identity}\n{self.manifest}".encode("utf-8", "surrogateescape")
-        return f"{MARK_PREFIX}{self.name}-{hashlib.sha256(key).hexdigest()[:8]}"
+        key, digits = f"{identity}\n{self.manifest}", 8
+        if self.environment or self.suffix:
+            # The name of a branch is anybody's, and 8 digits are found again in minutes.
+            key, digits = f"{key}\0{self.environment}\0{self.suffix}", 16
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{MARK_PREFIX}{self.name}-{digest[:digits]}"
+
+
+def digest_of(mark: str) -> str:
+    """The hex digits that a mark ends in, 8 or 16; a source keeps them under another name."""
+    digest = _MARK_DIGEST.search(mark)
+    return digest[1] if digest else mark
+
+
+def pointer_of(mark: str) -> str:
+    """The name of the release pointer of the source with this mark."""
+    name, _, digest = mark.removeprefix(MARK_PREFIX).rpartition("-")
+    return f"{POINTER_PREFIX}{re.sub('[^a-z0-9]+', '_', name.lower())[:200]}_{digest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +359,8 @@ class Deployment:
     is the number; ``concurrency_options`` the server's mapping or None;
     ``limit_is_shared`` says that a live limit belongs to others as well.
     ``ignored`` names what is left to the server (``paused``,
-    ``schedules.active``); ``unknown`` the fields that only the outputs of
+    ``schedules.active``); ``dormant`` says that it must not begin to run by itself: its
+    schedules and automations are off, until somebody switches one on. ``unknown`` the fields that only the outputs of
     steps not yet run will complete. ``secret_fields`` names where a secret was
     filled in (``description``, ``parameters.url.host``), ``secrets`` are the texts. ``where`` is
     its place in the manifest, ``overridden`` says which fields are not from there but from
@@ -371,6 +391,7 @@ class Deployment:
     version_is_ours: bool = False
     automations: tuple[Automation, ...] = ()
     ignored: tuple[str, ...] = ()
+    dormant: bool = False
     unknown: tuple[str, ...] = ()
     secret_fields: tuple[str, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import hashlib
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 from gitops_flow.redact import redact
@@ -14,11 +16,36 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 # Longer ones are no slip of the finger, and comparing them takes its time.
 _LONGEST_WORD = 200
+_LONGEST_SUFFIX = 60
+_SUFFIX_DIGEST = re.compile(r"\.[0-9a-f]{8}$")
 
 
-def both(full_name: str) -> tuple[str, str]:
-    """The two names of the deployment ``flow/name``: ``name`` and ``flow/name``."""
-    return full_name.partition("/")[2], full_name
+def suffix(text: str) -> str:
+    """What the names of a copy's deployments end in, for ``kim`` as for ``-kim``: ``-kim``.
+
+    A letter or digit beyond ASCII, and all else that a name, a tag or a glob might trip over,
+    becomes ``-``. Then, as with what is too long, some digits of the text's digest end it, so
+    that no two texts (branches ``a/b`` and ``a-b``) have one suffix.
+
+    Raises:
+        ValueError: nothing of it is left.
+    """
+    asked = text.removeprefix("-")
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", asked)
+    if not any(map(str.isalnum, asked)):
+        raise ValueError("a suffix has at least one letter or digit")
+    if plain != asked or len(plain) > _LONGEST_SUFFIX or _SUFFIX_DIGEST.search(plain):
+        digest = hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()
+        plain = f"{plain[: _LONGEST_SUFFIX - 9]}.{digest[:8]}"
+    return f"-{plain}"
+
+
+def both(full_name: str, suffix: str = "") -> tuple[str, ...]:
+    """The names of the deployment ``flow/name``: ``name``, ``flow/name``, and without ``suffix``."""
+    names: tuple[str, ...] = (full_name.partition("/")[2], full_name)
+    if suffix and full_name.endswith(suffix):
+        names += tuple(each.removesuffix(suffix) for each in names)
+    return names
 
 
 def matching(known: Mapping[Key, Sequence[str]], wanted: str) -> set[Key]:

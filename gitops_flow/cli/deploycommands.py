@@ -35,6 +35,7 @@ def deploy(
     force_prune: options.ForcePrune = False,
     atomic: options.Atomic = None,
     file: options.File = None,
+    suffix: options.Suffix = None,
     clean: options.Clean = False,
     submodules: options.Submodules = None,
     ignore_submodule: options.IgnoreSubmodule = None,
@@ -112,6 +113,7 @@ def plan(
     force_prune: options.ForcePrune = False,
     atomic: options.Atomic = None,
     file: options.File = None,
+    suffix: options.Suffix = None,
     clean: options.Clean = False,
     submodules: options.Submodules = None,
     ignore_submodule: options.IgnoreSubmodule = None,
@@ -173,6 +175,7 @@ def diff(
     name: options.NameOption = None,
     tag: options.Tags = None,
     file: options.File = None,
+    suffix: options.Suffix = None,
     clean: options.Clean = False,
     submodules: options.Submodules = None,
     ignore_submodule: options.IgnoreSubmodule = None,
@@ -217,6 +220,7 @@ def verify(
     names: options.Names = None,
     everything: options.Everything = False,
     file: options.File = None,
+    suffix: options.Suffix = None,
     python: options.Python = None,
     remote: options.Remote = None,
     pull_url: options.PullUrl = None,
@@ -224,29 +228,33 @@ def verify(
     as_json: options.AsJson = False,
 ) -> int:
     """Check out what is pinned, as a worker would, and import it."""
+    given = locals()
     from gitops_flow.cli import verify as verb
 
     return verb.run(
-        options.tree(file),
+        options.tree(given),
         options.which(None if everything else names, everything=everything or not names),
         os.environ,
         python=options.program(python),
         profile=profile,
-        code_store=options.store({"remote": remote, "pull_url": pull_url}),
+        code_store=options.store(given),
         as_json=as_json,
     )
 
 
 def destroy(
     file: options.File = None,
+    suffix: options.Suffix = None,
     yes: options.Yes = False,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Delete every deployment of this source; the code store stays."""
+    given = locals()
     from gitops_flow.cli import destroy as verb
 
-    return verb.run(options.tree(file), os.environ, profile=profile, yes=yes, as_json=as_json)
+    origin = options.tree(given, may_be_gone=suffix is not None)
+    return verb.run(origin, os.environ, profile=profile, yes=yes, as_json=as_json)
 
 
 def trust(
@@ -265,7 +273,7 @@ def trust(
     if list_ and (address or remove):
         raise UsageError("--list takes no address and no --remove")
     return verb.run(
-        options.tree(file),
+        options.tree({"file": file}),
         os.environ,
         address=address,
         profile=profile,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from gitops_flow import deploy
 from gitops_flow.cli import options, streams
 from gitops_flow.cli.deploy import Written, result_document, result_lines
-from gitops_flow.cli.parts import count, server, server_line
+from gitops_flow.cli.parts import count, problem_lines, server, server_line
 from gitops_flow.cli.streams import printable
 from gitops_flow.errors import UsageError
+from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +44,12 @@ def run(
             "server": server(found),
             "source": {"name": done.source.name, "mark": done.source.mark},
             "deployments": [result_document(result) for result in done.results],
+            "warnings": [redact(str(problem)) for problem in done.warnings],
         }
         streams.out(json.dumps(told) + "\n")
         return 0 if done.ok else 1
     width = max((len(result.full_name) for result in done.results), default=0)
-    lines = [server_line(found)]
+    lines = [server_line(found), *problem_lines(done.warnings)]
     lines += [line for result in done.results for line in result_lines(result, min(width, 60))]
     if not done.plan.actions:
         lines.append(f"the server has nothing of {done.source.name}")

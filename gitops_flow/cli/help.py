@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "destroy": (
             ("gitflow destroy", "show what would be deleted, and ask"),
             ("gitflow destroy --yes", "delete it without a question"),
+            ("gitflow destroy --suffix kim", "a copy, also without its manifest"),
         ),
     },
     "Look": {

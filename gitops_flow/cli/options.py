@@ -45,6 +45,10 @@ File = Annotated[
     Path | None,
     typer.Option("--file", "-f", metavar="PATH", help="The manifest (default: prefect.yaml)."),
 ]
+Suffix = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A copy: names end in -NAME, and nothing runs by itself."),
+]
 Clean = Annotated[bool, typer.Option("--clean", help="Take HEAD and leave uncommitted work out.")]
 CreatePools = Annotated[
     bool, typer.Option("--create-pools", help="Make missing work pools (type process).")
@@ -370,15 +374,21 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
-def tree(file: Path | None, *, clean: bool = False) -> WorkingTree:
-    """The source that the user is in, or whose manifest is named.
+def tree(given: Mapping[str, Any], *, may_be_gone: bool = False) -> WorkingTree:
+    """The source that the user is in, or whose manifest a command's parameters name.
 
     Raises:
-        UsageError: there is no manifest.
+        UsageError: there is no manifest, and it may not be gone.
     """
     from gitops_flow.deploy import working_tree
 
-    return working_tree(here(), file, clean=clean)
+    return working_tree(
+        here(),
+        given.get("file"),
+        clean=given.get("clean", False),
+        suffix=given.get("suffix"),
+        may_be_gone=may_be_gone,
+    )
 
 
 def which(names: Sequence[str] | None, *, everything: bool = False) -> Which:
@@ -431,7 +441,7 @@ def request(
         taken[name] = size(f"--{name.replace('_', '-')}", given.get(name))
     taken["prune"] = given.get("prune") or given.get("force_prune") or False
     taken["python"] = program(given.get("python"))
-    source = tree(given.get("file"), clean=given.get("clean", False))
+    source = tree(given)
     which = Which(
         names=(*(given.get("names") or ()), *(given.get("name") or ())),
         tags=tuple(given.get("tag") or ()),

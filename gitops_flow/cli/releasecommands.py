@@ -39,19 +39,20 @@ def history(
     ] = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
     file: options.File = None,
+    suffix: options.Suffix = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
     """List the releases, newest first, and what is pinned to them now."""
-    place = options.store(locals())
+    given = locals()
     from gitops_flow.cli import history as verb
 
     return verb.listing(
-        options.tree(file),
+        options.tree(given),
         names or (),
         os.environ,
         profile=profile,
-        code_store=place,
+        code_store=options.store(given),
         everything=everything,
         limit=limit,
         as_json=as_json,
@@ -63,13 +64,15 @@ def show(
     remote: options.Remote = None,
     branch: options.Branch = None,
     file: options.File = None,
+    suffix: options.Suffix = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Show one release: whose it is, its commit, what changed with it."""
-    store = options.store(locals())
+    given = locals()
     from gitops_flow.cli import history as verb
 
-    return verb.show(options.tree(file), os.environ, release, code_store=store, as_json=as_json)
+    origin, store = options.tree(given), options.store(given)
+    return verb.show(origin, os.environ, release, code_store=store, as_json=as_json)
 
 
 def checkout(
@@ -78,12 +81,14 @@ def checkout(
     remote: options.Remote = None,
     branch: options.Branch = None,
     file: options.File = None,
+    suffix: options.Suffix = None,
 ) -> int:
     """Write a release's files to a new directory, as a worker would."""
-    store = options.store(locals())
+    given = locals()
     from gitops_flow.cli import history as verb
 
-    return verb.check_out(options.tree(file), os.environ, release, directory, code_store=store)
+    origin, store = options.tree(given), options.store(given)
+    return verb.check_out(origin, os.environ, release, directory, code_store=store)
 
 
 def rollback(
@@ -97,6 +102,7 @@ def rollback(
     names: options.Names = None,
     everything: options.Everything = False,
     file: options.File = None,
+    suffix: options.Suffix = None,
     to: options.To = None,
     code_only: options.CodeOnly = False,
     hold: options.HoldThere = False,
@@ -124,6 +130,7 @@ def hold(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     file: options.File = None,
+    suffix: options.Suffix = None,
 ) -> int:
     """Hold deployments as they are: deploys pass them by."""
     return _hold(locals(), hold=True)
@@ -136,6 +143,7 @@ def unhold(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     file: options.File = None,
+    suffix: options.Suffix = None,
 ) -> int:
     """Let deploys change held deployments again."""
     return _hold(locals(), hold=False)
@@ -145,7 +153,7 @@ def _hold(given: Mapping[str, Any], *, hold: bool) -> int:
     from gitops_flow.cli import hold as verb
 
     return verb.run(
-        options.tree(given["file"]),
+        options.tree(given),
         options.which(given["names"], everything=given["everything"]),
         os.environ,
         profile=given["profile"],
@@ -174,15 +182,15 @@ def gc(
     as_json: options.AsJson = False,
 ) -> int:
     """Drop old releases that nothing pins; without --yes only say which."""
-    place = options.store(locals())
+    given = locals()
     from gitops_flow.cli import gc as verb
 
     return verb.run(
-        options.tree(file),
+        options.tree(given),
         os.environ,
         profile=profile,
         servers=server or [],
-        code_store=place,
+        code_store=options.store(given),
         keep=keep,
         older_than=age(older_than),
         really=yes,

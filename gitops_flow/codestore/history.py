@@ -13,7 +13,7 @@ from gitops_flow.codestore import ledger, store
 from gitops_flow.errors import CodeStoreError, GitError, UsageError
 from gitops_flow.git import command, remote
 from gitops_flow.git.objects import DamagedError, Objects
-from gitops_flow.model import FileChange, Provenance, Snapshot
+from gitops_flow.model import FileChange, Provenance, Snapshot, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,8 +71,8 @@ class Entry:
         """Whether ``source`` made it; older entries only know the source's name."""
         if self.mark:
             # By digest, as for deployments: a renamed source keeps its releases.
-            own = [mark[-8:] for mark in (source.mark, *source.former_marks)]
-            return self.mark[-8:] in own
+            own = map(digest_of, (source.mark, *source.former_marks))
+            return digest_of(self.mark) in own
         return self.origin.source == source.name
 
     def restored(self) -> Snapshot:

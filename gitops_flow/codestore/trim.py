@@ -11,6 +11,7 @@ from gitops_flow.codestore import ledger
 from gitops_flow.codestore.store import writing
 from gitops_flow.git import remote
 from gitops_flow.git.objects import Objects
+from gitops_flow.model import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -63,7 +64,7 @@ def sort(
     kept, dropped, pinned, young = [], [], [], []
     following = float("-inf")
     for entry in entries:
-        source = entry.mark[-8:] or entry.origin.source
+        source = digest_of(entry.mark) or entry.origin.source
         seen[source] = seen.get(source, 0) + 1
         # The newest entry of a pinned snapshot is enough.
         wanted = entry.snapshot in pins and entry.snapshot not in newest

@@ -26,11 +26,19 @@ def select(project: Project, request: DeployRequest) -> Project:
         UsageError: as for :func:`choose`.
         ManifestError: an override that the manifest could not have either.
     """
-    chosen = choose(project.manifest, request.which)
+    chosen = choose(project.manifest, unsuffixed(request.which, project))
     if overrides := request.options.overrides:
         checked = manifests.check_overrides(overrides)
         chosen = [manifests.override(each, overrides, checked) for each in chosen]
     return replace(project, chosen=tuple(chosen))
+
+
+def unsuffixed(which: Which, project: Project) -> Which:
+    """``which`` by the manifest's names, for those that are as the server has them."""
+    suffix = project.source.suffix
+    known = {item.index: _names(item) for item in project.manifest.deployments}
+    names = [name if called(known, name) else name.removesuffix(suffix) for name in which.names]
+    return replace(which, names=tuple(names))
 
 
 def choose(manifest: Manifest, which: Which) -> list[DeploymentConfig]:
@@ -196,8 +204,10 @@ def _names(item: DeploymentConfig) -> list[str]:
     return [item.name, f"{flow}/{item.name}", f"{flow.replace('_', '-')}/{item.name}"]
 
 
-def choose_live(live: Iterable[Deployment], which: Which) -> list[Deployment]:
+def choose_live(live: Iterable[Deployment], which: Which, suffix: str) -> list[Deployment]:
     """The live deployments that any name of ``which`` (``flow/name``, a glob) matches.
+
+    ``suffix`` is what their names end in; it may be left out.
 
     Raises:
         UsageError: a name matches none of them, or there is no choice among several.
@@ -209,7 +219,7 @@ def choose_live(live: Iterable[Deployment], which: Which) -> list[Deployment]:
             f"which deployment? There are {len(known)}: {some}",
             hint="name some, or take all with --all",
         )
-    own = {at: both(item.full_name) for at, item in enumerate(known)}
+    own = {at: both(item.full_name, suffix) for at, item in enumerate(known)}
     meant: set[int] = set()
     for name in names:
         named = matching(own, name)

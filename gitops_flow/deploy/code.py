@@ -217,7 +217,8 @@ def narrowed(project: Project, which: Which, code: Code, answers: Answers) -> Pr
         info = known.get(key)
         return None if info is None or isinstance(info, FlowError) else info.name
 
-    chosen = choice.narrow(project.chosen, which.names, flow_of, project.manifest, tags=which.tags)
+    names = choice.unsuffixed(which, project).names
+    chosen = choice.narrow(project.chosen, names, flow_of, project.manifest, tags=which.tags)
     return replace(project, chosen=tuple(chosen))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.deploy import server, source
 from gitops_flow.deploy.request import Destroyed, Switched
+from gitops_flow.model import pointer_of
 from gitops_flow.stop import using
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def switch(
             from gitops_flow.deploy import choice
             from gitops_flow.plan import ownership
 
-            chosen = choice.choose_live(live.live(()), which)
+            chosen = choice.choose_live(live.live(()), which, project.source.suffix)
             done = apply.execute(
                 live.client, ownership.switch_hold(chosen, hold=hold), on_result=on_result
             )
@@ -74,20 +75,27 @@ def destroy(
         clients, on_result, stop: as for a deploy.
 
     Raises:
-        GitflowError: the manifest cannot be read, or the server does not answer.
+        GitflowError: the manifest cannot be read, or the server does not answer. Of a copy whose
+            suffix is given nothing is asked of the manifest.
         StoppedError: ``stop`` was set.
     """
     with using(stop):
-        project = source.find(origin, settings)
+        project = source.find(origin, settings, may_be_gone=True)
         with server.connected(project, clients, everything=True) as live:
             from gitops_flow import apply, plan, prefect
+            from gitops_flow.plan import ownership
 
-            mine = project.source
+            mine, told = project.source, project.manifest.problems
+            ours = (mine.mark, *mine.former_marks)
             there = plan.attach(live.live(()), live.automations(()))
             planned = plan.destroy(there, mine.mark, mine.former_marks)
             if not planned.actions or not confirm(mine, planned):
-                return Destroyed(mine, planned, ())
+                return Destroyed(mine, planned, (), told)
             results = apply.execute(live.client, planned, on_result=on_result)
             if all(result.error is None for result in results):
-                prefect.delete_variable(live.client, mine.pointer)
-            return Destroyed(mine, planned, tuple(results))
+                # What it was called when it was deployed is not known where the manifest is gone.
+                marks = {mark for each in planned.deletes for mark in each.live.marks}
+                own = [mark for mark in marks if ownership.owned([mark], ours)]
+                for name in {mine.pointer, *map(pointer_of, own)}:
+                    prefect.delete_variable(live.client, name)
+            return Destroyed(mine, planned, tuple(results), told)

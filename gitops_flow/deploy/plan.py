@@ -182,6 +182,7 @@ def desire(
     desired, problems = manifest.resolve(
         project.manifest,
         mark=project.source.mark,
+        suffix=project.source.suffix,
         pull_step=pin_of(project, code.snapshot).step(),
         default_version=version(code.snapshot),
         flows=code.flows,

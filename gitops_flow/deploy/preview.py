@@ -159,7 +159,8 @@ def _without_former_secrets(project: Project, code: Code, planned: Plan) -> Plan
     for action in planned.actions:
         live = getattr(action, "live", None)
         pinned = Pin.of(live.pull_steps) if live is not None else None
-        fields = before(pinned.commit).get(live.name, ()) if pinned and live is not None else ()
+        name = live.name.removesuffix(project.source.suffix) if live is not None else ""
+        fields = before(pinned.commit).get(name, ()) if pinned else ()
         actions.append(plan.told_before(action, fields))
     return replace(planned, actions=tuple(actions))
 

@@ -11,7 +11,7 @@ from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import choice, source
 from gitops_flow.deploy.code import Files, pin_of, version
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
-from gitops_flow.model import is_our_version
+from gitops_flow.model import digest_of, is_our_version
 from gitops_flow.names import both, did_you_mean, matching
 from gitops_flow.pin import Pin
 from gitops_flow.threads import Threads
@@ -62,17 +62,19 @@ class Releases:
         Raises:
             UsageError: there are releases, and none of them pinned what a name asks for.
         """
+        suffix = self.project.source.suffix
         known = dict.fromkeys(name for entry in self.entries for name in entry.deployments)
         for name in names if self.entries else ():
-            if not any(_called(each, name) for each in known):
-                own = [text for each in known for text in both(each)]
+            if not any(_called(each, name, suffix) for each in known):
+                own = [text for each in known for text in both(each, suffix)]
                 raise UsageError(
                     f"no release pinned a deployment {name!r}", hint=did_you_mean(name, own)
                 )
         return [
             entry
             for entry in self.entries
-            if not names or any(_called(pin, name) for pin in entry.deployments for name in names)
+            if not names
+            or any(_called(each, name, suffix) for each in entry.deployments for name in names)
         ]
 
     def pinned_now(self) -> dict[str, list[str]] | None:
@@ -87,10 +89,10 @@ class Releases:
             of.setdefault(entry.snapshot, []).append(entry)
         found: dict[str, list[str]] = {}
         for item in self.live.deployments:
-            own = {mark[-8:] for mark in item.marks}
+            own = set(map(digest_of, item.marks))
             named = pin.commits(item.pull_steps, item.job_variables)
             for same in (of[commit] for commit in named if commit in of):
-                entry = next((each for each in same if each.mark[-8:] in own), same[0])
+                entry = next((each for each in same if digest_of(each.mark) in own), same[0])
                 found.setdefault(entry.id, []).append(item.full_name)
         return {release: sorted(names) for release, names in found.items()}
 
@@ -138,8 +140,8 @@ class Releases:
         return compared
 
 
-def _called(full_name: str, name: str) -> bool:
-    return bool(matching({0: both(full_name)}, name))
+def _called(full_name: str, name: str, suffix: str) -> bool:
+    return bool(matching({0: both(full_name, suffix)}, name))
 
 
 def releases(
@@ -249,7 +251,7 @@ def _entry(project: Project, origin: Release, which: Which, server: Server) -> E
     entries = [entry for entry in chain.entries if entry.of_source(project.source)]
     if origin.to is not None:
         return history.find(entries, origin.to)
-    live = choice.choose_live(server.live(()), which)
+    live = choice.choose_live(server.live(()), which, project.source.suffix)
     there = {pinned.commit for item in live if (pinned := Pin.of(item.pull_steps))}
     newest = next((entry for entry in entries if entry.snapshot in there), None)
     before = history.before(entries, newest.snapshot) if newest else None
@@ -269,7 +271,11 @@ def repinned(
     Raises:
         UsageError: a name that matches none, or nothing that is pinned.
     """
-    pinned = [item for item in choice.choose_live(live, which) if Pin.of(item.pull_steps)]
+    pinned = [
+        item
+        for item in choice.choose_live(live, which, project.source.suffix)
+        if Pin.of(item.pull_steps)
+    ]
     if not pinned:
         raise UsageError("no deployment of this source is pinned to a snapshot")
     new, label = pin_of(project, snap), version(snap)

@@ -201,6 +201,7 @@ class Destroyed:
     source: Source
     plan: Plan
     results: tuple[Result, ...]
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:

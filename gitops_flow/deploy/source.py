@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_flow import files, manifest
+from gitops_flow import files, manifest, names
 from gitops_flow.codestore import address
 from gitops_flow.deploy.code import Files
-from gitops_flow.errors import GitError, UsageError
+from gitops_flow.errors import GitError, ManifestError, UsageError
 from gitops_flow.git import repository
 from gitops_flow.git.objects import Objects
 from gitops_flow.model import Source
@@ -51,11 +51,14 @@ class WorkingTree:
         directory: where the user is: messages are relative to it, and entrypoints may be.
         manifest: the ``prefect.yaml``.
         clean: HEAD instead of what is on disk.
+        suffix: what the names of its deployments end in, as :func:`gitops_flow.names.suffix`
+            has it; None leaves it to the manifest. Nothing of it runs by itself then.
     """
 
     directory: Path
     manifest: Path
     clean: bool = False
+    suffix: str | None = None
 
     def repository(self, settings: Settings) -> tuple[Repository, str]:
         """The repository, and the manifest's path in it.
@@ -64,7 +67,9 @@ class WorkingTree:
             GitflowError: git refuses the repository, or the manifest is not in it.
         """
         path = self.manifest
-        repo = repository.discover(path.parent, own=(settings.cache_dir, settings.data_dir))
+        # It may be gone with the directories that it was in.
+        around = next(each for each in path.parents if each.is_dir())
+        repo = repository.discover(around, own=(settings.cache_dir, settings.data_dir))
         if repo.git_dir is None and self.directory.resolve() != path.parent:
             with contextlib.suppress(GitError):
                 here = repository.discover(self.directory)
@@ -134,6 +139,7 @@ class Commit:
         branch: the branch that it was taken from.
         identity: which repository this is, unless the manifest says so; None for what the
             address of its remote says. What has one identity has one mark.
+        suffix: as for a working tree; the branch's name will do.
     """
 
     git_dir: Path
@@ -141,6 +147,7 @@ class Commit:
     manifest: str = NAME
     branch: str | None = None
     identity: str | None = None
+    suffix: str | None = None
 
     def repository(self, _settings: Settings) -> tuple[Repository, str]:
         """The repository, and the manifest's path in it.
@@ -294,20 +301,33 @@ class Project:
         return self.origin.entry if isinstance(self.origin, Release) else None
 
 
-def working_tree(directory: Path, named: Path | None = None, *, clean: bool = False) -> WorkingTree:
+def working_tree(
+    directory: Path,
+    named: Path | None = None,
+    *,
+    clean: bool = False,
+    suffix: str | None = None,
+    may_be_gone: bool = False,
+) -> WorkingTree:
     """The source around ``directory``: its manifest is ``named``, or the nearest ``prefect.yaml``.
+
+    With ``may_be_gone`` it need not be there any more; then it is the one that was at the top.
 
     Raises:
         UsageError: there is none from there upwards.
     """
     if named is not None:
-        return WorkingTree(directory, _named(directory, named), clean)
+        path = _named(directory, named, may_be_gone)
+        return WorkingTree(directory, path, clean, suffix)
     top = directory.resolve()
     for place in (top, *top.parents):
         if (place / NAME).is_file():
-            return WorkingTree(directory, place / NAME, clean)
+            return WorkingTree(directory, place / NAME, clean, suffix)
         if (place / ".git").exists():
             break
+    if may_be_gone:
+        top = place if (place / ".git").exists() else top
+        return WorkingTree(directory, top / NAME, clean, suffix)
     raise UsageError(
         f"there is no {NAME} here",
         where=str(directory),
@@ -315,13 +335,16 @@ def working_tree(directory: Path, named: Path | None = None, *, clean: bool = Fa
     )
 
 
-def find(origin: AnySource, settings: Settings) -> Project:
+def find(origin: AnySource, settings: Settings, *, may_be_gone: bool = False) -> Project:
     """What ``origin`` is, and where its releases are, whatever is wrong with its deployments.
+
+    With ``may_be_gone``, a copy whose suffix is given needs no manifest that can be read: the
+    repository says what it is then, and a warning among the manifest's problems says so.
 
     Raises:
         GitflowError: what says the source in the manifest, the repository or the code store.
     """
-    return _project(origin, settings, strict=False, source_only=True)
+    return _project(origin, settings, source_only=True, may_be_gone=may_be_gone)
 
 
 def read(origin: AnySource, settings: Settings, *, strict: bool = False) -> Project:
@@ -333,23 +356,43 @@ def read(origin: AnySource, settings: Settings, *, strict: bool = False) -> Proj
     return _project(origin, settings, strict=strict, source_only=isinstance(origin, Release))
 
 
-def _project(origin: AnySource, settings: Settings, *, strict: bool, source_only: bool) -> Project:
+def _project(
+    origin: AnySource,
+    settings: Settings,
+    *,
+    strict: bool = False,
+    source_only: bool = False,
+    may_be_gone: bool = False,
+) -> Project:
     # Before the manifest is read: messages about it quote it.
     repo, path = origin.repository(settings)
-    file = origin.file(repo)
-    document = manifest.parse(
-        file.data, file.shown, strict=strict, directory=file.folder, source_only=source_only
-    )
+    tree = origin.of if isinstance(origin, Release) else origin
+    try:
+        file = tree.file(repo)
+        document = manifest.parse(
+            file.data, file.shown, strict=strict, directory=file.folder, source_only=source_only
+        )
+    except (ManifestError, UsageError):
+        if not may_be_gone or tree.suffix is None:
+            raise
+        document = manifest.unread(path)
     # A clone may be in a directory of any name; what it was cloned from is the same for all.
-    named = document.gitflow.source or (origin.identity if isinstance(origin, Commit) else None)
+    named = document.gitflow.source or (tree.identity if isinstance(tree, Commit) else None)
     identity, *former = address.identities(repo, named)
-    name = document.name or address.name_of(repo)
+    suffix = document.gitflow.suffix if tree.suffix is None else _suffix(tree.suffix)
     return Project(
         origin=origin,
         settings=settings,
         manifest=document,
         repository=repo,
-        source=Source(name, identity, path, str(repo.root), tuple(former)),
+        source=Source(
+            f"{document.name or address.name_of(repo)}{suffix}",
+            identity,
+            path,
+            str(repo.root),
+            tuple(former),
+            suffix=suffix,
+        ),
         base=path.rpartition("/")[0],
         current=origin.current(repo.root),
         target=address.resolve(
@@ -358,12 +401,19 @@ def _project(origin: AnySource, settings: Settings, *, strict: bool, source_only
     )
 
 
-def _named(directory: Path, named: Path) -> Path:
+def _suffix(text: str) -> str:
+    try:
+        return names.suffix(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no suffix: {error}") from None
+
+
+def _named(directory: Path, named: Path, may_be_gone: bool) -> Path:
     path = directory / named
     try:
         if path.is_dir():
             path = path / NAME
-        if path.is_file():
+        if path.is_file() or may_be_gone:
             return path.parent.resolve() / path.name
     except OSError as error:
         reason = f"the manifest cannot be read: {error.strerror}"

@@ -117,7 +117,7 @@ def run(
         project = source.find(origin, settings)
         target = project.target
         with server.connected(project, clients) as live:
-            chosen = choice.choose_live(live.live(()), which)
+            chosen = choice.choose_live(live.live(()), which, project.source.suffix)
             chosen.sort(key=lambda item: item.full_name)
             pinned = [(item, Pin.of(item.pull_steps)) for item in chosen]
             tell("asking for what is pinned")

@@ -10,7 +10,7 @@ from gitops_flow.manifest.config import (
     step_position,
     step_sections,
 )
-from gitops_flow.manifest.load import content, load, parse
+from gitops_flow.manifest.load import content, load, parse, unread
 from gitops_flow.manifest.overrides import Override, check_overrides, override
 from gitops_flow.manifest.placeholders import Answers, Lookups, lookups
 from gitops_flow.manifest.pull_steps import in_directory, other_code, wants_submodules
@@ -40,5 +40,6 @@ __all__ = [
     "secret_fields",
     "step_position",
     "step_sections",
+    "unread",
     "wants_submodules",
 ]

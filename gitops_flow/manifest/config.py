@@ -57,6 +57,7 @@ class GitflowConfig:
     ``paths`` are globs of what deployments need, for those that have none of their own.
     ``release`` says whether deployments name a commit, or the source's release pointer.
     ``ignore`` names what is left to the server, ``paused`` or ``schedules.active``.
+    ``suffix`` is what the names of deployments end in, as :func:`gitops_flow.names.suffix`.
     """
 
     source: str | None = None
@@ -74,6 +75,7 @@ class GitflowConfig:
     release: Literal["literal", "atomic"] = "literal"
     requires: str | None = None
     ignore: tuple[str, ...] = ()
+    suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

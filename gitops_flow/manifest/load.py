@@ -80,6 +80,13 @@ def parse(
         raise _error(shown, fatal.problems) from None
 
 
+def unread(shown: str) -> Manifest:
+    """What stands for a manifest that is gone or broken where nothing more is asked of it."""
+    told = "it cannot be read: the repository alone says which source this is"
+    problem = Problem(told, Position(shown, 1, 1), severity="warning")
+    return Manifest(shown, None, (), GitflowConfig(), problems=(problem,))
+
+
 def _parse(data: bytes, shown: str, strict: bool, directory: str, source_only: bool) -> Manifest:
     root, problems = yaml.read(data, shown)
     if root is None or not isinstance(root.value, dict):
@@ -193,6 +200,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         release=section.release,
         requires=section.requires,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
+        suffix=section.suffix or "",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -51,6 +51,7 @@ def resolve(
     manifest: Manifest,
     *,
     mark: str,
+    suffix: str = "",
     pull_step: Step | Sequence[Step],
     default_version: str | None,
     flows: Mapping[Any, FlowInfo | FlowError],
@@ -71,6 +72,7 @@ def resolve(
     Args:
         manifest: from :func:`gitops_flow.manifest.load`.
         mark: the tag of ownership.
+        suffix: what names end in; then schedules and automations are off.
         pull_step: the pinned step, ``{"gitops_flow.steps.pull_code": {inputs}}``,
             or Prefect's ``git_clone``; several when more has to come after it.
         default_version: for deployments whose manifest sets none.
@@ -104,7 +106,7 @@ def resolve(
     errors = 0
     for config in manifest.deployments if chosen is None else chosen:
         substitution = Substitution(manifest, config, answers, allow_missing, refuse_secrets)
-        one = _Desired(substitution, mark, default_version, flows, cloud, strict)
+        one = _Desired(substitution, mark, default_version, flows, suffix, cloud, strict)
         deployment = one.deployment(steps, default_work_pool, is_own_repository, is_own_directory)
         if deployment is not None:
             first = seen.setdefault(deployment.full_name, config)
@@ -131,6 +133,7 @@ def _place(problem: Problem) -> tuple[int, int]:
 class _Desired:
     """Makes one deployment.
 
+    ``suffix`` ends its name and those of its automations; then all that starts runs is off.
     ``cloud`` says that the server is Prefect Cloud, ``strict`` that what would
     do nothing, or fail in every run, is an error.
     """
@@ -139,6 +142,7 @@ class _Desired:
     mark: str
     default_version: str | None
     flows: Mapping[Any, FlowInfo | FlowError]
+    suffix: str = ""
     cloud: bool = False
     strict: bool = False
 
@@ -154,7 +158,7 @@ class _Desired:
         spec = config.spec
         if substitution.outputs is None:
             steps.check(substitution)
-        name = substitution.text(config.name, "name") or ""
+        name = (substitution.text(config.name, "name") or "") + self.suffix
         flow = self._flow()
         if flow:
             self._check_parameters(flow)
@@ -195,6 +199,7 @@ class _Desired:
             pull_steps=self._pull(pull_steps, is_own_repository, is_own_directory),
             automations=self._automations(name),
             ignored=substitution.manifest.gitflow.ignore,
+            dormant=bool(self.suffix),
             unknown=tuple(substitution.unknown),
             secret_fields=tuple(substitution.secret_fields),
             secrets=tuple(substitution.secrets),
@@ -310,7 +315,8 @@ class _Desired:
         for path, section in self._schedule_sections():
             filled = self._schedule(section, path)
             if filled is not None:
-                filled_in.append(schedules.to_model(filled))
+                schedule = schedules.to_model(filled)
+                filled_in.append(replace(schedule, active=False) if self.suffix else schedule)
         return tuple(filled_in)
 
     def _schedule(self, section: ScheduleSection, path: Path) -> ScheduleSection | None:
@@ -368,7 +374,11 @@ class _Desired:
                 substitution.error((*where, *detail["loc"]), *explain(detail))
         if any(problem.severity == "error" for problem in substitution.problems[before:]):
             return None
-        return triggers.to_model(filled, name, int(str(path[-1])) + 1)
+        automation = triggers.to_model(filled, name, int(str(path[-1])) + 1)
+        if not self.suffix:
+            return automation
+        own = automation.name if raw.get("name") is None else automation.name + self.suffix
+        return replace(automation, name=own, enabled=False)
 
     def _pull(
         self,

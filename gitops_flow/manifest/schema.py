@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from gitops_flow import pin
+from gitops_flow import names, pin
 from gitops_flow.errors import GitError
 from gitops_flow.git import url
 from gitops_flow.manifest.wording import described
@@ -136,6 +136,15 @@ def _leavable(value: str) -> str:
     return value
 
 
+def _suffix(value: str) -> str:
+    if "{{" in value:
+        raise wrong("expected plain text, got a placeholder", "write the suffix itself")
+    try:
+        return names.suffix(value)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+
+
 def _requirement(value: str) -> str:
     if not pin.names_one_package(value):
         raise wrong(
@@ -150,6 +159,7 @@ def _requirement(value: str) -> str:
 Steps = Annotated[list[dict[str, Any]] | None, BeforeValidator(_steps)]
 Flag = Annotated[Any, BeforeValidator(_flag)]
 Size = Annotated[int | None, BeforeValidator(_size)]
+Suffix = Annotated[str, AfterValidator(_suffix)] | None
 
 
 class _Section(BaseModel):
@@ -269,6 +279,7 @@ class GitflowSection(BaseModel):
     lfs: Literal["pointers", "include"] = "pointers"
     ci_files: Literal["exclude", "include"] = "exclude"
     paths: Paths = None
+    suffix: Suffix = None
 
 
 class ManifestSection(_Section):

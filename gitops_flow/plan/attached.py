@@ -170,6 +170,7 @@ def diff_automations(
     mark: str,
     own_marks: Sequence[str],
     adopts: bool,
+    dormant: bool = False,
 ) -> AutomationDiff:
     """Pair automations by name, then by equal trigger.
 
@@ -179,6 +180,7 @@ def diff_automations(
         mark: the tag that ours carry.
         own_marks: the marks that make one ours.
         adopts: the deployment has not been this source's so far.
+        dormant: whether one is switched on is left to the server, once it is there.
     """
     ours = [item for item in live if ownership.owned(item.tags, own_marks)]
     others = [item for item in live if item not in ours]
@@ -189,6 +191,8 @@ def diff_automations(
         return AutomationDiff(add=(*known, *left), replaces_owned=True, suspects=tuple(others))
     wanted_left, there = list(desired), ours
     pairs = pair_automations(wanted_left, there)
+    if dormant and not adopts:
+        pairs = [(replace(one, enabled=None), other) for one, other in pairs]
     changes = (
         AutomationChange(_as_enabled_as(one, other), other)
         for one, other in pairs

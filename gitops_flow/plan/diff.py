@@ -119,10 +119,13 @@ def _compared(
                 "address, --adopt takes it over"
             )
         return Conflict(desired, live, reason)
+    if desired.dormant and not owned and not adopt:
+        reason = f"{desired.full_name} is there already, and was not made under this suffix"
+        return Conflict(desired, live, reason)
     changes = differences(desired, live, variables)
     schedules = ScheduleDiff()
     if "schedules" not in desired.unknown:
-        off = "schedules.active" in desired.ignored
+        off = "schedules.active" in desired.ignored or (desired.dormant and owned)
         schedules = diff_schedules(desired.schedules, live.schedules, ignore_active=off)
     if not changes and not schedules:
         return Unchanged(desired, live)
@@ -139,6 +142,7 @@ def _with_automations(action: Update | Unchanged, marks: Sequence[str]) -> Updat
         mark=marks[0],
         own_marks=marks,
         adopts=not ownership.owned(live.tags, marks),
+        dormant=desired.dormant,
     )
     if not changes:
         return action
@@ -246,13 +250,14 @@ def drift(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...]:
     left_alone = desired.paused is None or "paused" in desired.ignored
     if left_alone and bool(live.paused) != paused:
         changes.append(FieldChange("paused", live.paused, paused))
-    ignored = "schedules.active" in desired.ignored
+    ignored = "schedules.active" in desired.ignored or desired.dormant
     for one, other in pair_schedules(list(desired.schedules), list(live.schedules)):
         active = one.active is not False
         if (one.active is None or ignored) and bool(other.active) != active:
             label = other.slug or schedule_text(replace(other, active=None, parameters={}))
             changes.append(FieldChange(f"schedules[{label}].active", other.active, active))
     for want, have in pair_automations(list(desired.automations), list(live.automations)):
-        if want.enabled is None and have.enabled is False:
-            changes.append(FieldChange(f"triggers[{have.name}].enabled", False, True))
+        off, wanted_off = have.enabled is False, want.enabled is False
+        if (want.enabled is None or desired.dormant) and off != wanted_off:
+            changes.append(FieldChange(f"triggers[{have.name}].enabled", not off, not wanted_off))
     return tuple(changes)

@@ -6,13 +6,12 @@ the whole team sees it, in Prefect's UI as well, and it is read with the deploym
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import pin
 from gitops_flow.git import identity
-from gitops_flow.model import MARK_PREFIX
+from gitops_flow.model import MARK_PREFIX, digest_of
 from gitops_flow.pin import Pin
 from gitops_flow.plan.actions import (
     Conflict,
@@ -31,15 +30,14 @@ if TYPE_CHECKING:
     from gitops_flow.model import Deployment
     from gitops_flow.plan.actions import Action
 
-_DIGEST = re.compile(r"-([0-9a-f]{8})$")
 HOLD_TAG = "gitflow-hold"
 
 
 def owned(tags: Iterable[str], marks: Iterable[str]) -> bool:
     """Whether one of ``marks`` is among ``tags``, also under the source's former name."""
     # By digest: a source keeps what it owns when it is given another name.
-    there = {_digest(tag) for tag in tags if tag.startswith(MARK_PREFIX)}
-    return not there.isdisjoint(_digest(mark) for mark in marks)
+    there = {digest_of(tag) for tag in tags if tag.startswith(MARK_PREFIX)}
+    return not there.isdisjoint(map(digest_of, marks))
 
 
 def same_repository(desired: Deployment, live: Deployment) -> bool:
@@ -49,13 +47,8 @@ def same_repository(desired: Deployment, live: Deployment) -> bool:
     """
     pins = Pin.of(desired.pull_steps), Pin.of(live.pull_steps)
     ours, theirs = ({identity.of(each) for each in pin.addresses} if pin else () for pin in pins)
-    names = [{_DIGEST.sub("", mark) for mark in side.marks} for side in (desired, live)]
+    names = [{mark.rpartition("-")[0] for mark in side.marks} for side in (desired, live)]
     return not set(ours).isdisjoint(theirs) and not names[0].isdisjoint(names[1])
-
-
-def _digest(mark: str) -> str:
-    digest = _DIGEST.search(mark)
-    return digest[1] if digest else mark
 
 
 def is_held(live: Deployment) -> bool:
