@@ -1,4 +1,4 @@
-"""Locks, temporary directories, directories that are built aside, deletion, and copies by cp."""
+"""Our own places, locks, temporary directories, directories that are built aside, deletion, and copies by cp."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import re
 import secrets
 import stat
@@ -14,13 +15,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from gitops_flow import stop
 from gitops_flow.errors import GitError, GitflowError, LockedError, RemoteError, SnapshotError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 # As many directories may lie in each other in a snapshot. Python and most programs that walk
 # a tree fail at some depth, at 1,000 for many; real projects stay below 60.
@@ -36,6 +37,34 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _READ_ONLY = re.compile(r"Read-only file system")
+
+
+def home(environ: Mapping[str, str]) -> Path | None:
+    """The user's home directory; None for a user without one."""
+    path = environ.get("HOME", "")
+    if not os.path.isabs(path):  # noqa: PTH117
+        with contextlib.suppress(KeyError):
+            path = pwd.getpwuid(os.getuid()).pw_dir
+    return Path(path) if path else None
+
+
+def own_directory(
+    environ: Mapping[str, str], kind: Literal["cache", "data"], cwd: Path
+) -> Path | None:
+    """Where gitflow keeps its cache or its data; None where nothing says it.
+
+    What ``GITFLOW_CACHE_DIR`` or ``GITFLOW_DATA_DIR`` names, from ``cwd`` on or after ``~`` from
+    the home directory on; else a directory in the user's by the XDG rules.
+    """
+    user = home(environ)
+    if named := environ.get(f"GITFLOW_{kind.upper()}_DIR"):
+        at_home = named == "~" or named.startswith("~/")
+        return (user and user / named[2:]) if at_home else cwd / named
+    # A relative XDG directory is invalid by its specification and is ignored.
+    base = environ.get(f"XDG_{kind.upper()}_HOME", "")
+    if os.path.isabs(base):  # noqa: PTH117
+        return Path(base, "gitops-flow")
+    return user and user / {"cache": ".cache", "data": ".local/share"}[kind] / "gitops-flow"
 
 
 @contextlib.contextmanager

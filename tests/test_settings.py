@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -452,6 +453,20 @@ def test_directories_follow_our_variable_then_xdg_then_home(place: Path) -> None
     assert (xdg.cache_dir, xdg.data_dir) == (Path("/x/c/gitops-flow"), Path("/x/d/gitops-flow"))
     own = load(place, {"GITFLOW_CACHE_DIR": "~/c", "GITFLOW_DATA_DIR": "d", "XDG_DATA_HOME": "/x"})
     assert (own.cache_dir, own.data_dir) == (home / "c", place / "cwd" / "d")
+
+
+def test_a_user_without_a_home_is_told_which_directories_to_name(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(UsageError, match="no home directory") as caught:
+        settings.load({"HOME": "", "GITFLOW_CACHE_DIR": "c"}, place / "cwd")
+    assert "GITFLOW_DATA_DIR" in (caught.value.hint or "")
+    environ = {"GITFLOW_CACHE_DIR": "c", "GITFLOW_DATA_DIR": "d"}
+    assert settings.load(environ, place / "cwd").cache_dir == place / "cwd/c"
 
 
 def test_a_relative_xdg_directory_is_ignored(place: Path) -> None:

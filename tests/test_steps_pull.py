@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gitops_flow import settings
 from gitops_flow.checkout import sweep
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
 from gitops_flow.git import credentials
@@ -466,6 +467,24 @@ def test_git_daemon_serves_a_pull(repo: Repo, tmp_path: Path) -> None:
     with gitservers.git_daemon(repo.path.parent, tmp_path / "daemon") as server:
         directory = Path(pull_code(server.url("project"), commit)["directory"])
     assert (directory / "flow.py").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("named", "place"),
+    [("~/x", "home/x"), ("~", "home"), ("x", "here/x"), ("", "home/.cache/gitops-flow")],
+)
+def test_a_pull_keeps_its_cache_where_a_deploy_does(
+    repo: Repo, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, place: str
+) -> None:
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GITFLOW_CACHE_DIR", named)
+    pull_code(str(repo.path), repo.write("x").commit())
+    expected = {"home": tmp_path / "home", "here": here}[place.partition("/")[0]]
+    expected /= place.partition("/")[2]
+    assert (expected / "checkout").is_dir()
+    assert settings.load(os.environ, here).cache_dir == expected
 
 
 # What the step loads, and how Prefect runs it.

@@ -30,7 +30,7 @@ from gitops_flow.checkout.workspace import made_aside
 from gitops_flow.git.url import name_of, normalise, split_userinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gitops_flow.checkout.store import Store
 
@@ -148,19 +148,6 @@ def choice(directories: Sequence[str]) -> str:
         return ""
     text = "\0".join(sorted(set(directories)))
     return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def directory(environ: Mapping[str, str]) -> Path | None:
-    """The cache's place by ``GITFLOW_CACHE_DIR`` or the XDG rules; None if it has none."""
-    if given := environ.get("GITFLOW_CACHE_DIR"):
-        return Path(given).absolute() / "checkout"
-    base = environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # noqa: PTH117
-        home = environ.get("HOME", "")
-        if not os.path.isabs(home):  # noqa: PTH117
-            return None
-        base = f"{home}/.cache"
-    return Path(base, "gitops-flow", "checkout")
 
 
 def shelf(root: Path, address: str) -> Shelf:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from gitops_flow import __version__
+from gitops_flow import __version__, files
 from gitops_flow.cli import errors, streams
 from gitops_flow.cli.errors import BUG, INTERRUPTED, STOPPED
 from gitops_flow.errors import GitflowError
@@ -120,11 +120,11 @@ def _show_bug(error: Exception, args: Sequence[str], as_json: bool) -> None:
 
 
 def _write_log(report: str) -> Path | None:
-    base = os.environ.get("GITFLOW_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    directory = Path(base or Path.home() / ".cache")
-    directory = directory if os.environ.get("GITFLOW_CACHE_DIR") else directory / "gitops-flow"
-    path = directory / f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
+        directory = files.own_directory(os.environ, "cache", Path.cwd())
+        if directory is None:
+            return None
+        path = directory / f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
         directory.mkdir(parents=True, exist_ok=True)
         path.write_text(report, encoding="utf-8", errors="backslashreplace")
     except OSError:

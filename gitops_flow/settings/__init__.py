@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from gitops_flow import files
 from gitops_flow.errors import UsageError
 from gitops_flow.model import CodeStoreSettings, PrefectConnection
 from gitops_flow.redact import redact
 from gitops_flow.settings import trust
-from gitops_flow.settings.sources import Sources, Value, user_home
+from gitops_flow.settings.sources import Sources, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,14 +87,14 @@ def load(
         "PREFECT_DEFAULT_WORK_POOL_NAME",
         path=("deployments", "default_work_pool_name"),
     )
-    data_dir = _directory(environ, cwd, "GITFLOW_DATA_DIR", "XDG_DATA_HOME", ".local/share")
+    data_dir = _directory(environ, "data", cwd)
     connection, asked = _connection(sources, environ)
     untrusted = asked is not None and not trust.is_trusted(asked, environ, data_dir)
     return Settings(
         prefect=None if untrusted else connection,
         default_work_pool=_text(pool) if pool else None,
         code_store=_code_store(environ, code_store or CodeStoreSettings()),
-        cache_dir=_directory(environ, cwd, "GITFLOW_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
+        cache_dir=_directory(environ, "cache", cwd),
         data_dir=data_dir,
         project=sources.root,
         profile=sources.profile_name,
@@ -231,14 +232,14 @@ def _one_or_more(value: str | None) -> str | tuple[str, ...] | None:
     return addresses[0] if len(addresses) == 1 else tuple(addresses)
 
 
-def _directory(environ: Mapping[str, str], cwd: Path, own: str, xdg: str, default: str) -> Path:
-    home = user_home(environ)
-    if named := environ.get(own):
-        return home / named[2:] if named.startswith("~/") else cwd / named
-    base = environ.get(xdg, "")
-    # A relative XDG directory is invalid by its specification and is ignored.
-    root = Path(base) if Path(base).is_absolute() else home / default
-    return root / "gitops-flow"
+def _directory(environ: Mapping[str, str], kind: Literal["cache", "data"], cwd: Path) -> Path:
+    directory = files.own_directory(environ, kind, cwd)
+    if directory is None:
+        raise UsageError(
+            f"there is no place for gitflow's {kind} directory: this user has no home directory",
+            hint=f"set HOME, or GITFLOW_{kind.upper()}_DIR to a path",
+        )
+    return directory
 
 
 def _text(found: Value) -> str | None:

@@ -6,13 +6,14 @@ import io
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_flow import files
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from dotenv.variables import Atom
 
@@ -144,8 +145,9 @@ class Sources:
             return path, path
         if home := self._environ.get("PREFECT_HOME"):
             return self._cwd / home / "profiles.toml", None
-        default = user_home(self._environ) / ".prefect" / "profiles.toml"
-        return default if default.exists() else None, None
+        user = files.home(self._environ)
+        default = user and user / ".prefect" / "profiles.toml"
+        return default if default and default.exists() else None, None
 
     def _find_profile(self, asked: str | None) -> tuple[str, Mapping[str, Json]]:
         data = _BUNDLED
@@ -169,11 +171,6 @@ def project_root(directory: Path) -> Path:
     """The top of the working tree that holds ``directory``; itself where there is none."""
     top = directory.resolve()
     return next((p for p in (top, *top.parents) if (p / ".git").exists()), top)
-
-
-def user_home(environ: Mapping[str, str]) -> Path:
-    """The user's home directory."""
-    return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
 
 
 def _env_file(path: Path, environ: Mapping[str, str]) -> dict[str, _Variable]:

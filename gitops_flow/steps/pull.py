@@ -141,7 +141,8 @@ def _made(logger: Logger, request: Request) -> checkout.Checkout:
     """Make the directory, or find the shared one, and clear away what nobody needs."""
     here = _here()
     bounds = limits.from_environment(os.environ)
-    root = cache.directory(os.environ) if limits.cached(os.environ) else None
+    place = files.own_directory(os.environ, "cache", here) if limits.cached(os.environ) else None
+    root = place and place / "checkout"
     made = None
     if request.shared and root is None:
         logger.warning("isolation: shared needs the cache, which is switched off or has no place")
