@@ -14,7 +14,7 @@ DEMO_EXTRAS := prefect
 TEST_EXTRAS := prefect,controller,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pytest bench corpus versions pythons constraints clean
+.PHONY: help demo test check pytest bench corpus versions pythons constraints schema clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -92,6 +92,10 @@ constraints: $(BIN)/python ## Refresh constraints.txt to the newest versions all
 	  "$$fresh/venv/bin/python" -m pip list --format=freeze --disable-pip-version-check \
 	    | grep -viE '^(pip|setuptools|wheel|gitops[-_]flow)==' | sort -f; } >"$$fresh/new"; \
 	cp "$$fresh/new" constraints.txt; git diff --stat -- constraints.txt
+
+schema: $(BIN)/python ## Write the JSON schema of gitflow.yaml
+	@$(BIN)/python -c 'import json; from gitops_flow.controller import config; \
+	  print(json.dumps(config.json_schema(), indent=1))' >docs/gitflow.schema.json
 
 clean: ## Remove .venv, caches and build results
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

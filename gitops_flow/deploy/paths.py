@@ -68,7 +68,7 @@ def keep(
             and (before.addresses, before.stock, before.signed)
             == (after.addresses, after.stock, after.signed)
             and (files := between(before.commit)) is not None
-            and not _needed(files, paths, _entrypoint_files(code, item))
+            and not needed(files, paths, _entrypoint_files(code, item))
         ):
             kept.append(_pinned_as(item, old, before))
         else:
@@ -123,7 +123,7 @@ def _entrypoint_files(code: Code, item: Deployment) -> tuple[str, ...]:
     return f"{module}.py", f"{module}/__init__.py"
 
 
-def _needed(files: Iterable[str], globs: Sequence[str], entrypoint: Sequence[str]) -> bool:
+def needed(files: Iterable[str], globs: Sequence[str], entrypoint: Sequence[str]) -> bool:
     """Whether one of ``files`` is the entrypoint's, or what a glob matches, or below that."""
     wanted = re.compile("|".join(map(_pattern, globs)), re.DOTALL)
     return any(path in entrypoint or wanted.fullmatch(path) for path in files)

@@ -55,11 +55,41 @@ def ls_remote(
         RemoteError: the server cannot be asked.
     """
     _check_ref(ref)
-    talked = _talk(["ls-remote"], repository, [ref], auth=auth, config=config, timeout=timeout)
+    found, _ = list_refs(repository, [ref], auth=auth, config=config, timeout=timeout)
+    return found.get(ref)
+
+
+def list_refs(
+    repository: str,
+    patterns: Sequence[str],
+    *,
+    auth: Auth | None = None,
+    config: Sequence[tuple[str, str]] = (),
+    timeout: float = 60.0,
+) -> tuple[dict[str, str], str | None]:
+    """The commits of all refs that one of ``patterns`` names, and the ref that HEAD stands for.
+
+    A pattern is ``HEAD`` or a full name, in which ``*`` is any text; ``<tag>^{}`` is the commit
+    of an annotated tag. The second is None where HEAD was not asked for.
+
+    Raises:
+        RemoteError: the server cannot be asked.
+    """
+    for pattern in patterns:
+        _check_ref(pattern.replace("*", "x").removesuffix("^{}"))
+    args = ["ls-remote", "--symref"]
+    talked = _talk(args, repository, patterns, auth=auth, config=config, timeout=timeout)
+    commits, head = {}, None
+    # git lists what only ends in a pattern, too.
+    wanted = re.compile("|".join(re.escape(each).replace(r"\*", ".*") for each in patterns))
     for line in talked.stdout.splitlines():
-        if (found := _SHA.fullmatch(line)) and found[2] == os.fsencode(ref):
-            return found[1].decode()
-    return None
+        if found := _SHA.fullmatch(line):
+            name = os.fsdecode(found[2])
+            if wanted.fullmatch(name):
+                commits[name] = found[1].decode()
+        elif line.startswith(b"ref: ") and line.endswith(b"\tHEAD"):
+            head = os.fsdecode(line[len(b"ref: ") : -len(b"\tHEAD")])
+    return commits, head
 
 
 def fetch(

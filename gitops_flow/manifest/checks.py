@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -135,12 +135,15 @@ class Report:
         message = f"Prefect ignores this key: {quoted(name)}"
         self.key(path, message, hint or did_you_mean(name, known), severity)
 
-    def invalid(self, path: Path, detail: ErrorDetails) -> None:
-        """What a model says about the value at ``path``."""
+    def invalid(self, path: Path, detail: ErrorDetails, model: type[BaseModel]) -> None:
+        """What ``model`` says about the value at ``path``."""
         full: Path = (*path, *detail["loc"])
         if detail["type"] == "extra_forbidden":
             name = str(full[-1])
-            hint = _SCHEDULE_KEYS.get(name) or did_you_mean(name, _words_beside(full))
+            section = _section(model, detail["loc"][:-1])
+            known = [field.alias or key for key, field in section.model_fields.items()]
+            moved = _SCHEDULE_KEYS.get(name) if section is schema.ScheduleSection else None
+            hint = moved or did_you_mean(name, known)
             self.key(full, f"unknown key {quoted(name)}", hint)
         elif detail["type"] == "missing":
             self.error(full[:-1], f"{quoted(str(full[-1]))} is missing")
@@ -208,14 +211,20 @@ def _spelled(key: object) -> str:
     return str(key).lower() if isinstance(key, bool) else shortened(str(key))
 
 
-def _words_beside(path: Path) -> list[str]:
-    """The keys that are allowed where ``path`` ends."""
-    models: dict[object, type[BaseModel]] = {
-        "gitflow": schema.GitflowSection if len(path) == 2 else schema.DeploymentGitflowSection,
-        "code_store": schema.CodeStoreSection,
-    }
-    parent = next((part for part in reversed(path[:-1]) if isinstance(part, str)), None)
-    return list(models.get(parent, schema.ScheduleSection).model_fields)
+def _section(model: Any, path: Path) -> type[BaseModel]:
+    """The model that is somewhere in the annotations of ``model``, where ``path`` leads."""
+    for part in path:
+        fields = model.model_fields if isinstance(part, str) else {}
+        named = [field for name, field in fields.items() if part in (name, field.alias)]
+        # An index, or a key of any name, leads to what the last annotation holds anyway.
+        model = _models(named[0].annotation)[0] if named else model
+    return cast("type[BaseModel]", model)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _models(inner)]
 
 
 def validate(model: type[_Section], value: Any, path: Path, report: Report) -> _Section | None:
@@ -224,7 +233,7 @@ def validate(model: type[_Section], value: Any, path: Path, report: Report) -> _
         return model.model_validate(value)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            report.invalid(path, detail)
+            report.invalid(path, detail, model)
         return None
 
 
@@ -326,7 +335,7 @@ def _triggers(listed: Any, path: Path, report: Report) -> None:
             if isinstance(detail, str):
                 report.error(where, detail, hint)
             else:
-                report.invalid(where, detail)
+                report.invalid(where, detail, BaseModel)
         for where, known in triggers.ignored(item, (*path, number)):
             report.ignored(where, known)
 

@@ -178,15 +178,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
     store = section.code_store
     return GitflowConfig(
         source=section.source,
-        code_store=CodeStoreSettings(
-            remote=store.remote,
-            branch=store.branch,
-            pull_url=_one_or_more(store.pull_url),
-            credentials=store.credentials,
-            sign=store.sign,
-        )
-        if store
-        else CodeStoreSettings(),
+        code_store=store.settings() if store else CodeStoreSettings(),
         allow_secrets=tuple(section.allow_secrets or ()),
         allow_stored_secrets=tuple(section.allow_stored_secrets or ()),
         max_file_size=section.max_file_size,
@@ -202,12 +194,6 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         ignore=tuple(dict.fromkeys(section.ignore or ())),
         suffix=section.suffix or "",
     )
-
-
-def _one_or_more(addresses: list[str] | None) -> str | tuple[str, ...] | None:
-    if not addresses:
-        return None
-    return addresses[0] if len(addresses) == 1 else tuple(addresses)
 
 
 def _tuple(steps: list[dict[str, Any]] | None) -> tuple[dict[str, Any], ...] | None:

@@ -18,6 +18,7 @@ from gitops_flow import names, pin
 from gitops_flow.errors import GitError
 from gitops_flow.git import url
 from gitops_flow.manifest.wording import described
+from gitops_flow.model import CodeStoreSettings
 from gitops_flow.names import did_you_mean
 from gitops_flow.redact import redact
 
@@ -85,7 +86,8 @@ def _no_password(value: str) -> str:
     return value
 
 
-def _address(value: str) -> str:
+def address(value: str) -> str:
+    """A repository's address, which must hold no password."""
     try:
         return url.check_address(_no_password(value))
     except GitError as error:
@@ -102,7 +104,7 @@ def _addresses(value: Any) -> Any:
 def _remote(value: str) -> str:
     # The name of a configured remote, or a relative path, is not an address.
     if "://" in value or "@" in value or value.startswith("-"):
-        return _address(value)
+        return address(value)
     return value
 
 
@@ -253,10 +255,21 @@ class CodeStoreSection(BaseModel):
     remote: Annotated[str, AfterValidator(_remote)] | None = None
     branch: Annotated[str, AfterValidator(_branch)] | None = None
     pull_url: Annotated[
-        list[Annotated[str, AfterValidator(_address)]] | None, BeforeValidator(_addresses)
+        list[Annotated[str, AfterValidator(address)]] | None, BeforeValidator(_addresses)
     ] = None
     credentials: Annotated[Any, BeforeValidator(_placeholder)] = None
     sign: bool | None = None
+
+    def settings(self) -> CodeStoreSettings:
+        """The same as a value."""
+        addresses = self.pull_url or []
+        return CodeStoreSettings(
+            remote=self.remote,
+            branch=self.branch,
+            pull_url=addresses[0] if len(addresses) == 1 else tuple(addresses) or None,
+            credentials=self.credentials,
+            sign=self.sign,
+        )
 
 
 class GitflowSection(BaseModel):

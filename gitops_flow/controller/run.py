@@ -1,0 +1,243 @@
+"""The daemon: a configuration that is followed, a queue that is worked off, an orderly end."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gitops_flow import log, settings
+from gitops_flow.controller import access
+from gitops_flow.controller import config as configuration
+from gitops_flow.controller.config import Config
+from gitops_flow.controller.queue import Queue
+from gitops_flow.controller.reconciler import Reconciler
+from gitops_flow.controller.state import State, Suspension, Suspensions
+from gitops_flow.errors import GitflowError, UsageError
+from gitops_flow.names import did_you_mean
+from gitops_flow.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from gitops_flow.controller.state import SourceState
+
+WORKERS = 4
+# Seconds that a deploy has to end by itself, before it is ended between two of its phases.
+GRACE = 30.0
+_TICK = 1.0
+# Seconds of its own for each source that is looked at after a start, as far as there are.
+_SPREAD = 0.05
+_LEAST_WATCH = 60.0
+_log = log.get("controller")
+
+
+class Controller:
+    """One process that keeps the sources of ``gitflow.yaml`` equal to git.
+
+    ``config_error`` says why the file as it is now is not what is followed, "" where it is.
+
+    Args:
+        path: the file; None for no sources.
+        environ: the process's environment.
+        directory: what relative paths in the environment begin at.
+        workers: how many sources are looked at at once.
+        clock: seconds, which only go forward.
+        now: the time, aware.
+
+    Raises:
+        GitflowError: the configuration has problems, or ``data`` cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        environ: Mapping[str, str],
+        directory: Path,
+        *,
+        workers: int = WORKERS,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._path = path
+        self._content = b""
+        self._clock = clock
+        self.config_error = ""
+        self.config = self._load() if path else Config().at(directory)
+        places = settings.load(environ, directory, directory=directory)
+        named = self.config.data
+        self.data = self.config.base / named if named else places.data_dir / "controller"
+        self.state = State(now)
+        self._suspensions = Suspensions(self.data / "suspended.json")
+        self.reconciler = Reconciler(
+            environ=environ,
+            data=self.data,
+            cache=places.cache_dir,
+            state=self.state,
+            suspensions=self._suspensions,
+            add=lambda *args, **more: self.queue.add(*args, **more),
+            clock=clock,
+        )
+        self.queue = Queue(self.reconciler.look, workers=workers, clock=clock)
+        self._ended = threading.Event()
+        self._ticking = threading.Thread(target=self._tick, name="controller-tick", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._follow(self.config)
+        self.queue.start()
+        self._ticking.start()
+
+    def stop(self, grace: float = GRACE) -> bool:
+        """End. What is in work has ``grace`` seconds to end by itself, then it is given back.
+
+        Returns:
+            Whether all has ended.
+        """
+        self._ended.set()
+        self.queue.close()
+        if not self.queue.join(grace):
+            self.reconciler.stop.set("the controller ends")
+        if self._ticking.is_alive():
+            self._ticking.join(_TICK * 2)
+        return self.queue.join(grace)
+
+    def sync(self, name: str) -> None:
+        """Have a source looked at now, and deployed whatever became of it before.
+
+        Raises:
+            UsageError: there is no such source, or it is suspended.
+        """
+        self._known(name)
+        if (found := self.reconciler.suspension(name)) is not None:
+            by = f" by {found.author}" if found.author else ""
+            until = f" until {found.until:%Y-%m-%d %H:%M %Z}" if found.until else ""
+            reason = f": {found.reason}" if found.reason else ""
+            raise UsageError(
+                f"the source {name} is suspended{by}{until}{reason}",
+                hint="take it out of gitflow.yaml"
+                if found.configured
+                else f"gitflow resume {name} takes that back",
+            )
+        self.queue.add(name, forced=True)
+
+    def suspend(
+        self, name: str, *, reason: str, author: str, until: datetime | None = None
+    ) -> SourceState:
+        """Leave a source alone until ``until``, or until it is resumed; also after a restart.
+
+        A deploy of it that has begun is carried out.
+
+        Raises:
+            UsageError: there is no such source, or that cannot be kept.
+        """
+        self._known(name)
+        if until is not None and until <= self.state.now():
+            raise UsageError("the end of the suspension is in the past")
+        found = Suspension(reason, author, self.state.now(), until)
+        self._suspensions.set(name, found)
+        if until is not None:
+            self.queue.add(name, after=(until - self.state.now()).total_seconds())
+        return self.state.update(name, suspension=self.reconciler.suspension(name))
+
+    def resume(self, name: str) -> SourceState:
+        """Take a suspension back, and look at the source now.
+
+        Raises:
+            UsageError: there is no such source, or ``gitflow.yaml`` is what suspends it.
+        """
+        self._known(name)
+        found = self.reconciler.suspension(name)
+        if found is not None and found.configured:
+            raise UsageError(
+                f"the source {name} is suspended in gitflow.yaml",
+                hint="take suspend: out there; the file is read again when it changes",
+            )
+        self._suspensions.set(name, None)
+        self.queue.add(name, forced=True)
+        return self.state.update(name, suspension=None)
+
+    def _known(self, name: str) -> None:
+        if name not in self.config.sources:
+            raise UsageError(
+                f"there is no source {name!r}", hint=did_you_mean(name, self.config.sources)
+            )
+
+    def _load(self) -> Config:
+        path = self._path
+        assert path is not None  # noqa: S101
+        try:
+            self._content = path.read_bytes()
+        except OSError:
+            self._content = b""
+        return configuration.load(path)
+
+    def _follow(self, config: Config) -> None:
+        """Look at the sources of ``config`` and at no others; at those that are new, now."""
+        before = self.config.sources if self._ticking.is_alive() else {}
+        self.config = config
+        self.reconciler.configure(config)
+        for name in before.keys() - config.sources.keys():
+            self.queue.remove(name)
+            self.state.remove(name)
+        fresh = [name for name, each in config.sources.items() if before.get(name) != each]
+        for name in fresh:
+            section = config.sources[name]
+            where = access.address(name, section, config, self.data)
+            self.state.update(
+                name,
+                repository=redact(where),
+                ref=section.ref or "",
+                interval=section.interval,
+                suspension=self.reconciler.suspension(name),
+            )
+            # All of them at once would be too much for whoever is asked.
+            self.queue.add(name, after=spread(name) * min(section.interval, _SPREAD * len(fresh)))
+
+    def _tick(self) -> None:
+        while not self._ended.wait(_TICK):
+            self._reload()
+            self._watch()
+
+    def _reload(self) -> None:
+        """Follow the file if it has changed; one that has problems is told of, and not followed."""
+        if self._path is None:
+            return
+        before = self._content
+        try:
+            if self._path.read_bytes() == before:
+                return
+            found = self._load()
+        except OSError:
+            return  # being replaced, or gone: what is followed is good until there is another one
+        except GitflowError as error:
+            self.config_error = redact(str(error))
+            _log.error("gitflow.yaml is not followed: %s", self.config_error)
+            return
+        self.config_error = ""
+        self._follow(found)
+
+    def _watch(self) -> None:
+        """Say of each source that nobody has looked at for three intervals that it is so."""
+        now = self._clock()
+        for name, section in self.config.sources.items():
+            seconds = now - self.reconciler.looked.get(name, now)
+            state = self.state.get(name)
+            if (
+                state is None
+                or state.suspension
+                or seconds < max(3 * section.interval, _LEAST_WATCH)
+            ):
+                continue
+            told = f"nobody has looked at it for {seconds:.0f} s, which is three intervals"
+            if not state.error.startswith("nobody has looked"):
+                doing = f": it is still {state.phase}" if state.phase else ""
+                self.state.update(name, condition="degraded", error=told + doing)
+
+
+def spread(text: str) -> float:
+    """From 0 to 1, and always the same for the same text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32
