@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 from support import BIN, command, compare, in_turns, isolate, seconds
 
-from gitops_flow import localprefect
+from gitops_flow import local
 
 COUNT = 100
 SETTLE = 30  # seconds in which the server makes the runs of new schedules, and little else
@@ -91,7 +91,7 @@ def gitflow(path: Path, api_url: str, *more: str) -> dict[str, object]:
 
 def ours(base: Path) -> tuple[float, float, float, float]:
     """Seconds of the first deploy, of 100 bare POSTs, of a deploy without change, of a listing."""
-    with localprefect.start_server(base / "server-ours", environ=os.environ) as server:
+    with local.start_server(base / "server-ours", environ=os.environ) as server:
         client = httpx.Client(base_url=server.api_url, timeout=60)
         path = project(base / "one", "one")
         first = seconds(lambda: gitflow(path, server.api_url))
@@ -108,7 +108,7 @@ def ours(base: Path) -> tuple[float, float, float, float]:
         )
         created = bodies(client, "one", "bare")
     # On a server of their own, as the first deploy was: it gets slower with what it has.
-    with localprefect.start_server(base / "server-bare", environ=os.environ) as server:
+    with local.start_server(base / "server-bare", environ=os.environ) as server:
         client = httpx.Client(base_url=server.api_url, timeout=60)
         gitflow(single(base / "pool"), server.api_url)
         flow = client.post("/flows/", json={"name": "hello"}).raise_for_status().json()["id"]
@@ -120,7 +120,7 @@ def switches(base: Path) -> tuple[float, float]:
     """Seconds of a deploy of new code, one write for each deployment, and by the release pointer."""
     found = []
     for mode in ("--no-atomic", "--atomic"):
-        with localprefect.start_server(base / f"server{mode}", environ=os.environ) as server:
+        with local.start_server(base / f"server{mode}", environ=os.environ) as server:
             path = project(base / f"switch{mode}", "switch")
             gitflow(path, server.api_url, mode)
             time.sleep(SETTLE)
@@ -131,7 +131,7 @@ def switches(base: Path) -> tuple[float, float]:
 
 def prefects(base: Path) -> tuple[float, float]:
     """Seconds of Prefect's first deploy and of the one after it."""
-    with localprefect.start_server(base / "server-prefect", environ=os.environ) as server:
+    with local.start_server(base / "server-prefect", environ=os.environ) as server:
         api = {"PREFECT_API_URL": server.api_url}
         args = (BIN / "prefect", "--no-prompt", "deploy", "--all")
         command(BIN / "prefect", "work-pool", "create", "bench", "--type", "process", **api)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from gitops_flow import localprefect
+from gitops_flow import local
 from gitops_flow.errors import ApiError
 from gitops_flow.git import environment
 from tests.support.prefect import (
@@ -163,16 +163,16 @@ def prefect_worker(request: pytest.FixtureRequest) -> Callable[..., SharedWorker
 @pytest.fixture
 def own_worker(
     prefect_server: SharedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., localprefect.Worker]]:
+) -> Iterator[Callable[..., local.Worker]]:
     """``own_worker(pool, env=None, cwd=None)``: a worker of this test alone, ended after it."""
-    started: list[localprefect.Worker] = []
+    started: list[local.Worker] = []
 
     def start(
         pool: str, env: dict[str, str] | None = None, cwd: Path | None = None
-    ) -> localprefect.Worker:
+    ) -> local.Worker:
         base = tmp_path_factory.mktemp("worker")
         started.append(
-            localprefect.start_worker(
+            local.start_worker(
                 prefect_server.api_url,
                 pool,
                 cwd or base,

@@ -33,15 +33,15 @@ COMMAND = [sys.executable, "-m", "gitops_flow", "demo"]
 # The same with a server that finds its database migrated: DATABASE, then the demo's arguments.
 HASTENED = """\
 import shutil, sys
-from gitops_flow import cli, localprefect
-start, database = localprefect.start_server, sys.argv.pop(1)
+from gitops_flow import cli, local
+start, database = local.start_server, sys.argv.pop(1)
 
 def start_on_a_copy(home, **options):
     home.mkdir()
     shutil.copy(database, home)
     return start(home, **options)
 
-localprefect.start_server = start_on_a_copy
+local.start_server = start_on_a_copy
 sys.exit(cli.main())
 """
 

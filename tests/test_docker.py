@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow import localprefect
+from gitops_flow import local
 from tests.support import gitservers
 from tests.support.docker import OURS, STOCK, Docker, docker
 from tests.support.prefect import SharedServer
@@ -69,7 +69,7 @@ def pool(
     """A work pool of type docker with a worker on it."""
     home = tmp_path_factory.mktemp("docker-worker")
     name = "gitflow-docker"
-    with localprefect.start_worker(
+    with local.start_worker(
         prefect_server.api_url,
         name,
         home,

@@ -20,7 +20,7 @@ from tests.support.repo import Repo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gitops_flow import localprefect
+    from gitops_flow import local
     from tests.support.prefect import SharedServer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -80,7 +80,7 @@ def test_retention_deletes_only_when_it_is_told_to(
 @pytest.mark.real
 def test_the_examples_deploy_and_run(
     prefect_server: SharedServer,
-    own_worker: Callable[..., localprefect.Worker],
+    own_worker: Callable[..., local.Worker],
     prefect_api_url: str,
     tmp_path: Path,
 ) -> None:

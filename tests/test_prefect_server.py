@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_flow import localprefect, prefect
+from gitops_flow import local, prefect
 from gitops_flow.errors import ApiError
 from gitops_flow.model import Deployment, PrefectConnection
 from gitops_flow.prefect import versions
@@ -141,7 +141,7 @@ def test_login_and_csrf_work_on_a_server_that_wants_both(prefect_home: Path) -> 
         "PREFECT_SERVER_API_AUTH_STRING": "admin:pa:ss",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     }
-    with localprefect.start_server(
+    with local.start_server(
         prefect_home, environ=os.environ, ui=False, env=locks, python=PYTHON
     ) as server:
         right = PrefectConnection(server.api_url, auth_string="admin:pa:ss")

@@ -18,13 +18,13 @@ from gitops_flow.cli import demoproject
 from gitops_flow.cli.demostage import Starter, ended_by_signals, workspace
 from gitops_flow.cli.progress import Progress
 from gitops_flow.errors import ApiError, GitflowError
-from gitops_flow.localprefect import call
+from gitops_flow.local import call
 from gitops_flow.pin import Pin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gitops_flow import localprefect
+    from gitops_flow import local
     from gitops_flow.model import Json
 
 _RUN_LIMIT = 90.0
@@ -91,7 +91,7 @@ def _environment(base: Path, api_url: str) -> dict[str, str]:
 
 def _deploy(
     project: demoproject.Project,
-    server: localprefect.Server,
+    server: local.Server,
     env: dict[str, str],
     progress: Progress,
 ) -> str:
@@ -125,8 +125,8 @@ def _create_run(api_url: str) -> str:
 
 
 def _wait_for_run(
-    server: localprefect.Server,
-    worker: localprefect.Worker,
+    server: local.Server,
+    worker: local.Worker,
     run_id: str,
     progress: Progress,
     project: demoproject.Project,
@@ -195,8 +195,8 @@ def _show_proof(
 
 def _stay(
     project: demoproject.Project,
-    server: localprefect.Server,
-    worker: localprefect.Worker,
+    server: local.Server,
+    worker: local.Worker,
     env: dict[str, str],
     progress: Progress,
 ) -> None:

@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from gitops_flow import files, localprefect
+from gitops_flow import files, local
 from gitops_flow.cli import demoproject
 from gitops_flow.errors import GitflowError
 
@@ -34,7 +34,7 @@ class Starter:
         self._base = base
         self._threads = ThreadPoolExecutor(2)
         self._cancelled = threading.Event()
-        self._children: list[localprefect.Server | localprefect.Worker] = []
+        self._children: list[local.Server | local.Worker] = []
 
     def __enter__(self) -> Starter:
         return self
@@ -45,12 +45,12 @@ class Starter:
             each.callback(lambda: [child.stop() for child in reversed(self._children)])
             each.callback(self._threads.shutdown)
 
-    def start_server(self) -> Future[localprefect.Server]:
+    def start_server(self) -> Future[local.Server]:
         """Start a server of its own."""
 
-        def start() -> localprefect.Server:
+        def start() -> local.Server:
             env = {"TMPDIR": str(self._base / "tmp")}
-            server = localprefect.start_server(
+            server = local.start_server(
                 self._home, environ=os.environ, env=env, on_wait=self._check
             )
             self._children.append(server)
@@ -58,13 +58,11 @@ class Starter:
 
         return self._threads.submit(start)
 
-    def start_worker(
-        self, server: localprefect.Server, env: dict[str, str]
-    ) -> Future[localprefect.Worker]:
+    def start_worker(self, server: local.Server, env: dict[str, str]) -> Future[local.Worker]:
         """Start a worker on the demo's pool; its runs inherit ``env``."""
 
-        def start() -> localprefect.Worker:
-            worker = localprefect.start_worker(
+        def start() -> local.Worker:
+            worker = local.start_worker(
                 server.api_url,
                 demoproject.POOL,
                 self._base / "worker",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_flow.localprefect import call
+from gitops_flow.local import call
 from tests.support.prefect import patiently
 
 # One request: method, path, body.

@@ -20,7 +20,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow import localprefect
+from gitops_flow import local
 from gitops_flow.errors import ApiError, GitflowError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class SharedServer:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One JSON request; the decoded answer."""
         # SQLite answers 503 when its services write at the same moment.
-        return patiently(lambda: localprefect.call(self.api_url, method, path, body))
+        return patiently(lambda: local.call(self.api_url, method, path, body))
 
     def secret(self, name: str, value: str) -> str:
         """Keep a secret in a block of that name; the placeholder that stands for it."""
@@ -115,8 +115,8 @@ class Owner:
         self._closed = False
         self._numbers = itertools.count()
         self._database = self._root / DATABASE
-        self._servers: dict[str, localprefect.Server] = {}
-        self._workers: dict[tuple[str, str], localprefect.Worker] = {}
+        self._servers: dict[str, local.Server] = {}
+        self._workers: dict[tuple[str, str], local.Worker] = {}
         self._listener = Listener(self.address, "AF_UNIX", backlog=64)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -173,7 +173,7 @@ class Owner:
             home.mkdir()
             if self._database.exists():
                 shutil.copy(self._database, home / DATABASE)
-            server = localprefect.start_server(
+            server = local.start_server(
                 home,
                 environ=os.environ,
                 ui=False,
@@ -199,7 +199,7 @@ class Owner:
             base = self._root / f"worker-{next(self._numbers)}"
             cwd = base / "cwd"
             cwd.mkdir(parents=True)
-            self._workers[process, pool] = localprefect.start_worker(
+            self._workers[process, pool] = local.start_worker(
                 server.api_url,
                 pool,
                 cwd,

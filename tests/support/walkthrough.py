@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops_flow import localprefect
+from gitops_flow import local
 from gitops_flow.errors import ApiError
 
 # A block of a page, with the last line before it.
@@ -129,7 +129,7 @@ class Reader:
         while time.monotonic() < deadline:
             assert process.poll() is None, "the server did not start"
             try:
-                if localprefect.call(f"{self._base}/api", "GET", "/health"):
+                if local.call(f"{self._base}/api", "GET", "/health"):
                     return
             except ApiError:
                 time.sleep(0.3)

@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from gitops_flow import localprefect
+from gitops_flow import local
 from tests.support.differential import caller
 from tools.corpus import world
 from tools.corpus.verdict import judge
@@ -32,7 +32,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     with (
         tempfile.TemporaryDirectory(prefix="gitflow-corpus-server-") as home,
-        localprefect.start_server(Path(home), environ=os.environ, ui=False) as server,
+        local.start_server(Path(home), environ=os.environ, ui=False) as server,
     ):
         ask = caller(server.api_url)
         world.remove(ask)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow.errors import ApiError, LocalPrefectError
-from gitops_flow.localprefect.api import call
-from gitops_flow.localprefect.processes import Child, Running, environment, spawn, wait_until
+from gitops_flow.local.api import call
+from gitops_flow.local.processes import Child, Running, environment, spawn, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

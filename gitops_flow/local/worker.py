@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gitops_flow.errors import ApiError
-from gitops_flow.localprefect.api import call
-from gitops_flow.localprefect.processes import Running, environment, spawn, wait_until
-from gitops_flow.localprefect.server import stopped_on_error
+from gitops_flow.local.api import call
+from gitops_flow.local.processes import Running, environment, spawn, wait_until
+from gitops_flow.local.server import stopped_on_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_flow import localprefect
+from gitops_flow import local
 from gitops_flow.errors import ApiError, LocalPrefectError
-from gitops_flow.localprefect import guard, processes
-from gitops_flow.localprefect.server import start_server
-from gitops_flow.localprefect.worker import start_worker
+from gitops_flow.local import guard, processes
+from gitops_flow.local.server import start_server
+from gitops_flow.local.worker import start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,7 +238,7 @@ class TestErrors:
             unused.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{unused.getsockname()[1]}/api"
             with pytest.raises(ApiError, match="no answer") as caught:
-                localprefect.call(url, "GET", "/health")
+                local.call(url, "GET", "/health")
         assert (caught.value.status, caught.value.retry) == (None, True)
 
 
@@ -289,7 +289,7 @@ class TestRealServer:
 
     def test_stopping_a_worker_leaves_no_process_of_it(
         self,
-        own_worker: Callable[..., localprefect.Worker],
+        own_worker: Callable[..., local.Worker],
         namespace: str,
         tmp_path: Path,
     ) -> None:
