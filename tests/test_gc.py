@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from gitops_flow.cli import gc as command
 from gitops_flow.codestore import ledger, publish, snapshot, trim
 from gitops_flow.codestore.history import Entry
 from gitops_flow.codestore.store import open_store
@@ -19,6 +18,7 @@ from gitops_flow.deploy import gc, working_tree
 from gitops_flow.errors import RemoteError
 from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, PrefectConnection, Provenance
+from gitops_flow.report import releases as report
 from gitops_flow.settings import Settings
 from gitops_flow.threads import Threads
 from tests.support.prefect import SharedServer, SharedWorker
@@ -189,7 +189,7 @@ def test_gc_whose_own_clock_is_fast_believes_the_prefect_server(
 def test_gc_says_why_more_stays_than_was_asked_for(pins: str, told: str) -> None:
     entries = [_entry(10, "z"), _entry(3700, "y"), *[_entry(DAY, name) for name in pins]]
     done: Any = SimpleNamespace(sorted=_sorted(entries, pins, days=0), servers=())
-    assert command._text(done, False)[0].startswith(told)
+    assert report.dropped_text(done, False)[0].startswith(told)
 
 
 def test_of_a_pinned_snapshot_the_newest_entry_is_enough() -> None:
@@ -405,7 +405,7 @@ def test_gc_refuses_while_a_server_cannot_be_asked(project: Project, tmp_path: P
 
 @pytest.mark.parametrize("text", ["30", "d", "-1d", "1y", "1.5d"])
 def test_an_age_that_cannot_be_read_is_refused(text: str) -> None:
-    from gitops_flow.cli.releasecommands import age
+    from gitops_flow.cli.releases import age
     from gitops_flow.errors import UsageError
 
     with pytest.raises(UsageError, match="is not an age"):
@@ -414,6 +414,6 @@ def test_an_age_that_cannot_be_read_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("30d", 30 * DAY), ("12h", 43200), ("2w", 14 * DAY)])
 def test_an_age_is_days_hours_or_weeks(text: str, seconds: float) -> None:
-    from gitops_flow.cli.releasecommands import age
+    from gitops_flow.cli.releases import age
 
     assert age(text) == seconds

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from gitops_flow.cli import boundary, parts, streams
-from gitops_flow.cli import history as cli_history
+from gitops_flow.cli import boundary, streams
+from gitops_flow.cli import plan as cli_plan
 from gitops_flow.codestore import address, history
 from gitops_flow.codestore.history import Entry
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError
 from gitops_flow.git import repository
 from gitops_flow.model import CodeStoreSettings, Provenance
+from gitops_flow.report import words
 from tests.support.releases import Shop
 from tests.support.repo import Repo
 from tests.test_prefect_client import Script
@@ -255,7 +256,7 @@ def test_history_fits_the_terminal_whatever_the_names_are(
     shop.release("1\n", names=(wide, "hello/b"))
     shop.release("2\n", names=tuple(f"hello/deployment-{n}" for n in range(30)))
     lines = [line for line in gitflow("history").splitlines() if line[0] in "@ "]
-    assert max(map(parts.columns, lines)) <= int(columns)
+    assert max(map(words.columns, lines)) <= int(columns)
     assert any(re.search(r"hello/deployment-0\b.* and \d+ more$", line) for line in lines)
 
 
@@ -472,7 +473,7 @@ def test_a_patch_on_a_terminal_has_colours_of_its_own_only(
 def test_a_patch_ends_somewhere_and_says_so(
     shop: Shop, gitflow: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_history, "_LONGEST_PATCH", 1000)
+    monkeypatch.setattr(cli_plan, "_LONGEST_PATCH", 1000)
     monkeypatch.setattr(streams, "is_terminal", lambda: True)
     shop.release("1\n")
     shop.release("x\n" * 5000)

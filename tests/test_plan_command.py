@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gitops_flow.cli import plan as cli_plan
+from gitops_flow.report import plan as report
 from tests.support.prefect import SharedServer, make_block
 from tests.support.project import NearProject, Project
 from tests.support.proxy import Proxy
@@ -136,7 +136,7 @@ def test_the_sample_of_the_plan_page_is_what_a_plan_prints(
     project.repo.write("flow.py", flow + "x = 1\n")
     page = (Path(__file__).parent.parent / "docs/plan.md").read_text()
     (sample,) = re.findall(r"```\n(server .*?)```", page, re.DOTALL)
-    monkeypatch.setattr(cli_plan, "_ROOM", 200)  # the real names are longer
+    monkeypatch.setattr(report, "_ROOM", 200)  # the real names are longer
     shown = project.gitflow("plan").stdout.replace(namespace, "hello")
     shown = shown.replace(project.api_url, "http://127.0.0.1:4200/api")
     assert anonymous(shown) == anonymous(sample)

@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 import pytest
 
 from gitops_flow import plan
-from gitops_flow.cli import plan as command
 from gitops_flow.deploy.request import Preview
 from gitops_flow.model import (
     Automation,
@@ -21,6 +20,8 @@ from gitops_flow.model import (
     Source,
 )
 from gitops_flow.plan.words import value_text
+from gitops_flow.report import markdown
+from gitops_flow.report import plan as report
 from tests.support.commands import again
 from tests.support.manifests import resolve
 
@@ -158,8 +159,8 @@ def everything_shown(made: plan.Plan) -> str:
         if isinstance(each, plan.Update)
     }
     preview = Preview(Source("s", "i", "m"), snap, "u", "b", made, (), 1, (), (), (), drift)
-    told = [*command.text(preview, again("plan")), *command.markdown_text(preview)]
-    told.append(json.dumps(command.document(preview), ensure_ascii=False))
+    told = [*report.text(preview, again("plan")), *markdown.plan(preview, "server")]
+    told.append(json.dumps(report.document(preview), ensure_ascii=False))
     for each in made.actions:
         for change in each.changes if isinstance(each, plan.Update) else ():
             # Nothing but JSON is in a change: what is in it can be looked through.

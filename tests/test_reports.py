@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import typer
 
+import gitops_flow
 from gitops_flow import manifest
 from gitops_flow.apply import Result
-from gitops_flow.cli import deploy, parts
+from gitops_flow.cli import errors
 from gitops_flow.deploy import Report
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import GitflowError, StoppedError
 from gitops_flow.model import Deployment, Position, Problem, Provenance, Snapshot, Source
 from gitops_flow.plan import Create, Plan
+from gitops_flow.report import deploy, facts
 from tests.support.commands import again
 from tests.support.manifests import FLOW, MARK, OURS
 
@@ -77,8 +79,8 @@ def test_a_deploy_tells_of_what_it_left_alone_and_how_to_look_at_it() -> None:
 
 
 def test_next_steps_are_made_in_one_place() -> None:
-    modules = Path(parts.__file__).parent.glob("*.py")
-    assert [each.name for each in modules if "next: " in each.read_text()] == ["parts.py"]
+    modules = Path(gitops_flow.__file__).parent.rglob("*.py")
+    assert [each.name for each in modules if "next: " in each.read_text()] == ["facts.py"]
 
 
 def test_a_command_is_repeated_with_the_options_that_it_had() -> None:
@@ -97,7 +99,7 @@ def test_what_is_said_of_many_places_is_printed_once_with_the_first() -> None:
 
     note = Problem("no pull steps", severity="note")
     problems = (unset(3), note, unset(9), unset(12, "ZONE"), note, unset(15))
-    assert parts.problem_lines(problems) == [
+    assert facts.problem_lines(problems) == [
         "warning: prefect.yaml:3:5: deployments[3]: $REGION is not set (set it) (the first of 3 places)",
         "note: no pull steps (the first of 2 places)",
         "warning: prefect.yaml:12:5: deployments[12]: $ZONE is not set (set it)",
@@ -123,7 +125,7 @@ def test_deployments_of_which_the_same_is_said_are_not_each_listed() -> None:
     )
     ignored = "deployments[0] 'a': Prefect ignores this key: 'token'"
     pulled = "deployments[0] 'a': no pull steps: the pinned code is pulled"
-    assert parts.problem_lines([*read.problems, *problems]) == [
+    assert facts.problem_lines([*read.problems, *problems]) == [
         f"warning: p.yaml:2:35: {ignored} (the first of 2 places)",
         f"note: p.yaml:2:3: {pulled} (the first of 2 places)",
     ]
@@ -142,7 +144,7 @@ CREATED = Result("created", "f/d", "id")
 
 
 def _end_after_a_write(error: BaseException) -> None:
-    with deploy.Written() as written:
+    with errors.Written() as written:
         written.append(CREATED)
         raise error
 
@@ -168,5 +170,5 @@ def test_whatever_ends_the_writing_is_told_with_what_was_written(
 
 
 def test_what_ends_a_command_before_it_writes_is_left_as_it_is() -> None:
-    with pytest.raises(KeyboardInterrupt), deploy.Written():
+    with pytest.raises(KeyboardInterrupt), errors.Written():
         raise KeyboardInterrupt

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from gitops_flow import __version__
-from gitops_flow.cli import deploycommands, releasecommands, streams
+from gitops_flow.cli import deploy, plan, releases, setup, streams
 from gitops_flow.cli.help import Commands, examples
 
 app = typer.Typer(
@@ -47,17 +46,22 @@ def _root(
     del version
 
 
-@app.command()
-def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave server and worker running until Ctrl-C.")
-    ] = False,
-) -> int:
-    """Show it all on this machine: a server, a worker, uncommitted code."""
-    from gitops_flow.cli.demo import run
-
-    return run(keep, sys.stdout)
-
-
-deploycommands.register(app)
-releasecommands.register(app)
+for verb in (
+    deploy.deploy,
+    deploy.destroy,
+    plan.plan,
+    plan.diff,
+    plan.verify,
+    releases.history,
+    releases.show,
+    releases.checkout,
+    releases.rollback,
+    releases.hold,
+    releases.unhold,
+    releases.gc,
+    setup.demo,
+    setup.trust,
+):
+    app.command()(verb)
+# Its name until 0.1.
+app.command("release-hold", hidden=True)(releases.unhold)

@@ -26,6 +26,8 @@ from gitops_flow.cli.errors import BUG, INTERRUPTED, STOPPED
 from gitops_flow.errors import GitflowError
 from gitops_flow.git import environment
 from gitops_flow.redact import redact
+from gitops_flow.report.errors import plain_document
+from gitops_flow.report.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,13 +45,16 @@ def run(args: Sequence[str]) -> int:
     _let_signals_clean_up()
     try:
         with environment.using(environment.GitEnvironment(os.environ)):
-            return _run(args, "--json" in itertools.takewhile(lambda arg: arg != "--", args))
+            words = set(itertools.takewhile(lambda arg: arg != "--", args))
+            form = next((each for each in ("json", "markdown") if f"--{each}" in words), "text")
+            return _run(args, form)
     except BrokenPipeError:
         streams.abandon()
         return 1
 
 
-def _run(args: Sequence[str], as_json: bool) -> int:
+def _run(args: Sequence[str], form: str) -> int:
+    as_json = form == "json"
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,7 +63,7 @@ def _run(args: Sequence[str], as_json: bool) -> int:
         code = command().main(list(args), prog_name="gitflow", standalone_mode=False)
         streams.out("")
     except GitflowError as error:
-        errors.show(error, as_json and not isinstance(error, streams.OutputError))
+        errors.show(error, "text" if isinstance(error, streams.OutputError) else form, args[0])
         return error.exit_code
     except typer.Exit as stop:
         code = stop.exit_code
@@ -71,9 +76,8 @@ def _run(args: Sequence[str], as_json: bool) -> int:
             _show_bug(error, args, as_json)
             return BUG
         streams.abandon()
-        errors.show(
-            streams.OutputError(f"standard output cannot be written: {error.strerror}"), False
-        )
+        message = f"standard output cannot be written: {error.strerror}"
+        errors.show(streams.OutputError(message), "text", "")
         return 1
     except Exception as error:  # noqa: BLE001 - the boundary: anything else is our bug
         if isinstance(error, _ClickError):
@@ -99,7 +103,7 @@ def _let_signals_clean_up() -> None:
 
 
 def _show_usage(error: Any, as_json: bool) -> None:
-    if as_json and errors.written(errors.plain_document(redact(error.format_message()))):
+    if as_json and errors.written(plain_document(redact(error.format_message()))):
         return
     with contextlib.suppress(OSError):
         error.show(sys.stderr)
@@ -112,10 +116,10 @@ def _show_bug(error: Exception, args: Sequence[str], as_json: bool) -> None:
         f"arguments: {redact(' '.join(args))}\n\n{trace}"
     )
     path = _write_log(report)
-    message = streams.printable(f"bug: {type(error).__name__}: {redact(str(error))}")
+    message = printable(f"bug: {type(error).__name__}: {redact(str(error))}")
     hint = f"The details are in {path}; please attach it to a report." if path else None
     if as_json:
-        errors.written(errors.plain_document(message, hint))
+        errors.written(plain_document(message, hint))
     streams.err(f"{message}\n{hint or report}\n")
 
 

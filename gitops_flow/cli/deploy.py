@@ -1,95 +1,136 @@
-"""``gitflow deploy``: a request to the one use case, and its report as text or JSON."""
+"""The commands that write to the server what a source says, or take it away: deploy, destroy."""
 
 from __future__ import annotations
 
 import json
-import shlex
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from gitops_flow import deploy
-from gitops_flow.cli import options, streams
-from gitops_flow.cli.errors import BUG, error_document, how_it_ended
-from gitops_flow.cli.parts import (
-    Talk,
-    change_lines,
-    count,
-    kept_lines,
-    left_out_lines,
-    next_lines,
-    orphan_lines,
-    pointer_document,
-    pointer_lines,
-    problem_lines,
-    restored_lines,
-    server,
-    server_line,
-    snapshot_document,
-    snapshot_text,
-    source_document,
-)
-from gitops_flow.cli.progress import elapsed
-from gitops_flow.cli.streams import printable
-from gitops_flow.errors import GitflowError, StoppedError, UsageError
-from gitops_flow.git.repository import Author
-from gitops_flow.plan import Create, Unchanged, Update
+import typer
+
+from gitops_flow.cli import errors, options, plan, streams
+from gitops_flow.cli.progress import Talk, elapsed
+from gitops_flow.errors import GitflowError, UsageError
 from gitops_flow.redact import redact
+from gitops_flow.report.words import count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitops_flow.apply import Result
-    from gitops_flow.cli.options import Again
     from gitops_flow.codestore.history import Entry
-    from gitops_flow.deploy import DeployRequest, Report
-    from gitops_flow.model import CodeStoreSettings
-    from gitops_flow.plan import Action, Plan
-
-_DEPLOYED = ("created", "updated", "unchanged")
+    from gitops_flow.deploy import DeployRequest, Event
+    from gitops_flow.model import Source
+    from gitops_flow.plan import Plan
 
 
-def run(
-    request: DeployRequest,
-    environ: Mapping[str, str],
-    *,
-    profile: str | None,
-    code_store: CodeStoreSettings,
-    again: Again,
-    yes: bool,
-    as_json: bool,
+def deploy(
+    ctx: typer.Context,
+    names: options.Names = None,
+    everything: options.Everything = False,
+    name: options.NameOption = None,
+    tag: options.Tags = None,
+    changed: options.Changed = False,
+    create_pools: options.CreatePools = False,
+    adopt: options.Adopt = False,
+    prune: options.Prune = False,
+    force_prune: options.ForcePrune = False,
+    atomic: options.Atomic = None,
+    file: options.File = None,
+    suffix: options.Suffix = None,
+    clean: options.Clean = False,
+    submodules: options.Submodules = None,
+    ignore_submodule: options.IgnoreSubmodule = None,
+    lfs: options.Lfs = None,
+    ci_files: options.CiFiles = None,
+    allow_secret: options.AllowSecret = None,
+    max_file_size: options.MaxFileSize = None,
+    max_total_size: options.MaxTotalSize = None,
+    strict: options.Strict = False,
+    allow_missing: options.AllowMissing = False,
+    import_flows: options.ImportFlows = False,
+    python: options.Python = None,
+    remote: options.Remote = None,
+    branch: options.Branch = None,
+    pull_url: options.PullUrl = None,
+    sign: options.Sign = None,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+    markdown: options.Markdown = False,
+    fail_fast: options.FailFast = False,
+    verify: options.Verify = False,
+    pool: options.Pool = None,
+    work_queue: options.WorkQueue = None,
+    param: options.Param = None,
+    params: options.Params = None,
+    job_variable: options.JobVariable = None,
+    cron: options.Cron = None,
+    interval: options.Interval = None,
+    rrule: options.RRule = None,
+    timezone: options.Timezone = None,
+    version: options.Version = None,
+    description: options.Description = None,
+    set_tag: options.SetTag = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done, as gitflow plan.")
+    ] = False,
 ) -> int:
-    """Deploy and report; the exit code is 1 when a deployment could not be written."""
+    """Ship the code on disk and make the server equal to the manifest."""
+    given = locals()
+    # What differs is a choice, too.
+    everything = everything or (changed and options.nothing_chosen(given))
+    request = options.request(given, everything=everything)
+    return plan.show(request, given) if dry_run else run(request, given)
+
+
+def run(request: DeployRequest, given: Mapping[str, Any], *, yes: bool = False) -> int:
+    """Deploy and report; the exit code is 1 when a deployment could not be written.
+
+    ``given`` are the command's parameters; ``yes`` says that nobody is to be asked.
+    """
+    from gitops_flow import deploy
+    from gitops_flow.git.repository import Author
+    from gitops_flow.report import deploy as report
+    from gitops_flow.report import facts, markdown
+
     started = time.monotonic()
-    found = options.settings(request.source, environ, profile=profile, code_store=code_store)
-    with Written() as written, Talk(quiet=as_json) as talk:
+    settings = options.settings(request.source, given)
+    as_json = given["as_json"]
+    quiet = as_json or given.get("markdown", False)
+    with errors.Written() as written, Talk(quiet=quiet) as talk:
 
         def confirm(planned: Plan, release: Entry) -> None:
             if not yes:
                 talk.clear()
                 _ask(planned, release, as_json)
 
-        def show(event: deploy.Event) -> None:
+        def tell(event: Event) -> None:
             talk.event(event)
             if isinstance(event, deploy.Deployed):
                 written.append(event.result)
 
-        report = deploy.run(
+        done = deploy.run(
             request,
-            found,
-            environ,
-            author=Author.of(environ),
-            policy=deploy.every_step(found, environ),
+            settings,
+            os.environ,
+            author=Author.of(os.environ),
+            policy=deploy.every_step(settings, os.environ),
             confirm=confirm,
-            on_event=show,
+            on_event=tell,
         )
     seconds = elapsed(started)
     if as_json:
-        streams.out(json.dumps({**document(report, seconds), "server": server(found)}) + "\n")
+        document = {**report.document(done, seconds), "server": facts.server(settings)}
+        streams.out(json.dumps(document) + "\n")
+    elif given.get("markdown"):
+        lines = markdown.deploy(done, seconds, facts.server_line(settings))
+        streams.out("\n".join(lines) + "\n")
     else:
-        told = text(report, seconds, again=again, profile=profile)
-        streams.show([server_line(found), *told])
-    return 0 if report.ok else 1
+        again = options.Again(given["ctx"], everything=request.which.everything)
+        lines = report.text(done, seconds, again=again, profile=given["profile"])
+        streams.show([facts.server_line(settings), *lines])
+    return 0 if done.ok else 1
 
 
 def _ask(planned: Plan, release: Entry, as_json: bool) -> None:
@@ -114,151 +155,59 @@ def _ask(planned: Plan, release: Entry, as_json: bool) -> None:
         raise GitflowError("nothing was changed: the answer was not yes")
 
 
-class Written(list["Result"]):
-    """What became of each deployment so far; told when something ends the writing.
+def destroy(
+    file: options.File = None,
+    suffix: options.Suffix = None,
+    yes: options.Yes = False,
+    profile: options.Profile = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Delete every deployment of this source; the code store stays."""
+    given = locals()
+    from gitops_flow import deploy
+    from gitops_flow.report import facts
+    from gitops_flow.report.deploy import result_document, results_text
 
-    Raises:
-        StoppedError: in the place of the signal or error that ended it.
-    """
+    tree = options.tree(given, may_be_gone=suffix is not None)
+    settings = options.settings(tree, given)
 
-    def __enter__(self) -> Written:
-        return self
+    def confirm(source: Source, planned: Plan) -> bool:
+        return yes or _asked(source, planned, as_json, facts.server_line(settings))
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None or not self:
-            return
-        width = min(max(len(result.full_name) for result in self), 60)
-        lines = [line for result in self for line in result_lines(result, width)]
-        document: dict[str, object] = {"deployments": [result_document(each) for each in self]}
-        message, code = how_it_ended(error)
-        if code == BUG:
-            # Whoever reads the log of a bug learns this beside it.
-            streams.err("\n".join(map(printable, lines)) + "\n")
-            return
-        hint = "run the same command again: it converges"
-        if isinstance(error, GitflowError) and error.hint:
-            hint = f"{error.hint}; then {hint}"
-        raise StoppedError(
-            message, exit_code=code, lines=tuple(lines), document=document, hint=hint
-        ) from error
-
-
-def document(report: Report, seconds: float) -> dict[str, Any]:
-    """The report as ``--json`` prints it."""
-    return {
-        "ok": report.ok,
-        "seconds": round(seconds, 3),
-        "source": source_document(report.source, report.snapshot),
-        "snapshot": snapshot_document(report.snapshot),
-        "code_store": {
-            "url": redact(report.published.url),
-            "branch": report.published.branch,
-            "entry": report.published.entry,
-            "pushed": report.published.pushed,
-            "created": report.published.created,
-            "signed": report.published.signed,
-        },
-        "restored": report.restored.id if report.restored else None,
-        "work_pools_created": list(report.pools_created),
-        "deployments": [result_document(result) for result in report.results],
-        **pointer_document(report.plan),
-        "orphans": [item.full_name for item in report.plan.orphans],
-        "requests_repeated": report.repeated,
-        "warnings": [redact(str(problem)) for problem in report.warnings],
-    }
+    with errors.Written() as written:
+        done = deploy.destroy(tree, settings, confirm=confirm, on_result=written.append)
+    if as_json:
+        told = {
+            "ok": done.ok,
+            "server": facts.server(settings),
+            "source": {"name": done.source.name, "mark": done.source.mark},
+            "deployments": [result_document(result) for result in done.results],
+            "warnings": [redact(str(problem)) for problem in done.warnings],
+        }
+        streams.out(json.dumps(told) + "\n")
+        return 0 if done.ok else 1
+    lines = [facts.server_line(settings), *facts.problem_lines(done.warnings)]
+    lines += results_text(done.results)
+    if not done.plan.actions:
+        lines.append(f"the server has nothing of {done.source.name}")
+    elif not done.results:
+        lines.append("nothing was deleted")
+    streams.out("\n".join(map(printable, lines)) + "\n")
+    return 0 if done.ok else 1
 
 
-def result_document(result: Result) -> dict[str, Any]:
-    """What became of one deployment, as ``--json`` prints it."""
-    return {
-        "name": result.full_name,
-        "id": result.id,
-        "status": result.status,
-        "fields": list(result.changed),
-        "adopted": result.adopted,
-        "runs_restored": result.runs_restored,
-        "runs_cancelled": result.runs_cancelled,
-        "by_pointer": result.by_pointer,
-        "error": error_document(result.error) if result.error else None,
-    }
-
-
-def text(report: Report, seconds: float, *, again: Again, profile: str | None = None) -> list[str]:
-    """The report for people: what is shipped, what happened to each, what to type next."""
-    snap = report.snapshot
-    lines = problem_lines(report.warnings)
-    place = f"{redact(report.published.url)} branch {report.published.branch}"
-    if report.published.created:
-        lines.append(f"created the code store: {place}")
-    lines += restored_lines(report.restored)
-    what = "published" if report.published.pushed else "already published"
-    what += " and signed" if report.published.signed else ""
-    lines.append(f"{snapshot_text(snap)} {what}")
-    lines += change_lines(snap.changes if snap.provenance.commit else ())
-    lines += left_out_lines(snap.left_out)
-    lines += [f"created work pool {pool} (type process)" for pool in report.pools_created]
-    width = max((len(result.full_name) for result in report.results), default=0)
-    for result in report.results:
-        lines += result_lines(result, min(width, 60))
-    # Of a failure, each deployment tells whether it waits for the pointer.
-    lines += pointer_lines(report.plan) if report.ok else []
-    lines += kept_lines(report.plan)
-    lines += orphan_lines(report.plan.orphans, again)
-    lines.append(_summary(report, seconds))
-    lines += _next(report, profile)
-    return [printable(line) for line in lines]
-
-
-def result_lines(result: Result, width: int) -> list[str]:
-    """What became of one deployment, its name padded to ``width``."""
-    detail = ""
-    if result.changed:
-        told = [
-            "new code by the release pointer"
-            if result.by_pointer and name == "pull_steps"
-            else name
-            for name in result.changed
-        ]
-        words = ", ".join(told)
-        detail = f" (already written: {words})" if result.status == "failed" else f" ({words})"
-    if result.adopted:
-        detail += ", adopted: it is owned by this source from now on"
-    if result.runs_restored:
-        detail += f", {count(result.runs_restored, 'scheduled run')} put back"
-    if result.runs_cancelled:
-        detail += f", {count(result.runs_cancelled, 'waiting run')} cancelled"
-    if result.status == "held":
-        detail = " (left as it is; gitflow unhold lets deploys change it)"
-    lines = [f"{result.full_name:<{width}}  {result.status}{detail}"]
-    if result.error is not None:
-        lines += [f"    {line}" for line in redact(str(result.error)).splitlines()]
-    return lines
-
-
-def _summary(report: Report, seconds: float) -> str:
-    counts: dict[str, int] = {}
-    for result in report.results:
-        counts[result.status] = counts.get(result.status, 0) + 1
-    parts = ", ".join(f"{number} {status}" for status, number in counts.items())
-    told = f"{count(len(report.results), 'deployment')}: {parts}" if parts else "nothing differs"
-    busy = f", {count(report.repeated, 'request')} repeated" if report.repeated else ""
-    return f"{told} in {seconds:.1f} s{busy}"
-
-
-def _next(report: Report, profile: str | None) -> list[str]:
-    if not report.ok:
-        return ["mend what failed and run the same command again: it goes on from there"]
-    there = {each.full_name for each in report.results if each.status in _DEPLOYED}
-    for action in report.plan.actions:
-        if action.full_name in there and _runs_as_it_is(action):
-            run = ["prefect", *(["--profile", profile] if profile else []), "deployment", "run"]
-            return next_lines(shlex.join([*run, action.full_name]))
-    return []
-
-
-def _runs_as_it_is(action: Action) -> bool:
-    """Whether its flow has a value for every parameter."""
-    if not isinstance(action, Create | Update | Unchanged) or action.full_name.startswith("-"):
-        return False
-    schema = action.desired.parameter_schema or {}
-    return set(schema.get("required") or ()) <= action.desired.parameters.keys()
+def _asked(source: Source, planned: Plan, as_json: bool, server: str) -> bool:
+    names = [action.full_name for action in planned.actions]
+    if as_json or not sys.stdin.isatty():
+        raise UsageError(
+            f"this would delete {count(len(names), 'deployment')} of {source.name}",
+            hint="there is nobody to ask here: add --yes",
+        )
+    lines = [f"- {name}" for name in names]
+    lines.append(
+        f"Delete {count(len(names), 'deployment')} of {source.name} from {server} "
+        "with schedules, triggers and waiting runs? The code stays in the code store."
+    )
+    sys.stderr.write("\n".join(map(printable, lines)) + f"\nType {source.name!r} to do it: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == source.name

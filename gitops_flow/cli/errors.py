@@ -1,18 +1,21 @@
-"""Errors as a person and as ``--json`` get them, and the exit codes that go with them."""
+"""What ends a command before its end, told to a person and as ``--json``; the exit codes."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gitops_flow.cli import streams
-from gitops_flow.errors import GitflowError, ProblemsError, SnapshotError, StoppedError
-from gitops_flow.redact import redact
+from gitops_flow.errors import GitflowError, StoppedError
+from gitops_flow.report import errors, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gitops_flow.apply import Result
 
 BUG = 3
 INTERRUPTED = 130
@@ -21,63 +24,27 @@ HUNG_UP = 129
 STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated", HUNG_UP: "terminal closed"}
 
 
-def error_document(error: GitflowError) -> dict[str, Any]:
-    """An error as ``--json`` prints it."""
-    document: dict[str, Any] = {
-        "message": redact(error.message),
-        "where": redact(error.where) if error.where else None,
-        "hint": redact(error.hint) if error.hint else None,
-        "retry": error.retry,
-    }
-    if isinstance(error, ProblemsError):
-        document["problems"] = [redact(problem) for problem in error.lines]
-    if isinstance(error, SnapshotError):
-        document["paths"] = [streams.printable(path) for path in error.paths]
-    return document
+def show(error: GitflowError, form: str, verb: str) -> None:
+    """Print an error: as JSON on standard output, else its lines on standard error.
 
-
-def how_it_ended(error: BaseException) -> tuple[str, int]:
-    """What ended a command, in a few words, and the exit code for it."""
-    if isinstance(error, GitflowError):
-        return error.message, error.exit_code
-    code = error.exit_code if isinstance(error, typer.Exit) else BUG
-    code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
-    return STOPPED.get(code, "bug"), code
-
-
-def show(error: GitflowError, as_json: bool) -> None:
-    """Print an error: its document on standard output, else its lines on standard error."""
-    if isinstance(error, StoppedError):
-        _show_standing(error, as_json)
+    With them, the Markdown of ``gitflow VERB --markdown`` is on standard output, too;
+    and the JSON of a command that was stopped while it wrote.
+    """
+    beside = error.document if isinstance(error, StoppedError) else None
+    if form == "json" and written(errors.document(error), beside) and beside is None:
         return
-    if as_json and written(error_document(error)):
-        return
-    lines = []
-    if isinstance(error, ProblemsError):
-        lines += list(error.lines)
-    where = f"{error.where}: " if error.where else ""
-    lines.append(f"error: {where}{error.message}")
-    if isinstance(error, SnapshotError):
-        lines += [f"  {streams.printable(path)}" for path in error.paths]
-    if error.hint:
-        lines.append(f"hint: {error.hint}")
-    if error.retry:
-        lines.append("Trying again may help.")
-    streams.err(streams.printable(redact("\n".join(lines)), keep="\n") + "\n")
+    if form == "markdown":
+        from gitops_flow.report import markdown
 
-
-def _show_standing(error: StoppedError, as_json: bool) -> None:
-    """Tell what stands; on standard error in any case."""
-    if as_json:
-        written(error_document(error), error.document)
-    lines = [error.message, *error.lines, f"hint: {error.hint}"]
-    streams.err(streams.printable(redact("\n".join(lines)), keep="\n") + "\n")
+        with contextlib.suppress(streams.OutputError):
+            streams.out("\n".join(markdown.error(error, verb)) + "\n")
+    streams.err(errors.text(error))
 
 
 def show_stopped(how: str, as_json: bool) -> None:
     """Print that a signal ended the command; ``how`` is one of :data:`STOPPED`."""
     if as_json:
-        written(plain_document(how))
+        written(errors.plain_document(how))
     streams.err(f"{how}\n")
 
 
@@ -90,6 +57,40 @@ def written(error: dict[str, Any], beside: Mapping[str, object] | None = None) -
     return True
 
 
-def plain_document(message: str, hint: str | None = None) -> dict[str, Any]:
-    """The document of what is no error of ours."""
-    return {"message": message, "where": None, "hint": hint, "retry": False}
+class Written(list["Result"]):
+    """What became of each deployment so far; told when something ends the writing.
+
+    Raises:
+        StoppedError: in the place of the signal or error that ended it.
+    """
+
+    def __enter__(self) -> Written:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or not self:
+            return
+        from gitops_flow.report.deploy import result_document, results_text
+
+        lines = results_text(self)
+        document: dict[str, object] = {"deployments": [result_document(each) for each in self]}
+        message, code = how_it_ended(error)
+        if code == BUG:
+            # Whoever reads the log of a bug learns this beside it.
+            streams.err("\n".join(map(words.printable, lines)) + "\n")
+            return
+        hint = "run the same command again: it converges"
+        if isinstance(error, GitflowError) and error.hint:
+            hint = f"{error.hint}; then {hint}"
+        raise StoppedError(
+            message, exit_code=code, lines=tuple(lines), document=document, hint=hint
+        ) from error
+
+
+def how_it_ended(error: BaseException) -> tuple[str, int]:
+    """What ended a command, in a few words, and the exit code for it."""
+    if isinstance(error, GitflowError):
+        return error.message, error.exit_code
+    code = error.exit_code if isinstance(error, typer.Exit) else BUG
+    code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
+    return STOPPED.get(code, "bug"), code

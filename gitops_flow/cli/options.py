@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -279,13 +280,11 @@ def store(given: Mapping[str, Any]) -> CodeStoreSettings:
 
 
 def settings(
-    origin: AnySource,
-    environ: Mapping[str, str],
-    *,
-    profile: str | None = None,
-    code_store: CodeStoreSettings | None = None,
+    origin: AnySource, given: Mapping[str, Any], environ: Mapping[str, str] = os.environ
 ) -> Settings:
     """The settings for a source: those beside its manifest, wherever the command runs.
+
+    ``given`` are the command's parameters.
 
     Raises:
         UsageError: a setting cannot be understood.
@@ -296,10 +295,18 @@ def settings(
     tree = origin.of if isinstance(origin, Release) else origin
     if isinstance(tree, Commit):
         raise TypeError("a commit has no settings beside it")
-    beside = tree.manifest.parent
     return settings.load(
-        environ, tree.directory, directory=beside, profile=profile, code_store=code_store
+        environ,
+        tree.directory,
+        directory=tree.manifest.parent,
+        profile=given.get("profile"),
+        code_store=store(given),
     )
+
+
+def nothing_chosen(given: Mapping[str, Any]) -> bool:
+    """Whether a command's parameters name no deployment."""
+    return not (given["names"] or given["name"] or given["tag"])
 
 
 def overrides(given: Mapping[str, Any]) -> tuple[Override, ...]:
@@ -432,6 +439,8 @@ def request(
     """
     from gitops_flow.deploy import DeployRequest, Options, Which
 
+    if given.get("as_json") and given.get("markdown"):
+        raise UsageError("--json and --markdown exclude each other")
     given = {**given, **changed}
     taken = {each.name: given[each.name] for each in fields(Options) if each.name in given}
     taken["overrides"] = overrides(given)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from gitops_flow.cli import streams
+from gitops_flow.report.words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+
+    from gitops_flow.deploy import Event
 
 T = TypeVar("T")
 # Longer than that is not how long the interpreter took to start: a shell, say, became this process.
@@ -59,9 +63,9 @@ class Progress:
         while (answer := ask()) is None:
             if self._live:
                 seconds = time.monotonic() - started
-                shown = f"{subject:<{_COLUMN}}{waiting} {seconds:.0f} s"
+                line = f"{subject:<{_COLUMN}}{waiting} {seconds:.0f} s"
                 width = shutil.get_terminal_size().columns - 1
-                streams.out(f"\r\x1b[K{shown[:width]}", self._out)
+                streams.out(f"\r\x1b[K{line[:width]}", self._out)
             time.sleep(0.1)
         return answer, time.monotonic() - started
 
@@ -77,6 +81,44 @@ def _result(future: Future[T]) -> T | None:
         if future.done():
             raise
         return None
+
+
+class Talk:
+    """What is being done, as one live line on a terminal; nothing elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._live = not quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def say(self, what: str) -> None:
+        """Show ``what`` is being done."""
+        self._write(f"{what} ...")
+
+    def event(self, event: Event) -> None:
+        """Show what a deploy tells of itself; what became of a deployment is told in its report."""
+        from gitops_flow.deploy import Phase, StepLine
+
+        if isinstance(event, Phase):
+            self.say(event.value)
+        elif isinstance(event, StepLine):
+            # Always passed on.
+            self.clear()
+            sys.stderr.write(f"  | {shown(event.text)}\n")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Make room for something else on the terminal."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        if self._live:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
 
 
 def start_clock(loaded: float) -> None:

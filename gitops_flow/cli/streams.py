@@ -125,16 +125,3 @@ def abandon(stream: TextIO | None = None) -> None:
     """
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Text without control characters or undecodable bytes, which could steer a terminal."""
-    shown = "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
-    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode keeps it
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")

@@ -1,68 +1,26 @@
-"""Parts that the reports of several commands share."""
+"""What the reports of several commands tell alike: the code, the pointer, warnings, what is next."""
 
 from __future__ import annotations
 
-import re
-import sys
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow.cli.streams import printable
-from gitops_flow.deploy import Phase, StepLine
 from gitops_flow.plan import Conflict, Delete, Held, Update
 from gitops_flow.redact import redact
+from gitops_flow.report.words import count, names_within, printable, safe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from gitops_flow.cli.options import Again
+    from gitops_flow.codestore.changes import CodeChange
     from gitops_flow.codestore.history import Entry
-    from gitops_flow.deploy import Event
     from gitops_flow.model import Deployment, FileChange, LeftOut, Problem, Snapshot, Source
     from gitops_flow.plan import Plan
     from gitops_flow.settings import Settings
 
+    # The command that was asked for once more, as another verb and with other options.
+    Again = Callable[..., str]
+
 _SHOWN = 8
-_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{28}(?![0-9a-f])")
-
-
-class Talk:
-    """What is being done, as one live line on a terminal; nothing elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._live = not quiet and sys.stderr.isatty()
-
-    def __enter__(self) -> Talk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._write("")
-
-    def say(self, what: str) -> None:
-        """Show ``what`` is being done."""
-        self._write(f"{what} ...")
-
-    def event(self, event: Event) -> None:
-        """Show what a deploy tells of itself; what became of a deployment is told in its report."""
-        if isinstance(event, Phase):
-            self.say(event.value)
-        elif isinstance(event, StepLine):
-            self.line(event.text)
-
-    def clear(self) -> None:
-        """Make room for something else on the terminal."""
-        self._write("")
-
-    def line(self, text: str) -> None:
-        """Pass on a line that a step printed; always on standard error."""
-        self._write("")
-        sys.stderr.write(f"  | {printable(redact(text))}\n")
-        sys.stderr.flush()
-
-    def _write(self, shown: str) -> None:
-        if self._live:
-            sys.stderr.write(f"\r\x1b[K{shown}")
-            sys.stderr.flush()
 
 
 def server_line(settings: Settings) -> str:
@@ -110,6 +68,26 @@ def snapshot_text(snapshot: Snapshot) -> str:
     return f"snapshot {snapshot.commit[:12]} ({state})"
 
 
+def code_document(change: CodeChange) -> dict[str, Any]:
+    """What lies between two snapshots, as ``--json`` prints it."""
+    return {
+        "before": change.before,
+        "after": change.after,
+        "files": [{"path": safe(file.path), "kind": file.kind} for file in change.files],
+        "insertions": change.insertions,
+        "deletions": change.deletions,
+    }
+
+
+def code_text(change: CodeChange) -> str:
+    """``code: 1a2b3c4d5e6f -> 6f5e4d3c2b1a, 2 files, 10 lines added, 3 removed``."""
+    return (
+        f"code: {change.before[:12]} -> {change.after[:12]}, "
+        f"{count(len(change.files), 'file')}, "
+        f"{count(change.insertions, 'line')} added, {change.deletions} removed"
+    )
+
+
 def restored_lines(release: Entry | None) -> list[str]:
     """To which release this goes back, if it does."""
     return [f"back to release {release.id[:12]} of {release.origin.author}"] if release else []
@@ -155,14 +133,14 @@ def next_lines(command: str | None) -> list[str]:
     return [f"next: {command}"]
 
 
-def orphan_lines(orphans: Sequence[Deployment], again: Again) -> list[str]:
+def orphan_lines(orphans: Sequence[Deployment], again: Again | None) -> list[str]:
     """What the source owns and its manifest has no more: a fact, and how to look at it."""
     if not orphans:
         return []
-    look = again("plan", prune=True)
+    look = f"; to see what deleting would mean: {again('plan', prune=True)}" if again else ""
     return [
         *(f"not in the manifest any more: {item.full_name}" for item in orphans),
-        f"  left alone; to see what deleting would mean: {redact(look)}",
+        f"  left alone{redact(look)}",
     ]
 
 
@@ -221,45 +199,3 @@ def _commit(value: Any) -> str | None:
     """The commit in a release pointer's value, None where there is none."""
     commit = value.get("commit") if isinstance(value, dict) else None
     return commit if isinstance(commit, str) else None
-
-
-def names_within(names: Sequence[str], room: int) -> str:
-    """``a, b and 3 more``: as many names as fit into ``room`` columns, at least one."""
-    for shown in range(len(names), 0, -1):
-        more = len(names) - shown
-        text = ", ".join(names[:shown]) + (f" and {more} more" if more else "")
-        if columns(text) <= room:
-            return text
-    return fitted(text, room) if names else ""
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal ``text`` takes."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
-
-
-def fitted(text: str, room: int) -> str:
-    """``text`` in at most ``room`` columns, its end cut off where it is longer."""
-    if columns(text) <= room:
-        return text
-    while text and columns(text) > room - 1:
-        text = text[:-1]
-    return f"{text}…"
-
-
-def short_ids(text: str) -> str:
-    """``text`` with 12 digits of each id of 40."""
-    return _ID.sub(r"\1", text)
-
-
-def count(number: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def safe(value: str) -> str:
-    """A path or name as JSON can carry it: bytes that are not UTF-8 are escaped."""
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
