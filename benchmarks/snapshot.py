@@ -1,6 +1,7 @@
 """A snapshot of a large repository with three changed files, against git's own commands.
 
-The last row is one of a watched working tree: the next snapshot when three files were edited again.
+The second last row is one of a watched working tree: the next snapshot when three files were edited
+again. The last is of a tree of which git knows nothing yet: the first snapshot, against ``git add``.
 
 git's way: ``git add -A`` into a temporary index, ``write-tree``, ``commit-tree``. The index is a
 copy of the user's with its time kept, which is the fastest start that git can have (and one that
@@ -60,6 +61,7 @@ def main() -> None:
             repo_path = base / "repo"
             make(repo_path, count)
             measure(base, repo_path, count)
+            measure_first(base, repo_path, count)
 
 
 def measure(base: Path, repo_path: Path, count: int) -> None:
@@ -117,6 +119,32 @@ def measure_watched(base: Path, repo_path: Path, count: int) -> None:
         sys.exit(f"a full snapshot was taken: {taker.full_because}")
     name = f"the next one of {count} watched files, 3 changed"
     compare(name, statistics.median(ours), statistics.median(theirs), "a full one")
+
+
+def measure_first(base: Path, repo_path: Path, count: int) -> None:
+    shutil.rmtree(repo_path / ".git")
+    command("git", "init", "-q", cwd=repo_path)
+    repo = repository.discover(repo_path)
+    times = iter(range(100))
+
+    def take(key: str) -> None:
+        store = open_store(base / "cache", repo, key)
+        snapshot.take(repo, store, snapshot.Options(), source="bench", author="b <b@b>")
+
+    def gits() -> None:
+        place = base / f"objects{next(times)}"
+        place.mkdir()
+        env = {"GIT_OBJECT_DIRECTORY": str(place), "GIT_INDEX_FILE": str(place / "index")}
+        command("git", "add", "-A", cwd=repo_path, **env)
+        command("git", "write-tree", cwd=repo_path, **env)
+
+    first = in_turns(lambda: take(f"first{next(times)}"), gits, rounds=3)
+    compare(f"the first of {count} files that git does not know", *first, "git add         ")
+    take("again")
+    again = seconds(lambda: take("again"))
+    compare(
+        f"the second of {count} files that git does not know", again, first[0], "the first one   "
+    )
 
 
 if __name__ == "__main__":

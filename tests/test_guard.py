@@ -84,6 +84,16 @@ def test_a_token_in_a_wide_encoding_is_seen(encoding: str) -> None:
     assert detect.secret_in(text.encode(encoding)) == ("GitHub token", 1)
 
 
+def test_a_token_in_one_of_many_new_files_is_refused(repo: Repo, take) -> None:  # noqa: F811
+    for number in range(1_000):
+        repo.write(f"new/{number}.py", f"x = {number}\n")
+    repo.write("new/500.py", b"x = 1\nkey = '" + TOKEN + b"'\n")
+    for _ in range(2):
+        with pytest.raises(SnapshotError) as caught:
+            take(repo.path)
+        assert caught.value.paths == ("new/500.py (line 2: GitHub token)",)
+
+
 def test_a_token_in_a_modified_file_is_refused(repo: Repo, take) -> None:  # noqa: F811
     repo.write("flow.py", TOKEN)
     with pytest.raises(SnapshotError, match="looks like secrets"):

@@ -263,6 +263,42 @@ def test_crlf_that_is_committed_stays_crlf_in_many_files_at_once(repo: Repo, tak
     assert taken.snap.tree == repo.git("write-tree")
 
 
+@pytest.fixture
+def many(repo: Repo) -> Repo:
+    """More new files than git writes one by one, of every kind that git itself has to look at."""
+    repo.git("config", "filter.hide.clean", "tr a-z n-za-m")
+    repo.write(".gitattributes", "*.txt text\n*.form filter=hide\n")
+    for number in range(1_000):
+        repo.write(f"new/{number % 7}/{number}.py", f"x = {number}\n", executable=number % 5 == 0)
+    repo.write("dos.txt", b"1\r\n").write("my.form", "uryyb\n").write("large", b"1" * 1_100_000)
+    repo.write("flow.py", "print('two')\n").write("empty", "").symlink("link", "new/1/1.py")
+    return repo
+
+
+def test_many_new_files_make_the_tree_of_git_add_and_few_objects(many: Repo, take) -> None:
+    taken, again = take(many.path), take(many.path)
+    many.git("add", "-A")
+    assert taken.snap.tree == many.git("write-tree") == again.snap.tree
+    objects = taken.store.path / "objects"
+    assert len(list(objects.glob("??/*"))) < 50
+    assert len(list(objects.glob("pack/*.idx"))) == 1
+
+
+def test_a_git_without_fast_import_makes_the_same_of_many_new_files(
+    many: Repo, take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = take(many.path)
+    git = Repo(tmp_path / "bin", init=False).write(
+        "git",
+        f'#!/bin/sh\n[ "$1" = fast-import ] && exit 1\nexec {shutil.which("git")} "$@"\n',
+        executable=True,
+    )
+    monkeypatch.setenv("PATH", f"{git.path}:{os.environ['PATH']}")
+    taken = take(many.path, cache="another")
+    assert taken.snap == whole.snap
+    assert list(taken.store.path.glob("objects/pack/*")) == []
+
+
 def test_working_tree_encoding_applies(repo: Repo, take) -> None:
     repo.write(".gitattributes", "*.txt working-tree-encoding=UTF-16LE text\n")
     repo.write("a.txt", "häh\n".encode("utf-16-le"))

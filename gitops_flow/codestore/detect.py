@@ -91,10 +91,12 @@ def secret_in(data: bytes) -> Finding | None:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         data = data.replace(b"\0", b"")
     lowered = data.lower()
-    for rule in (rule for rule in _rules() if rule.short):
-        if any(keyword in lowered for keyword in rule.keywords):
-            for start in _matches(rule, data):
-                return Finding(rule.id, data.count(b"\n", 0, start) + 1)
+    short, words = _short_rules()
+    if any(map(lowered.__contains__, words)):
+        for rule in short:
+            if any(keyword in lowered for keyword in rule.keywords):
+                for start in _matches(rule, data):
+                    return Finding(rule.id, data.count(b"\n", 0, start) + 1)
     for offset, part in _surroundings(data):
         part = _ANNOTATION.sub(b"=", part)
         for rule in _asked(part.lower()):
@@ -129,7 +131,7 @@ def secret_name(path: str) -> bool:
 def _without(name: str, copies: tuple[str, ...]) -> str:
     if name.startswith("#") and name.endswith("#"):
         name = name[1:-1]
-    for ending in copies:
+    for ending in copies if name.endswith(copies) else ():
         if name.endswith(ending) and name != ending:
             if ending == ".swp":
                 name = name.removeprefix(".") if name.startswith("..") else name
@@ -141,15 +143,15 @@ def _surroundings(data: bytes) -> Iterator[tuple[int, bytes]]:
     """What lies around long tokens: offsets and pieces that do not overlap."""
     start = end = 0
     for run in _RUN.finditer(data):
-        token = run[0]
-        if not _DIGIT.search(token) and not _CHANGES.search(token[:_LONGEST]):
+        first, last = run.span()
+        head = min(last, first + _LONGEST)
+        if not _DIGIT.search(data, first, last) and not _CHANGES.search(data, first, head):
             continue
-        first = max(run.start() - _BEFORE, 0)
-        if first > end:
+        if first - _BEFORE > end:
             if end:
                 yield start, data[start:end]
-            start = first
-        end = min(run.end(), run.start() + _LONGEST) + _AFTER
+            start = first - _BEFORE
+        end = head + _AFTER
     if end:
         yield start, data[start:end]
 
@@ -199,8 +201,14 @@ _compiled = functools.lru_cache(maxsize=None)(re.compile)
 def _asked(lowered: bytes) -> Iterable[_Rule]:
     """The rules one of whose keywords stands in ``lowered``, each once."""
     pattern, rules = _keywords()
-    words = {found[1] for found in pattern.finditer(lowered)}
-    return {rule: None for word in words for rule in rules[word]}
+    return {rule: None for word in dict.fromkeys(pattern.findall(lowered)) for rule in rules[word]}
+
+
+@functools.cache
+def _short_rules() -> tuple[tuple[_Rule, ...], tuple[bytes, ...]]:
+    """The rules for passwords, and their keywords, each once."""
+    rules = tuple(rule for rule in _rules() if rule.short)
+    return rules, tuple({keyword: None for rule in rules for keyword in rule.keywords})
 
 
 @functools.cache

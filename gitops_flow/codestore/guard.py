@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.codestore import detect
 from gitops_flow.errors import SnapshotError
+from gitops_flow.git.lfs import pointer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,11 +66,17 @@ class Harmless:
         name = bytes.fromhex(blob)
         if name in self._before:
             self._now.add(name)
-        return name in self._before
+        return name in self._now
 
-    def add(self, blob: str) -> None:
-        """Note that nothing was found in ``blob`` (40 hex digits)."""
-        self._now.add(bytes.fromhex(blob))
+    def search(self, blob: str, data: bytes) -> detect.Finding | None:
+        """What is found in ``data``, the content of ``blob``; remembered if that is nothing.
+
+        What stands for a large file is looked at each time.
+        """
+        secret = detect.secret_in(data)
+        if not secret and not pointer(data):
+            self._now.add(bytes.fromhex(blob))
+        return secret
 
     def keep(self) -> None:
         """Write it down for the next time."""

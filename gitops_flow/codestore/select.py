@@ -108,7 +108,7 @@ def contents(
     entries: Mapping[bytes, Entry | None],
     options: Options,
     prefix: str,
-    known: guard.Harmless | None = None,
+    harmless: guard.Harmless | None = None,
 ) -> set[str]:
     """Refuse files with secrets in exactly what would be published (after filters).
 
@@ -125,17 +125,16 @@ def contents(
         shown = prefix + os.fsdecode(path)
         if entry is None or entry.mode in (SYMLINK, GITLINK) or options.allow.allows(shown):
             continue
-        if known and known.has(entry.id):
+        if harmless and harmless.has(entry.id):
             continue
         data = objects.data(entry.id)
-        if is_pointer := pointer(data):
+        if pointer(data):
             pointers.add(shown)
-        if found := detect.secret_in(data):
-            reasons[shown] = f"line {found.line}: {found.rule}"
-        elif known and not is_pointer:
-            known.add(entry.id)
-    if known:
-        known.keep()
+        secret = harmless.search(entry.id, data) if harmless else detect.secret_in(data)
+        if secret:
+            reasons[shown] = f"line {secret.line}: {secret.rule}"
+    if harmless:
+        harmless.keep()
     guard.refuse_secrets(reasons)
     return pointers
 

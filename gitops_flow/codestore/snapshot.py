@@ -199,13 +199,13 @@ def _edited(
     fresh += state.untracked
     sizes = select.names_and_sizes(repo, fresh, options, prefix)
     entries = _staged(state)
-    entries |= hashing.hashed(repo, store, state)
+    harmless = guard.Harmless(store.path / f"harmless-{zlib.crc32(os.fsencode(prefix)):08x}")
+    entries |= hashing.hashed(repo, store, state, harmless)
     large: dict[bytes, Entry] = {}
     if options.lfs:
         large = lfs.contents(repo, store, base, entries, options.allow, prefix)
-    known = guard.Harmless(store.path / f"harmless-{zlib.crc32(os.fsencode(prefix)):08x}")
     content = {**entries, **large}
-    pointers = select.contents(objects, fresh, content, options, prefix, known)
+    pointers = select.contents(objects, fresh, content, options, prefix, harmless)
     removed, left_out = select.taken_out(objects, state, entries, prefix)
     # git takes nothing that could pass for its own directory somewhere (git~1 on Windows).
     refused = [p for p in state.untracked if entries.get(p) is None and _is_there(repo, p)]

@@ -232,7 +232,7 @@ class Objects:
         return kind, data
 
     def _write(self, kind: ObjectType, data: bytes) -> str:
-        object_id = _object_id(kind, data)
+        object_id = _object_id(kind.name.lower().encode("ascii"), data)
         if pygit2.Oid(hex=object_id) in self._odb:
             return object_id
         try:
@@ -258,9 +258,13 @@ def read_index(data: bytes) -> Iterator[tuple[bytes, Entry]]:
         at += (end - at + 8) & ~7
 
 
-def _object_id(kind: ObjectType, data: bytes) -> str:
-    header = b"%s %d\0" % (kind.name.lower().encode("ascii"), len(data))
-    return hashlib.sha1(header + data, usedforsecurity=False).hexdigest()
+def blob_id(data: bytes) -> str:
+    """The id of the blob that holds ``data``."""
+    return _object_id(b"blob", data)
+
+
+def _object_id(kind: bytes, data: bytes) -> str:
+    return hashlib.sha1(b"%b %d\0%b" % (kind, len(data), data), usedforsecurity=False).hexdigest()
 
 
 def _tree_order(item: tuple[bytes, Entry]) -> bytes:
