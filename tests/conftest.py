@@ -26,6 +26,8 @@ from tests.support.prefect import (
     foreign_variables,
     isolated_environment,
 )
+from tests.support.repo import Repo
+from tests.support.snapshots import Taken, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +42,32 @@ _ADDRESS = "gitflow_owner"
 _counter = itertools.count()
 # A step that logs in a test process would start a temporary server, in the background, to log to.
 _NO_LOGS = ("PREFECT_LOGGING_TO_API_ENABLED", "false")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    """A repository without a commit."""
+    return Repo(tmp_path / "project")
+
+
+@pytest.fixture
+def take(tmp_path: Path) -> Callable[..., Taken]:
+    """Snapshots a working tree: ``take(path, cache="cache", **options)``."""
+    return lambda path, cache="cache", **options: look(path, tmp_path / cache, **options)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory for checkouts."""
+    path = tmp_path / "worker"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where the cache of checkouts will be."""
+    return tmp_path / "cache" / "checkout"
 
 
 def pytest_configure(config: pytest.Config) -> None:

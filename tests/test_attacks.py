@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow.checkout.objects import Reader
-from gitops_flow.checkout.store import Store
+from gitops_flow.checkout.objects import Reader, Store
 from gitops_flow.checkout.tree import Listing
 from gitops_flow.errors import GitflowError
 from tests.support.attacks import (
@@ -254,7 +253,7 @@ ATTACKS = (
         a_filter_that_the_worker_knows,
         (
             Layer(
-                "gitops_flow.checkout.store.Store.environment",
+                "gitops_flow.checkout.objects.Store.environment",
                 _with_the_workers_settings,
                 "no settings of the worker's",
             ),

@@ -18,9 +18,8 @@ import pytest
 
 from gitops_flow import checkout
 from gitops_flow import files as leftovers
-from gitops_flow.checkout import objects, tree, workspace
-from gitops_flow.checkout.objects import DamagedError, opened
-from gitops_flow.checkout.store import Store
+from gitops_flow.checkout import objects, tree, write
+from gitops_flow.checkout.objects import DamagedError, Store, opened
 from gitops_flow.errors import CheckoutError, GitError, RemoteError
 from tests.support import gitservers
 from tests.support.repo import Repo
@@ -29,18 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PNG = bytes(range(256)) * 40
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path / "project")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    path = tmp_path / "worker"
-    path.mkdir()
-    return path
 
 
 @pytest.fixture(params=["path", "file://"])
@@ -632,7 +619,7 @@ def test_a_pull_under_way_is_not_swept_up(
     repo: Repo, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = repo.write("x").commit()
-    with workspace.made_aside(here, "other") as work:
+    with write.made_aside(here, "other") as work:
         make(str(repo.path), commit, here)
         assert work.tree.is_dir()
     assert not work.aside.exists()

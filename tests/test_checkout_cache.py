@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout
-from gitops_flow.checkout import cache, shared, sweep
+from gitops_flow.checkout import cache, sealed, sweep
 from gitops_flow.errors import CheckoutError, RemoteError
 from gitops_flow.git import diagnosis, remote
 from tests.support import gitservers
@@ -26,23 +26,6 @@ from tests.support.repo import Repo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path / "project")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    path = tmp_path / "worker"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "cache" / "checkout"
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -359,7 +342,7 @@ def test_each_user_of_a_cache_clears_away_what_is_his(repo: Repo, group: Path) -
 
     def made_and_swept() -> bool:
         made = give(repo, commit, root).directory
-        shared._kept.pop(made).close()
+        sealed._kept.pop(made).close()
         sweep.cache(root, sweep.Limits(size=0))
         return not made.exists()
 
@@ -548,7 +531,7 @@ def test_trees_go_by_age_and_then_by_size_the_least_used_first(
     for commit in commits * 2:
         checkout.make(str(repo.path), commit, here, cache=root)
     for days, commit in enumerate(reversed(commits)):
-        aged(shared.Key(only_shelf(root), commit, ()).seal, days * 86400 + 60)
+        aged(sealed.Key(only_shelf(root), commit, ()).seal, days * 86400 + 60)
     assert trees(root) == set(commits)
     sweep_now(root, age=2.5 * 86400)
     assert trees(root) == set(commits[1:])
@@ -681,7 +664,7 @@ def test_a_shared_directory_goes_only_when_no_process_uses_it(repo: Repo, root: 
         user.kill()
     sweep_now(root, size=0)
     assert not directory.exists()
-    assert shared.find(shared.Key(only_shelf(root), commit, ())) is None
+    assert sealed.find(sealed.Key(only_shelf(root), commit, ())) is None
 
 
 RUN = """

@@ -15,31 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow import checkout
-from gitops_flow.checkout import shared, sweep, write
-from gitops_flow.checkout.copies import Copy
+from gitops_flow.checkout import sealed, sweep, write
+from gitops_flow.checkout.sealed import Copy
 from gitops_flow.errors import CheckoutError
 from tests.support.checkouts import AS_A_STEP, content, only_shelf, parentless, pull
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path / "project")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    path = tmp_path / "worker"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "cache" / "checkout"
 
 
 @pytest.fixture
@@ -154,7 +137,7 @@ def removed(tree: Path) -> None:
     (tree / "x").unlink()
 
 
-@pytest.mark.parametrize("change", [rewritten, added, removed, shared.remove])
+@pytest.mark.parametrize("change", [rewritten, added, removed, sealed.remove])
 def test_a_changed_tree_is_not_copied_but_made_again(
     repo: Repo, here: Path, root: Path, copies: list[Path], change: Callable[[Path], None]
 ) -> None:
@@ -174,7 +157,7 @@ def test_a_seal_under_the_name_of_another_snapshot_is_not_believed(
 ) -> None:
     first = kept(repo.write("x", "1"), here, root)
     second = kept(repo.write("x", "2"), here, root)
-    one, other = (shared.Key(only_shelf(root), commit, ()).seal for commit in (first, second))
+    one, other = (sealed.Key(only_shelf(root), commit, ()).seal for commit in (first, second))
     one.replace(other)
     assert (pull(repo, second, here, root).directory / "x").read_text() == "2"
 
@@ -183,7 +166,7 @@ def test_a_pipe_in_the_place_of_a_seal_is_not_waited_for(
     repo: Repo, here: Path, root: Path
 ) -> None:
     commit = kept(repo.write("x", "1"), here, root)
-    seal = shared.Key(only_shelf(root), commit, ()).seal
+    seal = sealed.Key(only_shelf(root), commit, ()).seal
     seal.unlink()
     os.mkfifo(seal)
     assert (pull(repo, commit, here, root).directory / "x").read_text() == "1"
@@ -195,13 +178,13 @@ def test_a_seal_is_not_written_through_a_link(
     commit = parentless(repo.write("x", "1"))
     pull(repo, commit, here, root)
     (tmp_path / "victim").write_text("precious")
-    read_only = shared._read_only
+    read_only = sealed._read_only
 
     def then_linked(tree: Path) -> None:
         read_only(tree)
         tree.with_name(f".{tree.name}.seal-partial").symlink_to(tmp_path / "victim")
 
-    monkeypatch.setattr(shared, "_read_only", then_linked)
+    monkeypatch.setattr(sealed, "_read_only", then_linked)
     assert pull(repo, commit, here, root).origin == "cached"
     assert (tmp_path / "victim").read_text() == "precious"
 
@@ -210,15 +193,15 @@ def test_a_name_that_appears_while_a_tree_is_copied_is_not_handed_over(
     repo: Repo, here: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = kept(repo.write("x", "1"), here, root)
-    names = shared.Tree.names
+    names = sealed.Tree.names
 
-    def then_written(self: shared.Tree) -> dict[bytes, int]:
+    def then_written(self: sealed.Tree) -> dict[bytes, int]:
         found = names(self)
         (aside,) = here.glob(".*.partial-*/tree")
         (aside / "new.pyc").write_text("!")
         return found
 
-    monkeypatch.setattr(shared.Tree, "names", then_written)
+    monkeypatch.setattr(sealed.Tree, "names", then_written)
     made = pull(repo, commit, here, root)
     assert set(content(made.directory)) == {b"", b"x"}
     assert list(here.glob(".*")) == []
@@ -357,7 +340,7 @@ def test_a_tree_that_cannot_be_sealed_is_removed(
     def full(_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gitops_flow.checkout.shared.json.dumps", full)
+    monkeypatch.setattr("gitops_flow.checkout.sealed.json.dumps", full)
     assert pull(repo, commit, here, root).origin == "cached"
     assert list((only_shelf(root).path / "trees").iterdir()) == []
 
@@ -435,8 +418,8 @@ def test_what_a_killed_making_of_a_tree_left_is_cleared_away(
 ) -> None:
     commit = kept(repo.write("x", "1"), here, root)
     (tree,) = trees(root)
-    shared.lock_of(tree).unlink()
-    shared.Key(only_shelf(root), commit, ()).seal.unlink()
+    sealed.lock_of(tree).unlink()
+    sealed.Key(only_shelf(root), commit, ()).seal.unlink()
     swept(root)
     assert trees(root) == [tree], "somebody may be about to seal it"
     monkeypatch.setattr(sweep, "_SELDOM", 0.0)
@@ -565,7 +548,7 @@ def test_the_next_snapshot_is_the_last_one_with_its_changes(
     # All of it is in the cache: the next ones need no server, whatever becomes of the trees.
     repo.path.rename(repo.path.with_name("away"))
     for tree in trees(root):
-        shared.remove(tree)
+        sealed.remove(tree)
     for _ in range(2):
         again = pull(repo, commit, here, root)
         assert content(again.directory) == content(made.directory)

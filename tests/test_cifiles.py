@@ -6,7 +6,6 @@ import pytest
 
 from gitops_flow.codestore import select
 from tests.support.repo import Repo
-from tests.test_snapshot import repo, take  # noqa: F401
 
 CI_FILES = [
     ".github/workflows/ci.yml",
@@ -34,8 +33,14 @@ CI_FILES = [
 REASON = select.CI_FILE
 
 
+@pytest.fixture
+def repo(repo: Repo) -> Repo:
+    repo.write("flow.py", "print('one')\n").write("lib/helper.py", "x = 1\n").commit()
+    return repo
+
+
 @pytest.mark.parametrize("path", CI_FILES)
-def test_a_committed_ci_file_is_left_out_and_listed(repo: Repo, take, path: str) -> None:  # noqa: F811
+def test_a_committed_ci_file_is_left_out_and_listed(repo: Repo, take, path: str) -> None:
     repo.write(path, "on: push\n").commit()
     taken = take(repo.path)
     assert path.encode() not in taken.files()
@@ -55,15 +60,15 @@ def test_a_committed_ci_file_is_left_out_and_listed(repo: Repo, take, path: str)
         "azure/pipelines.yml",
     ],
 )
-def test_what_no_forge_starts_by_itself_is_in(repo: Repo, take, path: str) -> None:  # noqa: F811
+def test_what_no_forge_starts_by_itself_is_in(repo: Repo, take, path: str) -> None:
     repo.write(path, "x\n").commit()
     assert path.encode() in take(repo.path).files()
 
 
 @pytest.mark.parametrize("clean", [False, True])
 def test_uncommitted_ci_files_are_left_out_once_and_for_one_reason(
-    repo: Repo,  # noqa: F811
-    take,  # noqa: F811
+    repo: Repo,
+    take,
     clean: bool,
 ) -> None:
     repo.write(".gitlab-ci.yml", "a\n").commit()
@@ -73,7 +78,7 @@ def test_uncommitted_ci_files_are_left_out_once_and_for_one_reason(
     assert sorted(taken.files()) == [b"flow.py", b"lib/helper.py"]
 
 
-def test_an_edit_of_a_ci_file_changes_nothing(repo: Repo, take) -> None:  # noqa: F811
+def test_an_edit_of_a_ci_file_changes_nothing(repo: Repo, take) -> None:
     repo.write(".github/workflows/ci.yml", "a\n").commit()
     before = take(repo.path)
     repo.write(".github/workflows/ci.yml", "b\n")
@@ -83,7 +88,7 @@ def test_an_edit_of_a_ci_file_changes_nothing(repo: Repo, take) -> None:  # noqa
     assert after.changes == {}
 
 
-def test_a_ci_file_that_was_deleted_is_not_listed_twice(repo: Repo, take) -> None:  # noqa: F811
+def test_a_ci_file_that_was_deleted_is_not_listed_twice(repo: Repo, take) -> None:
     repo.write("Jenkinsfile", "x\n").commit()
     repo.remove("Jenkinsfile")
     taken = take(repo.path)
@@ -91,13 +96,13 @@ def test_a_ci_file_that_was_deleted_is_not_listed_twice(repo: Repo, take) -> Non
     assert taken.changes == {}
 
 
-def test_a_secret_in_a_ci_file_is_no_matter(repo: Repo, take) -> None:  # noqa: F811
+def test_a_secret_in_a_ci_file_is_no_matter(repo: Repo, take) -> None:
     token = "ghp_" + "aK3jD9fLq2ZxV7bN1mQ8wE5rT6yU4iO0pAsD"
     repo.write(".github/workflows/ci.yml", token)
     assert take(repo.path).left_out == {".github/workflows/ci.yml": REASON}
 
 
-def test_ci_files_are_in_when_they_are_wanted(repo: Repo, take) -> None:  # noqa: F811
+def test_ci_files_are_in_when_they_are_wanted(repo: Repo, take) -> None:
     repo.write(".github/workflows/ci.yml", "a\n").commit()
     repo.write(".gitlab-ci.yml", "b\n")
     taken = take(repo.path, ci_files=True)
@@ -106,7 +111,7 @@ def test_ci_files_are_in_when_they_are_wanted(repo: Repo, take) -> None:  # noqa
     assert taken.changes == {".gitlab-ci.yml": "added"}
 
 
-def test_a_plain_folder_leaves_them_out_too(tmp_path, take) -> None:  # noqa: F811
+def test_a_plain_folder_leaves_them_out_too(tmp_path, take) -> None:
     folder = tmp_path / "plain"
     (folder / ".github/workflows").mkdir(parents=True)
     (folder / ".github/workflows/ci.yml").write_text("x\n")

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_flow.checkout import tree
-from gitops_flow.checkout.objects import opened
-from gitops_flow.checkout.store import Store
+from gitops_flow.checkout.objects import Store, opened
 from gitops_flow.cli import boundary
 from gitops_flow.codestore import history, ledger, trim
 from gitops_flow.errors import CheckoutError, GitflowError

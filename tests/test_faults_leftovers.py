@@ -18,26 +18,9 @@ from gitops_flow.checkout import sweep
 from gitops_flow.errors import CheckoutError, GitflowError, SnapshotError
 from gitops_flow.git.objects import DIRECTORY, FILE, Entry, Objects
 from tests.support.repo import Repo
-from tests.support.snapshots import Taken, look
+from tests.support.snapshots import Taken
 
 Take = Callable[..., Taken]
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path / "project")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    path = tmp_path / "worker"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def take(tmp_path: Path) -> Take:
-    return lambda path, **options: look(path, tmp_path / "cache", **options)
 
 
 def deep_commit(repo: Repo, depth: int) -> str:

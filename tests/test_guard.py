@@ -12,11 +12,16 @@ from gitops_flow.codestore import detect, guard
 from gitops_flow.errors import SnapshotError
 from tests.support import secrets
 from tests.support.repo import Repo
-from tests.test_snapshot import repo, take  # noqa: F401
 from tools.secretrules import __main__ as secretrules
 
 PRIVATE_KEY = b"-----BEGIN RSA PRIVATE" + b" KEY-----\n" + b"MIIEpAIBAAKCAQEA7xQz" * 4
 TOKEN = b"ghp_" + b"aK3jD9fLq2ZxV7bN1mQ8wE5rT6yU4iO0pAsD"
+
+
+@pytest.fixture
+def repo(repo: Repo) -> Repo:
+    repo.write("flow.py", "print('one')\n").write("lib/helper.py", "x = 1\n").commit()
+    return repo
 
 
 def test_at_least_19_of_20_shapes_of_secrets_are_found() -> None:
@@ -70,7 +75,7 @@ def test_no_text_makes_the_search_slow(text: bytes) -> None:
     assert detect.secret_in(text) is None
 
 
-def test_a_refusal_names_the_line_and_the_rule_but_not_the_secret(repo: Repo, take) -> None:  # noqa: F811
+def test_a_refusal_names_the_line_and_the_rule_but_not_the_secret(repo: Repo, take) -> None:
     repo.write("config.py", b"import os\n\nvalue = '" + TOKEN + b"'\n")
     with pytest.raises(SnapshotError) as error:
         take(repo.path)
@@ -84,7 +89,7 @@ def test_a_token_in_a_wide_encoding_is_seen(encoding: str) -> None:
     assert detect.secret_in(text.encode(encoding)) == ("GitHub token", 1)
 
 
-def test_a_token_in_one_of_many_new_files_is_refused(repo: Repo, take) -> None:  # noqa: F811
+def test_a_token_in_one_of_many_new_files_is_refused(repo: Repo, take) -> None:
     for number in range(1_000):
         repo.write(f"new/{number}.py", f"x = {number}\n")
     repo.write("new/500.py", b"x = 1\nkey = '" + TOKEN + b"'\n")
@@ -94,19 +99,19 @@ def test_a_token_in_one_of_many_new_files_is_refused(repo: Repo, take) -> None: 
         assert caught.value.paths == ("new/500.py (line 2: GitHub token)",)
 
 
-def test_a_token_in_a_modified_file_is_refused(repo: Repo, take) -> None:  # noqa: F811
+def test_a_token_in_a_modified_file_is_refused(repo: Repo, take) -> None:
     repo.write("flow.py", TOKEN)
     with pytest.raises(SnapshotError, match="looks like secrets"):
         take(repo.path)
 
 
-def test_a_token_in_a_staged_file_is_refused(repo: Repo, take) -> None:  # noqa: F811
+def test_a_token_in_a_staged_file_is_refused(repo: Repo, take) -> None:
     repo.write("staged.py", TOKEN).git("add", "staged.py")
     with pytest.raises(SnapshotError, match="looks like secrets"):
         take(repo.path)
 
 
-def test_a_committed_token_was_decided_before(repo: Repo, take) -> None:  # noqa: F811
+def test_a_committed_token_was_decided_before(repo: Repo, take) -> None:
     repo.write("old.py", TOKEN).commit()
     assert b"old.py" in take(repo.path).files()
 
@@ -128,7 +133,7 @@ def test_a_committed_token_was_decided_before(repo: Repo, take) -> None:  # noqa
         "terraform.tfstate",
     ],
 )
-def test_a_file_named_like_a_secret_is_refused(repo: Repo, take, name: str) -> None:  # noqa: F811
+def test_a_file_named_like_a_secret_is_refused(repo: Repo, take, name: str) -> None:
     repo.write(name, "x")
     with pytest.raises(SnapshotError) as error:
         take(repo.path)
@@ -139,29 +144,29 @@ def test_a_file_named_like_a_secret_is_refused(repo: Repo, take, name: str) -> N
 @pytest.mark.parametrize(
     "name", [".env.example", ".env.sample", "environment.yml", "secrets.py", "credentials.py"]
 )
-def test_a_harmless_name_is_not_refused(repo: Repo, take, name: str) -> None:  # noqa: F811
+def test_a_harmless_name_is_not_refused(repo: Repo, take, name: str) -> None:
     repo.write(name, "x")
     assert name.encode() in take(repo.path).files()
 
 
 @pytest.mark.parametrize("text", ["ghp_short", "postgresql://user:$PASSWORD@db/x", "sk-learn"])
-def test_harmless_content_is_not_refused(repo: Repo, take, text: str) -> None:  # noqa: F811
+def test_harmless_content_is_not_refused(repo: Repo, take, text: str) -> None:
     repo.write("a.py", text)
     assert b"a.py" in take(repo.path).files()
 
 
 @pytest.mark.parametrize("glob", [".env", "*.env", "conf/.env", "conf/*"])
-def test_an_allowed_secret_is_in(repo: Repo, take, glob: str) -> None:  # noqa: F811
+def test_an_allowed_secret_is_in(repo: Repo, take, glob: str) -> None:
     repo.write("conf/.env", TOKEN)
     assert b"conf/.env" in take(repo.path, secrets=(glob,)).files()
 
 
-def test_an_ignored_secret_is_no_matter(repo: Repo, take) -> None:  # noqa: F811
+def test_an_ignored_secret_is_no_matter(repo: Repo, take) -> None:
     repo.write(".gitignore", ".env\n").write(".env", "TOKEN=1")
     assert take(repo.path).left_out == {".env": "ignored"}
 
 
-def test_a_refused_secret_is_refused_again_in_a_plain_folder(tmp_path: Path, take) -> None:  # noqa: F811
+def test_a_refused_secret_is_refused_again_in_a_plain_folder(tmp_path: Path, take) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "a.py").write_bytes(TOKEN)
@@ -170,7 +175,7 @@ def test_a_refused_secret_is_refused_again_in_a_plain_folder(tmp_path: Path, tak
             take(folder)
 
 
-def test_a_large_file_is_refused_with_its_size(repo: Repo, take) -> None:  # noqa: F811
+def test_a_large_file_is_refused_with_its_size(repo: Repo, take) -> None:
     repo.write("model.bin", b"\0" * 2_000_001)
     with pytest.raises(SnapshotError) as error:
         take(repo.path, file_limit=2_000_000)
@@ -179,14 +184,14 @@ def test_a_large_file_is_refused_with_its_size(repo: Repo, take) -> None:  # noq
     assert "--max-file-size" in str(error.value.hint)
 
 
-def test_many_files_over_the_total_are_refused(repo: Repo, take) -> None:  # noqa: F811
+def test_many_files_over_the_total_are_refused(repo: Repo, take) -> None:
     for number in range(4):
         repo.write(f"part{number}", b"\0" * 600_000)
     with pytest.raises(SnapshotError, match=r"2\.4 MB in all, over the limit of 2 MB"):
         take(repo.path, total_limit=2_000_000)
 
 
-def test_a_refused_file_is_not_even_read_into_the_cache(repo: Repo, take, tmp_path: Path) -> None:  # noqa: F811
+def test_a_refused_file_is_not_even_read_into_the_cache(repo: Repo, take, tmp_path: Path) -> None:
     repo.write("model.bin", b"\0" * 300_000)
     with pytest.raises(SnapshotError):
         take(repo.path, file_limit=200_000)
@@ -199,7 +204,7 @@ def test_the_default_limits_are_50_and_500_megabytes() -> None:
     assert guard.Allowance().total_limit == 500_000_000
 
 
-def test_what_was_searched_before_is_not_searched_again(repo: Repo, take, monkeypatch) -> None:  # noqa: F811
+def test_what_was_searched_before_is_not_searched_again(repo: Repo, take, monkeypatch) -> None:
     repo.write("a.py", "x = 1\n")
     take(repo.path)
     searched: list[bytes] = []
@@ -209,7 +214,7 @@ def test_what_was_searched_before_is_not_searched_again(repo: Repo, take, monkey
     assert searched == [b"y = 2\n"]
 
 
-def test_other_rules_search_everything_again(repo: Repo, take, monkeypatch) -> None:  # noqa: F811
+def test_other_rules_search_everything_again(repo: Repo, take, monkeypatch) -> None:
     repo.write("a.py", "x = 1\n")
     take(repo.path)
     searched: list[bytes] = []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import plan, settings
-from gitops_flow.checkout.store import Store
+from gitops_flow.checkout.objects import Store
 from gitops_flow.cli import boundary
 from gitops_flow.codestore import sign, trim
 from gitops_flow.errors import CodeStoreError, GitflowError, UsageError

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,23 +18,13 @@ from gitops_flow.deploy import code
 from gitops_flow.errors import GitError, SnapshotError
 from tests.support.gitservers import bare
 from tests.support.repo import Repo, fingerprint
-from tests.support.snapshots import Taken, look
+from tests.support.snapshots import look
 
 
 @pytest.fixture
-def take(tmp_path: Path) -> Callable[..., Taken]:
-    def _take(path: Path, cache: str = "cache", **options: object) -> Taken:
-        return look(path, tmp_path / cache, **options)
-
-    return _take
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    made = Repo(tmp_path / "repo")
-    made.write("flow.py", "print('one')\n").write("lib/helper.py", "x = 1\n")
-    made.commit()
-    return made
+def repo(repo: Repo) -> Repo:
+    repo.write("flow.py", "print('one')\n").write("lib/helper.py", "x = 1\n").commit()
+    return repo
 
 
 def test_a_clean_tree_is_heads_tree(repo: Repo, take) -> None:

@@ -78,11 +78,6 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Api]]:
     server.server_close()
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path / "project")
-
-
 def text(made: dict[str, str]) -> str:
     return (Path(made["directory"]) / "flow.py").read_text()
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_flow import log
-from gitops_flow.checkout import convert, copies, fetch, shared, tree, write
+from gitops_flow.checkout import convert, fetch, sealed, tree, write
 from gitops_flow.checkout.cache import UnusableError, shelf
-from gitops_flow.checkout.copies import Rest
 from gitops_flow.checkout.fetch import Order, Place
 from gitops_flow.checkout.objects import DamagedError
-from gitops_flow.checkout.workspace import NoWayError, disk_errors, made_aside
+from gitops_flow.checkout.write import NoWayError, disk_errors, made_aside
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
 from gitops_flow.git.url import check_address, check_commit, name_of, split_userinfo
 
@@ -30,11 +29,12 @@ if TYPE_CHECKING:
 
     from gitops_flow.checkout.cache import Shelf
     from gitops_flow.checkout.fetch import Supply
-    from gitops_flow.checkout.workspace import Workspace
+    from gitops_flow.checkout.write import Workspace
     from gitops_flow.git.command import Auth
 
-    # Fills a workspace's tree; what follows its publishing is done when the block ends.
-    _Way = Callable[[Order, Workspace, "Clock"], contextlib.AbstractContextManager["Found"]]
+    # Fills a workspace's tree, which the checkout has for its directory, still without seconds;
+    # what follows its publishing is done when the block ends.
+    _Way = Callable[[Order, Workspace, "Clock"], contextlib.AbstractContextManager["Checkout"]]
 
 __all__ = ["PAUSES", "Checkout", "Place", "make", "make_shared"]
 
@@ -62,16 +62,6 @@ class Checkout:
     seconds: tuple[tuple[str, float], ...]
     warnings: tuple[str, ...]
     origin: str = "fetched"
-    received: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was made: how many files, what to warn of, whence, and the bytes received for it."""
-
-    files: int
-    warnings: tuple[str, ...]
-    origin: str
     received: int = 0
 
 
@@ -163,12 +153,12 @@ def make_shared(
     place = shelf(cache, order.places[0].address)
     clock = Clock()
     cached = partial(_cached, place)
-    found, made = _sealed(place, order, [cached, cached, _uncached])
-    found.keep()
+    held, made = _sealed(place, order, [cached, cached, _uncached])
+    held.keep()
     if made is not None:
         return made
     clock.lap("checkout")
-    return Checkout(found.directory, found.files, clock.laps, found.warnings, "shared")
+    return Checkout(held.directory, held.files, clock.laps, held.warnings, "shared")
 
 
 def _order(
@@ -193,16 +183,14 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
     told: set[str] = set()
     for way in ways:
         try:
-            with made_aside(parent, name) as work, way(order, work, clock) as found:
+            with made_aside(parent, name) as work, way(order, work, clock) as filled:
                 directory = work.publish()
-            return Checkout(
-                directory, found.files, clock.laps, found.warnings, found.origin, found.received
-            )
+            return replace(filled, directory=directory, seconds=clock.laps)
         except UnusableError as error:
             if str(error) not in told:
                 _log.warning(_WITHOUT, error)
             told.add(str(error))
-        except (_AgainError, shared.BrokenError) as error:
+        except (_AgainError, sealed.BrokenError) as error:
             _log.warning("the cache was damaged and is thrown away: %s", error)
         except NoWayError:
             pass  # nobody misses it
@@ -210,23 +198,23 @@ def _made(order: Order, parent: Path, ways: Iterable[_Way]) -> Checkout:
 
 
 @contextlib.contextmanager
-def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
+def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Checkout]:
     """By a copy of the sealed tree, which is made when it is needed first."""
-    if not (place.is_private() and copies.possible(work)):
+    if not (place.is_private() and sealed.possible(work)):
         raise NoWayError
-    found = shared.held(shared.Key(place, order.commit, order.directories))
+    copied = sealed.held(sealed.Key(place, order.commit, order.directories))
     made = None
-    if found is None:
+    if copied is None:
         if not _worth_a_tree(place, order):
             raise NoWayError
         try:
-            found, made = _sealed(place, order, [partial(_cached, place)] * 2)
+            copied, made = _sealed(place, order, [partial(_cached, place)] * 2)
         except RemoteError:
             raise
         except GitflowError as error:
             raise NoWayError from error  # the next way tells of it
     patience = order.places[-1].timeout
-    with contextlib.closing(found), copies.started(found, work, patience) as copy:
+    with contextlib.closing(copied), sealed.started(copied, work, patience) as copy:
         names = copy.finish()
         clock.lap("checkout")
         try:
@@ -235,30 +223,28 @@ def _copied(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterat
             raise NoWayError from error
         clock.lap("verify")
         origin, received = (made.origin, made.received) if made else ("cached", 0)
-        yield Found(found.files, found.warnings, origin, received)
+        yield Checkout(work.tree, copied.files, (), copied.warnings, origin, received)
 
 
 def _worth_a_tree(place: Shelf, order: Order) -> bool:
     """Whether a tree will be copied again: one that is pulled twice, and the first to build on."""
     if place.pulled(order.commit, order.directories):
         return True
-    return bool(place.whole()) and shared.newest(place, order.directories) is None
+    return bool(place.whole()) and sealed.newest(place, order.directories) is None
 
 
 def _sealed(
     place: Shelf, order: Order, ways: Iterable[_Way]
-) -> tuple[shared.Tree, Checkout | None]:
+) -> tuple[sealed.Tree, Checkout | None]:
     """The sealed tree; if it has to be made, by one process at a time, and how it was made."""
-    key = shared.Key(place, order.commit, order.directories)
-    found = shared.find(key)
-    if found is not None:
-        return found, None
+    key = sealed.Key(place, order.commit, order.directories)
+    if (held := sealed.find(key)) is not None:
+        return held, None
     with _one_at_a_time(place, order):
-        found = shared.find(key)
-        if found is not None:
-            return found, None
+        if (held := sealed.find(key)) is not None:
+            return held, None
         made = _made(order, place.path / "trees", ways)
-        return shared.seal(key, made.directory, made.files, made.warnings), made
+        return sealed.seal(key, made.directory, made.files, made.warnings), made
 
 
 @contextlib.contextmanager
@@ -275,12 +261,12 @@ def _one_at_a_time(place: Shelf, order: Order) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
+def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterator[Checkout]:
     """Of what the cache has and, for what it lacks, the server."""
     try:
-        with fetch.cached(order, place, work) as found:
-            yield _built(work, order, found, clock)
-            found.keep()
+        with fetch.cached(order, place, work) as supply:
+            yield _built(work, order, supply, clock)
+            supply.keep()
     except DamagedError as error:
         with contextlib.suppress(OSError):
             place.discard()
@@ -288,42 +274,45 @@ def _cached(place: Shelf, order: Order, work: Workspace, clock: Clock) -> Iterat
 
 
 @contextlib.contextmanager
-def _uncached(order: Order, work: Workspace, clock: Clock) -> Iterator[Found]:
+def _uncached(order: Order, work: Workspace, clock: Clock) -> Iterator[Checkout]:
     """Of what the server sends, all of it."""
-    with fetch.uncached(order, work.scratch) as found:
-        yield _built(work, order, found, clock)
+    with fetch.uncached(order, work.scratch) as supply:
+        yield _built(work, order, supply, clock)
 
 
 class _AgainError(Exception):
     """The objects of this way were damaged; the next one has others."""
 
 
-def _built(work: Workspace, order: Order, found: Supply, clock: Clock) -> Found:
+def _built(work: Workspace, order: Order, supply: Supply, clock: Clock) -> Checkout:
     """Make the tree of ``work`` the files of ``order``, upon the base if that helps."""
     clock.lap("fetch")
-    rest = found.base.advance(work.tree, found.source, order.commit) if found.base else None
+    copy, source = supply.base, supply.source
+    rest = copy.advance(work.tree, source, order.commit) if copy else None
     if rest is not None:
         try:
-            return _written(work, order, found, rest, clock)
+            return _written(work, order, supply, rest, clock)
         except DamagedError:
             raise
         except (CheckoutError, OSError):
             pass  # cp made something else, or it fails again
-    if found.base:
+    if copy:
         work.clear()
-    rest = Rest.all_of(tree.read(found.source, order.commit, order.directories))
-    return _written(work, order, found, rest, clock)
+    listing = tree.read(source, order.commit, order.directories)
+    return _written(work, order, supply, sealed.Rest(listing, listing.kinds()), clock)
 
 
-def _written(work: Workspace, order: Order, found: Supply, rest: Rest, clock: Clock) -> Found:
-    root, source = work.tree, found.source
+def _written(
+    work: Workspace, order: Order, supply: Supply, rest: sealed.Rest, clock: Clock
+) -> Checkout:
+    root, source = work.tree, supply.source
     missing, kinds = rest
     write.directories(root, missing)
     write.files(root, missing, source)
     files = [path for path, kind in kinds.items() if kind == "file"]
-    warnings = convert.apply(root, files, missing.files, found.store, order.places[-1].timeout)
+    warnings = convert.apply(root, files, missing.files, supply.store, order.places[-1].timeout)
     write.links(root, missing, source, kinds)
     clock.lap("checkout")
     write.verify(root, kinds, order.commit)
     clock.lap("verify")
-    return Found(len(files), warnings, found.origin, found.received)
+    return Checkout(root, len(files), (), warnings, supply.origin, supply.received)

@@ -4,7 +4,7 @@ Below the cache directory lies ``checkout/<repository>/``::
 
     objects/    git packs, the database that fetches build on and trees are made of
     pulled/     empty files named by the snapshots, or parts of them, that were pulled
-    trees/      read-only directories and their seals, see shared.py
+    trees/      read-only directories and their seals, see sealed.py
     making/     under construction; what a killed pull left is swept up
     locks/      never deleted
 
@@ -26,13 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow.checkout.workspace import made_aside
+from gitops_flow.checkout.write import made_aside
 from gitops_flow.git.url import name_of, normalise, split_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gitops_flow.checkout.store import Store
+    from gitops_flow.checkout.objects import Store
 
 # Snapshots that a fetch tells the server it has; the newest are the likeliest to be near.
 _TOLD = 16

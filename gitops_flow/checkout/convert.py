@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gitops_flow.checkout.store import Store
+    from gitops_flow.checkout.objects import Store
     from gitops_flow.checkout.tree import File
 
 _NAMES = ("eol", "working-tree-encoding", "ident", "filter")

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow import files, log, stop
-from gitops_flow.checkout import shared, tree
+from gitops_flow.checkout import sealed, tree
 from gitops_flow.checkout.cache import UnusableError
-from gitops_flow.checkout.copies import begun
-from gitops_flow.checkout.objects import DamagedError, opened
-from gitops_flow.checkout.store import Store, objects_of
-from gitops_flow.checkout.workspace import NoWayError, made_aside
+from gitops_flow.checkout.objects import DamagedError, Store, objects_of, opened
+from gitops_flow.checkout.write import NoWayError, made_aside
 from gitops_flow.errors import GitError, RemoteError
 from gitops_flow.git import command, remote
 from gitops_flow.git.url import local_path, split_userinfo
@@ -26,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.checkout.cache import Shelf
-    from gitops_flow.checkout.copies import Base
     from gitops_flow.checkout.objects import Reader
-    from gitops_flow.checkout.workspace import Workspace
+    from gitops_flow.checkout.sealed import Base
+    from gitops_flow.checkout.write import Workspace
     from gitops_flow.git.command import Auth
 
 _log = log.get("checkout")
@@ -221,7 +219,7 @@ def cached(order: Order, shelf: Shelf, work: Workspace) -> Iterator[Supply]:
 
 def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf, target: Workspace) -> Supply:
     """Fetch what is missing, aside from what other pulls use."""
-    base = begun(stack, shared.newest(shelf, order.directories), order, target)
+    base = sealed.begun(stack, sealed.newest(shelf, order.directories), order, target)
     work = stack.enter_context(made_aside(shelf.path / "making", order.commit[:12]))
     store = Store.create(work.scratch)
     wanted = (order.commit, order.directories)

@@ -15,9 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_flow.checkout.cache import Shelf, UnusableError, acquired, by_use
-from gitops_flow.checkout.shared import lock_of, remove
-from gitops_flow.checkout.store import Store
-from gitops_flow.checkout.workspace import made_aside
+from gitops_flow.checkout.objects import Store
+from gitops_flow.checkout.sealed import lock_of, remove
+from gitops_flow.checkout.write import made_aside
 from gitops_flow.errors import GitflowError
 from gitops_flow.git import command
 

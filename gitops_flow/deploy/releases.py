@@ -198,7 +198,7 @@ def check_out(releases: Releases, entry: Entry, directory: Path) -> int:
         GitflowError: the code store does not give the release out.
     """
     from gitops_flow import checkout
-    from gitops_flow.checkout.workspace import disk_errors
+    from gitops_flow.checkout.write import disk_errors
 
     directory = directory.absolute()
     target = releases.project.target

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_flow import files
-from gitops_flow.checkout.store import Store
+from gitops_flow.checkout.objects import Store
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
 
