@@ -28,9 +28,7 @@ _UNITS = {"": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[NAME]...", help="Deployments: a name, flow/name, or a glob of either."
-    ),
+    typer.Argument(metavar="NAME", help="Deployments: a name, flow/name, or a glob of either."),
 ]
 NameOption = Annotated[
     list[str] | None,

@@ -29,7 +29,7 @@ def demo(
 def trust(
     address: Annotated[
         str | None,
-        typer.Argument(metavar="[ADDRESS]", help="The server; default: the one that is named."),
+        typer.Argument(metavar="ADDRESS", help="The server; default: the one that is named."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only list what is trusted.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Trust ADDRESS no more.")] = False,
