@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from gitops_flow import apply, plan
-from gitops_flow.cli.deploy import result_lines
 from gitops_flow.errors import ApiError
 from gitops_flow.model import Automation, Deployment, Schedule
 from gitops_flow.prefect import Client
+from gitops_flow.report.deploy import results_text
 
 
 class Answers:
@@ -141,7 +141,7 @@ def test_an_update_that_failed_says_what_stands(
     made = plan.make([WANTED], [LIVE], source_mark=MARK, adopt=False, automations={})
     (result,) = apply.execute(cast("Client", Until(method, path)), made)
     assert (result.status, result.changed) == ("failed", stands)
-    (line, *_) = result_lines(result, 0)
+    (line, *_) = results_text([result])
     told = f" (already written: {', '.join(stands)})" if stands else ""
     assert line == f"etl/d  failed{told}"
 

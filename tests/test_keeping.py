@@ -51,7 +51,7 @@ name: {name}
 def test_a_file_is_needed_when_a_glob_means_it_or_the_flow_is_in_it(
     globs: list[str], path: str, needed: bool
 ) -> None:
-    assert paths._needed([path], globs, ["flow.py"]) is needed
+    assert paths.needed([path], globs, ["flow.py"]) is needed
 
 
 @pytest.mark.parametrize(
