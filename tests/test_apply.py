@@ -392,7 +392,7 @@ def test_another_sources_deployment_is_refused_and_not_written(case: Case) -> No
     before = case.client.requests
     result = apply.execute(case.client, made)[0]
     assert result.status == "refused"
-    assert "--adopt" in str(result.error)
+    assert "‹adopt›" in str(result.error)
     assert case.client.requests == before
 
 

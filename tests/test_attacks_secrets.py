@@ -355,5 +355,5 @@ def test_exactly_one_file_is_allowed_and_the_others_are_listed(ground: Scene) ->
     with pytest.raises(SnapshotError) as refused:
         push_code(allow_secrets=["a/.env", ".env"])
     assert refused.value.paths == ("a/notes.md (line 1: GitHub token)",)
-    assert "--allow-secret PATH" in str(refused.value.hint)
+    assert "‹allow_secrets› PATH" in str(refused.value.hint)
     assert push_code(allow_secrets=["a/.env", ".env", "a/notes.md"])["commit"]

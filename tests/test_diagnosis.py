@@ -42,5 +42,5 @@ def test_a_refusal_of_workflow_files_names_the_cause_and_the_ways_out(who: str) 
     said = f"(refusing to allow {who} to create or update workflow `.github/workflows/ci.yml`)"
     error = diagnosis.explain(f"! [remote rejected] x -> x {said}", "https://h/x")
     assert "workflow files" in error.message
-    assert "without --ci-files" in str(error.hint)
+    assert "without ‹ci_files›" in str(error.hint)
     assert "GITHUB_TOKEN" in str(error.hint)

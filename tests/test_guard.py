@@ -138,7 +138,7 @@ def test_a_file_named_like_a_secret_is_refused(repo: Repo, take, name: str) -> N
     with pytest.raises(SnapshotError) as error:
         take(repo.path)
     assert error.value.paths == (f"{name} (by its name)",)
-    assert "--allow-secret" in str(error.value.hint)
+    assert "‹allow_secrets›" in str(error.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_large_file_is_refused_with_its_size(repo: Repo, take) -> None:
         take(repo.path, file_limit=2_000_000)
     assert error.value.message == "1 file over the limit of 2 MB each"
     assert error.value.paths == ("model.bin (2 MB)",)
-    assert "--max-file-size" in str(error.value.hint)
+    assert "‹max_file_size›" in str(error.value.hint)
 
 
 def test_many_files_over_the_total_are_refused(repo: Repo, take) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COMMITTED = b"committed \x00\xff" * 3000
 EDITED = b"edited \x00\xfe" * 5000
-FLAG = "the content of a Git LFS file: its pointer is shipped (--lfs ships the content)"
+FLAG = "the content of a Git LFS file: its pointer is shipped (‹lfs› ships the content)"
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_another_branch_at_the_same_commit_is_the_same_code_while_nothing_is_cha
     assert place.clone("branch: develop") == []
     place.repo.write("flow.py", "changed")
     [told] = place.clone("branch: develop")
-    assert "with uncommitted changes (commit the changes, leave them out with --clean" in told
+    assert "with uncommitted changes (commit the changes, leave them out with ‹clean›" in told
     assert place.clone("branch: develop", clean=True) == []
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,13 @@ import gitops_flow
 from gitops_flow import manifest
 from gitops_flow.apply import Result
 from gitops_flow.cli import errors
+from gitops_flow.cli.app import command
 from gitops_flow.deploy import Report
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import GitflowError, StoppedError
 from gitops_flow.model import Deployment, Position, Problem, Provenance, Snapshot, Source
 from gitops_flow.plan import Create, Plan
-from gitops_flow.report import deploy, facts
+from gitops_flow.report import deploy, facts, words
 from tests.support.commands import again
 from tests.support.manifests import FLOW, MARK, OURS
 
@@ -79,7 +84,8 @@ def test_a_deploy_tells_of_what_it_left_alone_and_how_to_look_at_it() -> None:
 
 
 def test_next_steps_are_made_in_one_place() -> None:
-    modules = Path(gitops_flow.__file__).parent.rglob("*.py")
+    root = Path(gitops_flow.__file__).parent
+    modules = (*root.glob("cli/*.py"), *root.glob("report/*.py"))
     assert [each.name for each in modules if "next: " in each.read_text()] == ["facts.py"]
 
 
@@ -172,3 +178,39 @@ def test_whatever_ends_the_writing_is_told_with_what_was_written(
 def test_what_ends_a_command_before_it_writes_is_left_as_it_is() -> None:
     with pytest.raises(KeyboardInterrupt), errors.Written():
         raise KeyboardInterrupt
+
+
+def _texts() -> Iterator[str]:
+    """Every text below the front ends that is no docstring."""
+    for path in Path(gitops_flow.__file__).parent.rglob("*.py"):
+        if path.parent.name not in ("cli", "steps"):
+            tree = ast.parse(path.read_text())
+            doc = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+            for each in ast.walk(tree):
+                if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                    yield from () if id(each) in doc else (each.value,)
+
+
+def _flags() -> set[str]:
+    commands = command().commands.values()
+    params = [param for each in commands for param in each.params]
+    return {flag for param in params for flag in (*param.opts, *param.secondary_opts)}
+
+
+def test_no_message_below_the_front_ends_names_a_flag() -> None:
+    # What has no space in it is an argument of git's.
+    messages = [text for text in _texts() if " " in text]
+    named = {flag for text in messages for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)}
+    assert named & _flags() == set()
+
+
+def test_every_option_that_a_message_names_has_a_flag_that_exists() -> None:
+    named = {name for text in _texts() for name in re.findall("‹([a-z_]+)›", text)}
+    assert named == set(words.COMMAND_LINE)
+    assert set(words.COMMAND_LINE.values()) <= _flags()
+
+
+@pytest.mark.parametrize("form", [str, json.dumps])
+def test_a_message_calls_an_option_what_the_front_end_calls_it(form: Any) -> None:
+    told = words.worded(form("with ‹allow_secrets› PATH, not ‹this›"), words.COMMAND_LINE)
+    assert told == form("with --allow-secret PATH, not ‹this›")

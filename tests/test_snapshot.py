@@ -487,7 +487,7 @@ def test_submodules_are_refused_with_a_hint(repo: Repo, take, tmp_path: Path) ->
     with pytest.raises(SnapshotError, match="has submodules") as error:
         take(repo.path)
     assert error.value.paths == ("vendor/in",)
-    assert "--submodules" in str(error.value.hint)
+    assert "‹submodules›" in str(error.value.hint)
 
 
 def test_submodules_are_included_on_request_as_they_are_on_disk(
@@ -544,7 +544,7 @@ def test_an_ignored_submodule_whose_repository_is_broken_is_in_nobodys_way(
     assert list(take(repo.path, ignore_submodules=("*",)).files()) == CODE
     with pytest.raises(SnapshotError, match="a submodule") as error:
         take(repo.path, submodules=True)
-    assert "--ignore-submodule vendor/stray" in str(error.value.hint)
+    assert "‹ignore_submodules› vendor/stray" in str(error.value.hint)
 
 
 def test_an_ignored_submodule_beside_an_included_one(repo: Repo, take, tmp_path: Path) -> None:
@@ -612,7 +612,7 @@ def test_the_hint_for_a_submodule_that_is_not_checked_out_leads_somewhere(
         take(path, submodules=True)
     told = "git submodule update --init -- vendor/in" if declared else "git rm --cached -- vendor"
     assert told in str(error.value.hint)
-    assert "--ignore-submodule vendor/" in str(error.value.hint)
+    assert "‹ignore_submodules› vendor/" in str(error.value.hint)
 
 
 def test_a_nested_repository_is_left_out_and_listed(repo: Repo, take) -> None:

@@ -133,7 +133,7 @@ def test_submodules_of_a_commit_are_refused_by_name(
     with pytest.raises(SnapshotError, match="submodule") as error:
         take(bare_store(origin, tmp_path), origin.head, **options)
     assert error.value.paths == ("vendor/in",)
-    assert "--ignore-submodule vendor/in" in str(error.value.hint)
+    assert "‹ignore_submodules› vendor/in" in str(error.value.hint)
 
 
 def test_a_commit_with_a_file_too_deep_is_refused(origin: Repo, tmp_path: Path) -> None:

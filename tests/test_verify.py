@@ -124,7 +124,7 @@ def test_a_flow_that_ends_the_process_takes_no_other_with_it() -> None:
     assert "exit code 7" in told["flow/ends"].message
     assert told["flow/below"].where == "sub/c.py:1"
     assert "No module named 'nope'" in told["flow/below"].message
-    assert "--python" in str(told["flow/below"].hint)
+    assert "‹python›" in str(told["flow/below"].hint)
     assert "no directory 'gone'" in told["flow/away"].message
 
 

@@ -184,7 +184,7 @@ def _attempt(client: Client, action: Action, late: Sequence[Run], done: list[str
     if isinstance(action, Held):
         return Result("held", name, id=action.live.id)
     if isinstance(action, Conflict):
-        error = ApiError(action.reason, hint="deploy with --adopt to take it over")
+        error = ApiError(action.reason, hint="deploy with ‹adopt› to take it over")
         return Result("refused", name, id=action.live.id, error=error)
     try:
         if isinstance(action, Create):

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from gitops_flow.errors import GitflowError
+from gitops_flow.report.words import COMMAND_LINE, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +57,7 @@ def out(text: str, stream: TextIO | None = None) -> None:
     """
     stream = stream or sys.stdout
     with _told(stream):
-        stream.write(text)
+        stream.write(worded(text, COMMAND_LINE))
         stream.flush()
 
 
@@ -112,7 +113,7 @@ def _coloured(line: str) -> str:
 def err(text: str) -> None:
     """Write to standard error; where that fails there is nobody left to tell."""
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(worded(text, COMMAND_LINE))
         sys.stderr.flush()
     except OSError:
         abandon(sys.stderr)

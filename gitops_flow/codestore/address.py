@@ -203,7 +203,7 @@ def _address(repository: Repository, remote: str | None, data_dir: Path) -> tupl
         raise UsageError(
             f"which remote is the code store? There is no origin, but {', '.join(names)}",
             where=str(repository.root),
-            hint="name one with --remote, or gitflow: {code_store: {remote: NAME}} in the manifest",
+            hint="name one with ‹remote›, or gitflow: {code_store: {remote: NAME}} in the manifest",
         )
     digest = hashlib.sha256(str(repository.root).encode("utf-8", "surrogateescape")).hexdigest()
     name = url.name_of(str(repository.root))

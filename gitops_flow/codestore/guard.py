@@ -102,7 +102,7 @@ def check_sizes(sizes: dict[str, int], allow: Allowance) -> None:
             paths=_listed([f"{p} ({_megabytes(s)})" for p, s in _largest(large)]),
             hint=(
                 "list them in .gitflowignore to leave them out, or raise the limit with "
-                "--max-file-size (gitflow: {max_file_size: ...} in the manifest)"
+                "‹max_file_size› (gitflow: {max_file_size: ...} in the manifest)"
             ),
         )
     total = sum(sizes.values())
@@ -113,7 +113,7 @@ def check_sizes(sizes: dict[str, int], allow: Allowance) -> None:
             paths=_listed([f"{p} ({_megabytes(s)})" for p, s in _largest(sizes)]),
             hint=(
                 "list what workers do not need in .gitflowignore, or raise the limit with "
-                "--max-total-size (gitflow: {max_total_size: ...} in the manifest)"
+                "‹max_total_size› (gitflow: {max_total_size: ...} in the manifest)"
             ),
         )
 
@@ -130,7 +130,7 @@ def refuse_secrets(found: dict[str, str]) -> None:
             paths=_listed([f"{path} ({why})" for path, why in sorted(found.items())]),
             hint=(
                 "list them in .gitflowignore or .gitignore to leave them out; if one is no "
-                "secret, allow it with --allow-secret PATH (gitflow: {allow_secrets: [...]})"
+                "secret, allow it with ‹allow_secrets› PATH (gitflow: {allow_secrets: [...]})"
             ),
         )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gitops_flow.git.objects import Objects
     from gitops_flow.git.repository import Repository
 
-LEFT_OUT = "the content of a Git LFS file: its pointer is shipped (--lfs ships the content)"
+LEFT_OUT = "the content of a Git LFS file: its pointer is shipped (‹lfs› ships the content)"
 
 
 def contents(

@@ -136,7 +136,7 @@ def _attempt(
         raise CodeStoreError(
             f"the branch {target.branch!r} exists and is not a code store; it was left as it is",
             where=target.url,
-            hint="choose another with --branch, or gitflow: {code_store: {branch: NAME}}",
+            hint="choose another with ‹branch›, or gitflow: {code_store: {branch: NAME}}",
         )
     if tip is not None and ledger.holds(
         objects,

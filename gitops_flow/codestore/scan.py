@@ -166,7 +166,7 @@ def failed_filter(stderr: str) -> SnapshotError | None:
         f"git cannot filter files as .gitattributes says: {what}",
         paths=tuple(sorted({path for path, _ in failed})),
         hint="`git add` of such a file fails as well; install what it needs, or deploy what is "
-        "committed with --clean",
+        "committed with ‹clean›",
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gitops_flow.codestore.snapshot import Options
     from gitops_flow.git.repository import Repository
 
-CI_FILE = "CI configuration, which no run needs (--ci-files ships it)"
+CI_FILE = "CI configuration, which no run needs (‹ci_files› ships it)"
 
 # Files by which a forge starts its CI do harm in a code store: GitHub refuses a push that
 # brings them unless the token may change workflows, and other forges would start pipelines on

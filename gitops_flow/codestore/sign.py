@@ -72,7 +72,7 @@ def _unsigned(reason: str) -> CodeStoreError:
     return CodeStoreError(
         f"the release cannot be signed: {reason}",
         hint="set user.signingkey (and gpg.format: ssh or openpgp) as for `git commit -S`, "
-        "or deploy with --no-sign",
+        "or deploy with ‹no_sign›",
     )
 
 

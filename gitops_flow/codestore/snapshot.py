@@ -189,7 +189,7 @@ def _edited(
         raise SnapshotError(
             "a merge with conflicts is in progress",
             paths=tuple(prefix + os.fsdecode(p) for p in sorted(state.conflicts)),
-            hint="resolve them, or deploy HEAD as it is with --clean",
+            hint="resolve them, or deploy HEAD as it is with ‹clean›",
         )
     absent = {each.path for each in state.tracked if each.content == "deleted"}
     select.deep_files((path for path in state.deep if path not in absent), prefix)
@@ -234,8 +234,8 @@ def _head(
     """HEAD as it is; what differs from it on disk is left out, and listed."""
     if state.commit is None:
         raise SnapshotError(
-            "there is no commit yet, so --clean has nothing to deploy",
-            hint="commit first, or deploy the working tree without --clean",
+            "there is no commit yet, so ‹clean› has nothing to deploy",
+            hint="commit first, or deploy the working tree without ‹clean›",
         )
     taken = _commit(repo, store, options, state.commit, prefix, checked_out=True)
     beside = (*select.uncommitted(state, prefix), *select.left_out(state, prefix))
@@ -305,7 +305,7 @@ def _with_submodule(
         raise SnapshotError(
             "the repository has submodules",
             paths=(shown,),
-            hint=f"include their files with --submodules, or {ignore} (in the manifest: gitflow: "
+            hint=f"include their files with ‹submodules›, or {ignore} (in the manifest: gitflow: "
             "{submodules: include}, {submodules: ignore} or {ignore_submodules: [...]})",
         )
     top = repo.root / name
@@ -333,7 +333,7 @@ def _with_submodule(
 
 
 def _ignore_hint(path: str) -> str:
-    return f"leave it out with --ignore-submodule {shlex.quote(path)}"
+    return f"leave it out with ‹ignore_submodules› {shlex.quote(path)}"
 
 
 def _is_declared(repo: Repository, path: str) -> bool:

@@ -65,7 +65,7 @@ def choose(manifest: Manifest, which: Which) -> list[DeploymentConfig]:
             f"which deployment? The manifest has {len(listed)}: {some}"
             + (", ..." if len(names) > 10 else ""),
             where=manifest.shown,
-            hint="name some, or take all with --all",
+            hint="name some, or take all with ‹everything›",
         )
     found = list(listed)
     if which.names:
@@ -91,7 +91,7 @@ def _no_overlap(which: Which, manifest: Manifest) -> UsageError:
     return UsageError(
         f"no deployment of the manifest is called {names} and has the tag {tags}",
         where=manifest.shown,
-        hint="leave the names or --tag out",
+        hint="leave the names or ‹tags› out",
     )
 
 
@@ -171,7 +171,7 @@ def _untagged(
         raise UsageError(
             f"the manifest has a deployment {name!r}, but without the tag {listed}",
             where=str(manifest.position("deployments", min(found))),
-            hint="leave --tag out, or add the tag in the manifest",
+            hint="leave ‹tags› out, or add the tag in the manifest",
         )
     return set()
 
@@ -217,7 +217,7 @@ def choose_live(live: Iterable[Deployment], which: Which, suffix: str) -> list[D
     if len(known) > 1 and not names and not which.everything:
         raise UsageError(
             f"which deployment? There are {len(known)}: {some}",
-            hint="name some, or take all with --all",
+            hint="name some, or take all with ‹everything›",
         )
     own = {at: both(item.full_name, suffix) for at, item in enumerate(known)}
     meant: set[int] = set()

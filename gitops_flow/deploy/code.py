@@ -196,7 +196,7 @@ def _or_imported(info: FlowInfo | FlowError) -> FlowInfo | FlowError:
     """``info``, with the way to ask the code itself where only running it would tell."""
     if not isinstance(info, FlowError) or not isinstance(info, flows.ComputedError):
         return info
-    return FlowError(info.message, where=info.where, hint=f"{info.hint}, or use --import-flows")
+    return FlowError(info.message, where=info.where, hint=f"{info.hint}, or use ‹import_flows›")
 
 
 def narrowed(project: Project, which: Which, code: Code, answers: Answers) -> Project:

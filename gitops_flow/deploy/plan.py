@@ -285,7 +285,7 @@ def pointers(code: Code) -> list[Problem]:
         Problem(
             f"{files} deployed without the content: runs read a pointer of some 130 bytes "
             f"({shown})",
-            hint="--lfs (gitflow: {lfs: include}) ships the content",
+            hint="‹lfs› (gitflow: {lfs: include}) ships the content",
             severity="warning",
         )
     ]
@@ -325,7 +325,7 @@ def _refusals(
             Refusal(
                 "deployments of another source are in the way",
                 tuple(details),
-                "take them over with --adopt, or give these another name",
+                "take them over with ‹adopt›, or give these another name",
             )
         )
     if pools and not options.create_pools:
@@ -341,7 +341,7 @@ def _refusals(
             Refusal(
                 f"missing work pool{'' if len(pools) == 1 else 's'}",
                 tuple(details),
-                f"{commands}; or let gitflow make process pools: --create-pools",
+                f"{commands}; or let gitflow make process pools: ‹create_pools›",
             )
         )
     if errors:
@@ -351,6 +351,6 @@ def _refusals(
         )
     if not options.force_prune and (reason := plan.prune_refusal(planned)):
         details = [Problem(f"{each.full_name} would be deleted") for each in planned.deletes]
-        hint = "if that is what you want, add --force-prune"
+        hint = "if that is what you want, add ‹force_prune›"
         refusals.append(Refusal(reason, tuple(details), hint, "never"))
     return refusals

@@ -53,7 +53,7 @@ def _check(value: object) -> None:
     if pin.too_long(value):
         raise UsageError(
             "the release pointer would be longer than the 5,000 characters of a Prefect variable",
-            hint="deploy with --no-atomic, or sign with a shorter key (ssh) if releases are signed",
+            hint="deploy with ‹no_atomic›, or sign with a shorter key (ssh) if releases are signed",
         )
 
 

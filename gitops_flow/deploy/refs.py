@@ -79,7 +79,7 @@ class _CheckedOut:
             what = "that commit" if key == "commit_sha" else quoted(value, 100)
             return message, f"check {what} out and deploy from there, or take the line out"
         if self._origin.dirty:
-            return message, "commit the changes, leave them out with --clean, or take the line out"
+            return message, "commit the changes, leave them out with ‹clean›, or take the line out"
         return None
 
     def _is_at_head(self, address: str, key: str, value: str) -> bool:

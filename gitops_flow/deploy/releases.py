@@ -235,7 +235,7 @@ def look_up(project: Project, origin: Release, request: DeployRequest, server: S
     if data is None:
         raise UsageError(
             f"release {entry.id[:12]} has no {path}",
-            hint="go back with --code-only, which leaves the configuration as it is",
+            hint="go back with ‹code_only›, which leaves the configuration as it is",
         )
     document = manifest.parse(
         data,
@@ -258,7 +258,7 @@ def _entry(project: Project, origin: Release, which: Which, server: Server) -> E
     if before is None:
         raise UsageError(
             "there is no release before what is pinned now",
-            hint="name one with --to; gitflow history lists them",
+            hint="name one with ‹to›; gitflow history lists them",
         )
     return before
 
@@ -302,5 +302,5 @@ def refuse_steps(project: Project, desired: Iterable[Deployment]) -> None:
             f"the configuration of {', '.join(missing)} needs the outputs of build steps, "
             "which a rollback does not run",
             where=project.manifest.shown,
-            hint="go back with --code-only, or deploy from a checkout of that release",
+            hint="go back with ‹code_only›, or deploy from a checkout of that release",
         )

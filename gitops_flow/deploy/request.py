@@ -103,12 +103,14 @@ class DeployRequest:
 
     def __post_init__(self) -> None:
         if self.which.names and self.which.everything:
-            raise UsageError("names and --all exclude each other", hint="leave one of them out")
+            raise UsageError(
+                "names and ‹everything› exclude each other", hint="leave one of them out"
+            )
         if self.options.prune and not self.which.whole:
             raise UsageError(
-                "--prune needs --all and no --tag: "
+                "‹prune› needs ‹everything› and no ‹tags›: "
                 "only the whole manifest says what is no longer in it",
-                hint="deploy all of it, or leave --prune out",
+                hint="deploy all of it, or leave ‹prune› out",
             )
 
 

@@ -175,7 +175,7 @@ def reach(address: str, created: bool) -> tuple[Problem, ...]:
         Problem(
             "the code store is a directory that only workers of this user can read: "
             f"{closed} is closed to others",
-            hint="for other workers, deploy to a git server (--remote), or open the way to it",
+            hint="for other workers, deploy to a git server (‹remote›), or open the way to it",
             severity="warning",
         ),
     )

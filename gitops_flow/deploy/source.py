@@ -331,7 +331,7 @@ def working_tree(
     raise UsageError(
         f"there is no {NAME} here",
         where=str(directory),
-        hint="write one (README.md shows how), or name yours with --file",
+        hint="write one (README.md shows how), or name yours with ‹manifest›",
     )
 
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _PACKAGE = "gitops_flow"
 _GIT_TIMEOUT = 600.0  # seconds, for each talk with a git server
 _TIMEOUT = 120.0  # seconds, for all flows of a directory
-_INSTEAD = "name the Python that your workers have with --python"
+_INSTEAD = "name the Python that your workers have with ‹python›"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def without_package(
     error = CheckoutError(
         f"{python.path} has no module 'gitops_flow', so a worker with this Python cannot pull code",
         hint="install the package there (docs/workers.md), name the Python that your workers have "
-        "with --python, or deploy with gitflow: {checkout: stock}",
+        "with ‹python›, or deploy with gitflow: {checkout: stock}",
     )
     return replace(finding, status="broken", error=error)
 
@@ -162,14 +162,14 @@ def _or_why_not(finding: Finding, item: Deployment, pin: Pin | None) -> Finding:
     if pin is None and (pointer := pointer_of(item.pull_steps)):
         lost = CheckoutError(
             f"the release pointer {pointer} is missing on the server or names no commit",
-            hint="gitflow deploy --all writes it again",
+            hint="gitflow deploy ‹everything› writes it again",
         )
         return replace(finding, status="broken", error=lost)
     if pin is None or finding.status != "not pinned":
         return finding
     error = CheckoutError(
         f"its code comes from {', '.join(pin.addresses)}, which is not this source's code store",
-        hint="deploy again, or name what it was deployed with (--remote, --pull-url)",
+        hint="deploy again, or name what it was deployed with (‹remote›, ‹pull_url›)",
     )
     return replace(finding, commit=pin.commit, error=error)
 

@@ -26,7 +26,7 @@ class NotReachedError(FlowError):
 
 _SCRIPT = Path(__file__).with_name("import_script.py")
 _LONGEST_MESSAGE = 500
-_WITHOUT = "deploy without --import-flows"
+_WITHOUT = "deploy without ‹import_flows›"
 
 
 def ask(

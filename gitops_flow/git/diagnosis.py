@@ -30,7 +30,7 @@ _RULES = (
         r"refusing to allow an? .{1,60} to (create|update|create or update) (workflow|\.github)",
         "refused",
         "GitHub does not let this token push workflow files (.github/workflows)",
-        "leave them out, as by default (without --ci-files, gitflow: {ci_files: exclude}); or push with a "
+        "leave them out, as by default (without ‹ci_files›, gitflow: {ci_files: exclude}); or push with a "
         "token that may change workflows: the scope `workflow`, or `Workflows: write` of a "
         "fine-grained token. The GITHUB_TOKEN of a workflow can never have it",
     ),

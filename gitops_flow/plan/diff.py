@@ -116,7 +116,7 @@ def _compared(
         if ownership.same_repository(desired, live):
             reason += (
                 ", whose code is in the same repository: if it is this source under another "
-                "address, --adopt takes it over"
+                "address, ‹adopt› takes it over"
             )
         return Conflict(desired, live, reason)
     if desired.dormant and not owned and not adopt:

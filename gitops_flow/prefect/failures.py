@@ -210,7 +210,7 @@ _MESSAGES = {
 
 def _hint(status: int, said: str, details: Json) -> str | None:
     if status == 404 and said.startswith("Work pool"):
-        return "create it with `prefect work-pool create NAME --type process`, or --create-pools"
+        return "create it with `prefect work-pool create NAME --type process`, or ‹create_pools›"
     if isinstance(details, list) and all(_kind(item) == _UNKNOWN_FIELD for item in details):
         return "this Prefect server is too old for that field; upgrade it"
     if status == 500:

@@ -97,7 +97,7 @@ def change_lines(changes: Sequence[FileChange]) -> list[str]:
     """The first files that differ, one a line."""
     lines = [f"  {change.kind[0].upper()} {change.path}" for change in changes[:_SHOWN]]
     more = len(changes) - _SHOWN
-    return [*lines, f"  and {more} more (--json lists all)"] if more > 0 else lines
+    return [*lines, f"  and {more} more (‹json› lists all)"] if more > 0 else lines
 
 
 def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:

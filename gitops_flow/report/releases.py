@@ -139,7 +139,7 @@ def dropped_text(done: Collected, really: bool) -> list[str]:
     word = "dropped" if really else "to drop"
     lines.append(f"{count(len(gone), 'release')} {word}; {_kept(done)}")
     if not really:
-        lines.append("nothing was changed; --yes drops them")
+        lines.append("nothing was changed; ‹yes› drops them")
     return lines
 
 

@@ -9,9 +9,31 @@ from typing import TYPE_CHECKING
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+# What messages call ‹name› may be an option of a front end; in JSON the marks are escaped.
+_OPTION = re.compile(r"(?:‹|\\u2039)([a-z_]+)(?:›|\\u203a)")
+_NAMES = (
+    "adopt branch ci_files clean code_only create_pools force_prune import_flows json lfs "
+    "max_file_size max_total_size no_atomic no_sign prune pull_url python remote submodules to yes"
+)
+COMMAND_LINE = {
+    **{name: f"--{name.replace('_', '-')}" for name in _NAMES.split()},
+    "allow_secrets": "--allow-secret",
+    "everything": "--all",
+    "ignore_submodules": "--ignore-submodule",
+    "manifest": "--file",
+    "tags": "--tag",
+}
 _ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{28}(?![0-9a-f])")
+
+
+def worded(text: str, options: Mapping[str, str]) -> str:
+    """A text or JSON in which each ``‹name›`` is what a front end's ``options`` call it.
+
+    Below the front ends nobody knows whether an option is a flag, a key of a file or an input.
+    """
+    return _OPTION.sub(lambda match: options.get(match[1], match[0]), text)
 
 
 def printable(text: str, keep: str = "") -> str:
