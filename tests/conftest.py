@@ -16,6 +16,7 @@ import pytest
 from gitops_flow import local
 from gitops_flow.errors import ApiError
 from gitops_flow.git import environment
+from tests.support import reruns
 from tests.support.prefect import (
     DATABASE,
     PYTHON,
@@ -77,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Hundreds of commands are started, and each would compile all of gitops_flow.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    config.pluginmanager.register(reruns)
     if not hasattr(config, "workerinput"):
         config.stash[_OWNER] = Owner()
 
@@ -91,18 +93,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_configure_node(node: object) -> None:
     """Tell each pytest-xdist worker where the owner listens."""
     node.workerinput[_ADDRESS] = node.config.stash[_OWNER].address  # type: ignore[attr-defined]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Forgive a server two stalls.
-
-    Now and then its own services lock the database for a minute, and every
-    request with them.
-    """
-    for item in items:
-        if "prefect_server" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -153,6 +143,7 @@ def prefect_server(request: pytest.FixtureRequest) -> SharedServer:
     """
     server = _ask(request.config, "server")
     assert isinstance(server, SharedServer)
+    request.config.stash[reruns.LOG] = server.log_path
     return server
 
 

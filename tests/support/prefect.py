@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # workers ask less often, since each question makes the server write.
 _QUIET = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",
+    # Its log tells of each request that a locked database refused, see reruns.py.
+    "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true",
 } | {
     f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
     for name in (
