@@ -94,6 +94,21 @@ def test_json_says_what_is_wrong(project: Path, line: str, code: int, message: s
     assert message in document(answer)["message"]
 
 
+def test_markdown_says_what_is_wrong_where_a_comment_is_made_of_it(project: Path) -> None:
+    (project / "prefect.yaml").write_text("deployments: [{name: d}]\n")
+    answer = gitflow(project, "gitflow plan --markdown")
+    assert answer.returncode == 1
+    assert answer.stdout.startswith("### gitflow plan: failed\n\n`")
+    assert "| error | `prefect.yaml:1:15` | `deployments[0] 'd'" in answer.stdout
+    assert "error: " in answer.stderr
+
+
+def test_json_and_markdown_exclude_each_other(project: Path) -> None:
+    answer = gitflow(project, "gitflow deploy --all --markdown --json")
+    assert answer.returncode == 2
+    assert "--json and --markdown exclude each other" in document(answer)["message"]
+
+
 def test_json_says_where_a_bug_was_logged(project: Path, tmp_path: Path) -> None:
     (project / "gitops_flow_bug.py").write_text(
         "import sys\nfrom gitops_flow.cli import boundary, options\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import manifest
-from gitops_flow.cli import options
+from gitops_flow.cli import options, overrides
 from gitops_flow.errors import UsageError
 from gitops_flow.model import Deployment
 from tests.support.manifests import FLOW, MARK, OURS
@@ -31,8 +31,8 @@ def resolved(
 ) -> tuple[list[Deployment], list[str]]:
     """The deployments and problems with the overrides of these options on the first."""
     read = manifest.parse(text.encode(), "p.yaml")
-    overrides = options.overrides(given)
-    section = manifest.check_overrides(overrides)
+    asked = overrides.read(given)
+    section = manifest.check_overrides(asked)
     first, *rest = read.deployments
     found, problems = manifest.resolve(
         read,
@@ -42,7 +42,7 @@ def resolved(
         flows={"f.py:g": FLOW},
         answers=manifest.Answers(env or {}, {}, {}),
         default_work_pool=None,
-        chosen=[manifest.override(first, overrides, section), *rest],
+        chosen=[manifest.override(first, asked, section), *rest],
     )
     return found, [str(problem) for problem in problems]
 

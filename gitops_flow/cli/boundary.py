@@ -63,7 +63,8 @@ def _run(args: Sequence[str], form: str) -> int:
         code = command().main(list(args), prog_name="gitflow", standalone_mode=False)
         streams.out("")
     except GitflowError as error:
-        errors.show(error, "text" if isinstance(error, streams.OutputError) else form, args[0])
+        form = "text" if isinstance(error, streams.OutputError) else form
+        errors.show(error, form, next(iter(args), ""))
         return error.exit_code
     except typer.Exit as stop:
         code = stop.exit_code
