@@ -135,13 +135,11 @@ def next_lines(command: str | None) -> list[str]:
 
 def orphan_lines(orphans: Sequence[Deployment], again: Again | None) -> list[str]:
     """What the source owns and its manifest has no more: a fact, and how to look at it."""
-    if not orphans:
-        return []
-    look = f"; to see what deleting would mean: {again('plan', prune=True)}" if again else ""
-    return [
-        *(f"not in the manifest any more: {item.full_name}" for item in orphans),
-        f"  left alone{redact(look)}",
-    ]
+    lines = [f"not in the manifest any more: {item.full_name}" for item in orphans]
+    if again is None or not lines:
+        return lines
+    look = redact(again("plan", prune=True))
+    return [*lines, f"  left alone; to see what deleting would mean: {look}"]
 
 
 def kept_lines(planned: Plan) -> list[str]:

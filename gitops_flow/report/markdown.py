@@ -36,8 +36,9 @@ def plan(preview: Preview, server: str, *, verbose: bool = False) -> list[str]:
         items.append(f"- **refused**: {code(refusal.message)}")
         items += [f"  - {code(str(each))}" for each in refusal.details]
         items += [f"  - hint: {code(refusal.hint)}"] if refusal.hint else []
-    items += _items(
-        *facts.problem_lines([*preview.warnings, *preview.notes]),
+    items += _items(*facts.problem_lines(preview.warnings))
+    beside = _items(
+        *facts.problem_lines(preview.notes),
         *previews.code_lines(preview),
         *facts.pointer_lines(preview.plan),
         *facts.kept_lines(preview.plan),
@@ -56,16 +57,16 @@ def plan(preview: Preview, server: str, *, verbose: bool = False) -> list[str]:
         and (verbose or previews.new_code(action) is None)
     ]
     lines = _head("plan", preview.source.name, previews.summary(preview))
-    lines += [*_some(items, _LIST, "- "), *_table("action", rows)]
-    for change in preview.code:
-        lines += _files("files", change.files)
+    lines += [*_some(items, _LIST, "- "), *_table("action", rows), "", *_some(beside, _LIST, "- ")]
+    changes = preview.code[:10]
+    for change in changes:
+        lines += _files("files", change.files, _FILES // len(changes))
     return [*lines, "", code(server)]
 
 
 def deploy(report: Report, seconds: float, server: str) -> list[str]:
     """What a deploy to ``server`` did; what stayed as it was is only counted."""
-    items = _items(
-        *facts.problem_lines(report.warnings),
+    beside = _items(
         *deploys.code_lines(report),
         *facts.pointer_lines(report.plan if report.ok else plans.Plan(())),
         *facts.kept_lines(report.plan),
@@ -77,9 +78,10 @@ def deploy(report: Report, seconds: float, server: str) -> list[str]:
         if each.status != "unchanged"
     ]
     lines = _head("deploy", report.source.name, deploys.summary(report, seconds))
-    lines += [*_some(items, _LIST, "- "), *_table("status", rows)]
+    lines += _some(_items(*facts.problem_lines(report.warnings)), _LIST, "- ")
+    lines += [*_table("status", rows), "", *_some(beside, _LIST, "- ")]
     if report.snapshot.provenance.commit:
-        lines += _files("uncommitted files", report.snapshot.changes)
+        lines += _files("uncommitted files", report.snapshot.changes, _FILES)
     return [*lines, "", code(server)]
 
 
@@ -97,8 +99,8 @@ def error(failure: GitflowError, verb: str) -> list[str]:
         lines += [*_some(_items(*failure.paths), _LIST, "- "), ""]
     elif isinstance(failure, StoppedError):
         lines += [*_some(_items(*failure.lines), _LIST, "- "), ""]
-    lines += [f"- hint: {code(failure.hint)}"] if failure.hint else []
-    lines += ["- trying again may help"] if failure.retry else []
+    lines += [f"hint: {code(failure.hint)}", ""] if failure.hint else []
+    lines += ["Trying again may help.", ""] if failure.retry else []
     return lines
 
 
@@ -156,9 +158,9 @@ def _row(kind: str, name: str, details: Iterable[str]) -> str:
     return f"| {kind} | {code(name)} | {cell} |"
 
 
-def _files(title: str, files: Sequence[FileChange]) -> list[str]:
+def _files(title: str, files: Sequence[FileChange], room: int) -> list[str]:
     if not files:
         return []
     listed = [_plain(f"{file.kind[0].upper()} {file.path}") for file in files]
-    block = ["```", *_some(listed, _FILES), "```"]
+    block = ["```", *_some(listed, room), "```"]
     return ["", f"<details><summary>{title}</summary>", "", *block, "", "</details>"]
