@@ -206,3 +206,9 @@ def test_a_freeze_is_every_week_by_the_clock_on_the_wall_or_once(now: str, end: 
     ).freeze
     found = policy.frozen(windows, datetime.fromisoformat(now).replace(tzinfo=UTC))
     assert (found and found[0]) == (end and datetime.fromisoformat(end).replace(tzinfo=UTC))
+
+
+def test_the_end_of_a_suspension_without_a_time_zone_is_utc() -> None:
+    suspension = _source("suspend: {until: 2026-12-01 08:00:00}").suspend
+    assert suspension is not None
+    assert suspension.until == datetime(2026, 12, 1, 8, tzinfo=UTC)

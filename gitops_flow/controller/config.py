@@ -121,7 +121,7 @@ def _moment(value: Any) -> Any:
         raise wrong(
             f"expected a weekday or a date, and a time, got {described(value)}", hint
         ) from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return _aware(when)
 
 
 def _timezone(value: str) -> str:
@@ -130,6 +130,10 @@ def _timezone(value: str) -> str:
     except (ValueError, OSError):
         raise wrong(f"there is no time zone {described(value)}", "write Europe/Berlin") from None
     return value
+
+
+def _aware(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _suspend(value: Any) -> Any:
@@ -228,7 +232,7 @@ class SuspendSection(_Section):
 
     reason: str = ""
     author: str = ""
-    until: datetime | None = None
+    until: Annotated[datetime, AfterValidator(_aware)] | None = None
 
 
 class FreezeSection(_Section):
