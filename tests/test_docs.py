@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 ALL = "\n".join(TEXT.values())
-COMMAND_PAGES = ("docs/deploy.md", "docs/plan.md", "docs/releases.md", "docs/settings.md")
+COMMAND_PAGES = tuple(
+    f"docs/{name}.md" for name in ("deploy", "plan", "releases", "settings", "controller")
+)
 SOURCES = {
     path: path.read_text()
     for path in ROOT.glob("gitops_flow/**/*.py")
@@ -30,8 +34,16 @@ def options() -> dict[str, set[str]]:
     """The options of each command."""
     return {
         name: {flag for param in sub.params for flag in (*param.opts, *param.secondary_opts)}
-        for name, sub in command().commands.items()
+        for name, sub in _commands(command())
     }
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its words (``controller run``), and those that have others below."""
+    for name, sub in group.commands.items():
+        yield f"{before}{name}", sub
+        if hasattr(sub, "commands"):
+            yield from _commands(sub, f"{before}{name} ")
 
 
 @pytest.mark.parametrize("page", TEXT)
@@ -55,8 +67,9 @@ def test_every_path_that_is_named_exists(page: str) -> None:
 
 def test_every_gitflow_command_in_the_documents_exists() -> None:
     shown = "\n".join(re.findall(r"```console\n(.*?)```", ALL, re.DOTALL))
-    used = set(re.findall(r"^(?:\$ )?gitflow ([a-z][\w-]*)", shown, re.MULTILINE))
-    used |= set(re.findall(r"`gitflow ([a-z][\w-]*)", ALL))
+    verb = r"gitflow ((?:controller )?[a-z][\w-]*)"
+    used = set(re.findall(rf"^(?:\$ )?{verb}", shown, re.MULTILINE))
+    used |= set(re.findall(rf"`{verb}", ALL))
     assert used
     assert used <= set(options())
 
@@ -177,7 +190,7 @@ def test_every_manifest_in_the_documents_is_accepted(tmp_path: Path) -> None:
 def test_the_help_of_every_command_is_printed_without_error() -> None:
     for name in options():
         done = subprocess.run(
-            [sys.executable, "-m", "gitops_flow", name, "--help"],
+            [sys.executable, "-m", "gitops_flow", *name.split(), "--help"],
             capture_output=True,
             text=True,
             check=False,

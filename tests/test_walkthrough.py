@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.controller import Pushed
 from tests.support.prefect import SharedServer, SharedWorker
 from tests.support.repo import Repo
 from tests.support.walkthrough import Reader, blocks
@@ -35,12 +36,16 @@ def _environ(**more: str) -> dict[str, str]:
     return {**os.environ, "PATH": f"{own}:{os.environ['PATH']}", **more}
 
 
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 @pytest.fixture
 def reader(tmp_path: Path, prefect_home: Path) -> Iterator[Reader]:
     """Somebody with an empty directory, and a server and worker that they start themselves."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = _free_port()
     (tmp_path / "desk").mkdir()
     made = Reader(
         tmp_path / "desk",
@@ -83,6 +88,29 @@ def test_the_page_on_migrating_takes_over_what_prefect_deploy_made_and_gives_it_
     assert after["pull_steps"] == before["pull_steps"]
     assert any("(adopted)" in text for text in made.printed)
     prefect_server.call("DELETE", f"/flows/{after['flow_id']}")
+
+
+@pytest.mark.real
+def test_the_page_on_the_controller_leads_from_a_file_to_a_deployed_commit(
+    prefect_server: SharedServer, namespace: str, tmp_path: Path
+) -> None:
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    pushed = Pushed(tmp_path, namespace)
+    pushed.push()
+    (desk / "shop.git").symlink_to(pushed.origin.path)
+    environ = _environ(PREFECT_API_URL=prefect_server.api_url)
+    made = Reader(desk, environ, prefect_server.api_url, f"127.0.0.1:{_free_port()}")
+    made.do("prefect work-pool create --overwrite --type process gitflow-tests")
+    try:
+        made.follow(DOCS / "controller.md")
+        made.do("until gitflow controller status | grep '^synced  *shop'; do sleep 0.2; done")
+    finally:
+        made.close()
+    assert prefect_server.call("GET", f"/deployments/name/{namespace}/main")["entrypoint"]
+    shown = made.terminals()
+    assert "INFO shop: suspended" in shown
+    assert shown.endswith("INFO ended\n")
 
 
 def test_the_pages_have_something_to_do() -> None:

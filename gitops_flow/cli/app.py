@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gitops_flow import __version__
-from gitops_flow.cli import deploy, plan, releases, setup, streams
+from gitops_flow.cli import controller, deploy, plan, releases, setup, streams
 from gitops_flow.cli.help import Commands, examples
 
 app = typer.Typer(
@@ -59,9 +59,13 @@ for verb in (
     releases.hold,
     releases.unhold,
     releases.gc,
+    controller.sync,
+    controller.suspend,
+    controller.resume,
     setup.demo,
     setup.trust,
 ):
     app.command()(verb)
+app.add_typer(controller.app, name="controller")
 # Its name until 0.1.
 app.command("release-hold", hidden=True)(releases.unhold)

@@ -64,6 +64,25 @@ GROUPS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ("gitflow unhold --all", "and all others"),
         ),
     },
+    "Run": {
+        "controller": (
+            ("gitflow controller run", "keep every source of gitflow.yaml equal to git"),
+            ("gitflow controller check", "whether all that it names answers"),
+            ("gitflow controller status", "how each source is"),
+        ),
+        "sync": (
+            ("gitflow sync shop", "look at this source now, and deploy it"),
+            ("gitflow sync shop --config ops.yaml", "of a controller with that file"),
+        ),
+        "suspend": (
+            ("gitflow suspend shop --until 2h", "leave it alone for two hours"),
+            ("gitflow suspend shop --reason 'moving'", "until it is resumed"),
+        ),
+        "resume": (
+            ("gitflow resume shop", "look after it again"),
+            ("gitflow resume shop --config ops.yaml", "of a controller with that file"),
+        ),
+    },
     "Set up and tidy up": {
         "demo": (
             ("gitflow demo", "a minute, and nothing of it stays"),

@@ -163,7 +163,7 @@ def diff(
     exit_code: options.ExitCode = False,
     patch: options.Patch = False,
 ) -> int:
-    """Show what differs on the server; or, of two releases, their code."""
+    """Show what differs on the server, or between two releases."""
     given = locals()
     from gitops_flow.codestore.history import looks_like_release
     from gitops_flow.report import facts

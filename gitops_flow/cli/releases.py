@@ -270,7 +270,7 @@ def gc(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Drop old releases that nothing pins; without --yes only say which."""
+    """Drop old releases that nothing pins; without --yes list them."""
     given = locals()
     from gitops_flow.deploy.gc import collect
     from gitops_flow.report import releases as report

@@ -20,7 +20,7 @@ def demo(
         bool, typer.Option("--keep", help="Leave server and worker running until Ctrl-C.")
     ] = False,
 ) -> int:
-    """Show it all on this machine: a server, a worker, uncommitted code."""
+    """Show it all on this machine: server, worker, uncommitted code."""
     from gitops_flow.cli.demo import run
 
     return run(keep, sys.stdout)

@@ -30,6 +30,11 @@ _COLOURS = {
     "warning: ": _YELLOW,
     "refused: ": _RED,
     "next:": _BOLD,
+    # And those of a controller's status.
+    "synced ": _GREEN,
+    "progressing ": _CYAN,
+    "out-of-sync ": _YELLOW,
+    "degraded ": _RED,
 }
 
 

@@ -220,20 +220,23 @@ class Controller:
         self.config_error = ""
         self._follow(found)
 
+    def overdue(self) -> dict[str, float]:
+        """The sources that nobody has looked at for three intervals; for how many seconds."""
+        now = self._clock()
+        looked = self.reconciler.looked
+        return {
+            name: seconds
+            for name, section in self.config.sources.items()
+            if (seconds := now - looked.get(name, now)) >= max(3 * section.interval, _LEAST_WATCH)
+            and self.reconciler.suspension(name) is None
+        }
+
     def _watch(self) -> None:
         """Say of each source that nobody has looked at for three intervals that it is so."""
-        now = self._clock()
-        for name, section in self.config.sources.items():
-            seconds = now - self.reconciler.looked.get(name, now)
+        for name, seconds in self.overdue().items():
             state = self.state.get(name)
-            if (
-                state is None
-                or state.suspension
-                or seconds < max(3 * section.interval, _LEAST_WATCH)
-            ):
-                continue
             told = f"nobody has looked at it for {seconds:.0f} s, which is three intervals"
-            if not state.error.startswith("nobody has looked"):
+            if state is not None and not state.error.startswith("nobody has looked"):
                 doing = f": it is still {state.phase}" if state.phase else ""
                 self.state.update(name, condition="degraded", error=told + doing)
 

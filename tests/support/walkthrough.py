@@ -18,6 +18,7 @@ _BLOCK = re.compile(r"([^\n]*)\n\n```(\w+)\n(.*?)```", re.DOTALL)
 _FILE = re.compile(r"`([\w./-]+)`:?$")
 _OWN_TERMINAL = re.compile(r"terminal of its own|with the same `PREFECT_API_URL`")
 ADDRESS = "http://127.0.0.1:4200"
+CONTROLLER = "127.0.0.1:4300"
 # The tests run in an environment where this is done.
 _INSTALLING = re.compile(r"-m venv|bin/activate|pip install")
 
@@ -50,13 +51,17 @@ class Reader:
         directory: where the reader begins.
         environ: of all terminals.
         api_url: the server's address in the place of the page's.
+        controller: the same of the controller.
     """
 
-    def __init__(self, directory: Path, environ: dict[str, str], api_url: str) -> None:
+    def __init__(
+        self, directory: Path, environ: dict[str, str], api_url: str, controller: str = ""
+    ) -> None:
         self._cwd = directory
         self._directory = directory
         self._environ = environ
         self._base = api_url.removesuffix("/api")
+        self._controller = controller
         self._background: list[subprocess.Popen[bytes]] = []
         self.printed: list[str] = []
 
@@ -64,7 +69,7 @@ class Reader:
         """Do everything that ``page`` says; a command that fails ends it."""
         for block in blocks(page):
             if block.file:
-                (self._cwd / block.file).write_text(block.text)
+                (self._cwd / block.file).write_text(self._here(block.text))
             elif block.terminal:
                 self._open_terminal(block.text)
             else:
@@ -123,6 +128,9 @@ class Reader:
         self._background.append(process)
         if "server start" in commands:
             self._wait_for_server(process)
+        while "controller run" in commands and b": 1 source" not in Path(log.name).read_bytes():
+            assert process.poll() is None, "the controller did not start"
+            time.sleep(0.1)
 
     def _wait_for_server(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 120
@@ -136,4 +144,4 @@ class Reader:
         raise AssertionError("the server was not ready within two minutes")
 
     def _here(self, commands: str) -> str:
-        return commands.replace(ADDRESS, self._base)
+        return commands.replace(ADDRESS, self._base).replace(CONTROLLER, self._controller)

@@ -1,0 +1,300 @@
+"""The commands of the controller: run it, check its file, ask it how sources are, and for changes."""
+
+from __future__ import annotations
+
+import getpass
+import http.client
+import json
+import logging
+import os
+import queue
+import re
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from textwrap import indent
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, urlsplit
+
+import typer
+
+from gitops_flow.cli import options, streams
+from gitops_flow.errors import GitflowError, UsageError
+from gitops_flow.report import errors
+from gitops_flow.report.words import count, shown
+
+if TYPE_CHECKING:
+    from gitops_flow.controller.run import Controller
+    from gitops_flow.controller.state import SourceState
+
+app = typer.Typer(no_args_is_help=True, help="Keep the sources of gitflow.yaml equal to git.")
+_FILE = "gitflow.yaml"
+_ADDRESS = "http://127.0.0.1:4300"
+_VARIABLE = "GITFLOW_CONTROLLER_URL"
+# What listens everywhere is asked here.
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
+# Seconds for an answer of the controller; none of them takes one.
+_PATIENCE = 30.0
+
+Config = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="The configuration (default: gitflow.yaml).")
+]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in gitflow.yaml.")]
+
+
+@app.command()
+def run(config: Config = None) -> int:
+    """Keep every source equal to git, until Ctrl-C."""
+    try:
+        from gitops_flow.web import Edge
+    except ImportError as error:
+        raise UsageError(
+            f"{error.name} is not installed",
+            hint="install gitops-flow with its extra: gitops-flow[controller]",
+        ) from None
+    _log_lines()
+    log = logging.getLogger("gitops_flow.controller")
+    controller = _controller(config, needed=False)
+    signals = _Signals()
+    edge = Edge(controller, signals.ended)
+    controller.state.listen(_tell)
+    controller.start()
+    edge.start()
+    log.info("%s: %s", edge.address, count(len(controller.config.sources), "source"))
+    if not edge.is_local:
+        log.warning("listen is no loopback address: nothing is changed over HTTP")
+    number = signals.wait()
+    name = signal.Signals(number).name if number else "the HTTP server has ended"
+    log.info("%s: no look begins any more, those that have begun are finished", name)
+    edge.stop()
+    has_ended = controller.stop()
+    log.info("ended" if has_ended else "ended; what is half done is made good at the next start")
+    return 0 if number and has_ended else 1
+
+
+@app.command()
+def check(
+    config: Config = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only the file; ask no repository and no server.")
+    ] = False,
+) -> int:
+    """Check gitflow.yaml, and that all it names answers."""
+    controller = _controller(config)
+    sources = len(controller.config.sources)
+    streams.out(f"{config or _FILE} is right: {count(sources, 'source')}\n")
+    if offline:
+        return 0
+    from gitops_flow.controller.check import check as checked
+
+    failed = 0
+    for each in checked(controller.config, os.environ, controller.data):
+        failed += bool(each.errors)
+        streams.out(shown(f"{each.name}: {'; '.join(each.reached) or 'nothing answers'}") + "\n")
+        for error in each.errors:
+            streams.out(indent(errors.text(error), "  "))
+    return 1 if failed else 0
+
+
+@app.command()
+def status(config: Config = None, as_json: options.AsJson = False) -> int:
+    """Show how each source is, what is wrong first."""
+    document = _ask(config, "GET", "/api/sources")
+    if as_json:
+        streams.out(json.dumps(document) + "\n")
+        return 0
+    from gitops_flow.report import sources
+
+    streams.show(sources.lines(document, datetime.now(UTC)))
+    return 0
+
+
+def sync(source: Source, config: Config = None) -> int:
+    """Have the controller deploy a source now, if it differs."""
+    _change(config, source, "sync")
+    streams.out(f"{shown(source)} is looked at now\nnext: gitflow controller status\n")
+    return 0
+
+
+def suspend(
+    source: Source,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; shown with its state.")] = "",
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When it ends: 2h, 3d, or 2026-12-01T08:00."),
+    ] = None,
+    config: Config = None,
+) -> int:
+    """Have the controller leave a source alone, also after a restart."""
+    end = _moment(until) if until else None
+    how = {"reason": reason, "author": _user(), "until": end and end.isoformat()}
+    _change(config, source, "suspend", how)
+    when = f" until {end:%Y-%m-%d %H:%M}" if end else ""
+    streams.out(f"{shown(source)} is suspended{when}\nnext: gitflow resume {source}\n")
+    return 0
+
+
+def resume(source: Source, config: Config = None) -> int:
+    """Have the controller look after a suspended source again."""
+    _change(config, source, "resume")
+    streams.out(f"{shown(source)} is looked after again\nnext: gitflow controller status\n")
+    return 0
+
+
+def _controller(config: Path | None, *, needed: bool = True) -> Controller:
+    from gitops_flow.controller.run import Controller
+
+    path = Path(_FILE) if config is None and (needed or Path(_FILE).exists()) else config
+    return Controller(path, os.environ, Path.cwd())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def _moment(text: str) -> datetime:
+    """A point in time, by the clock of this machine; or a duration from now."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from gitops_flow.controller.config import Duration
+
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        pass
+    try:
+        return datetime.now().astimezone() + timedelta(
+            seconds=TypeAdapter(Duration).validate_python(text)
+        )
+    except (ValidationError, OverflowError):
+        hint = "write 2h, 3d, or 2026-12-01T08:00"
+        raise UsageError(f"--until {text!r} is no time", hint=hint) from None
+
+
+# What it tells of itself.
+
+
+class _Signals:
+    """The signals that end it: for the first one it waits, at a second one the process is gone."""
+
+    def __init__(self) -> None:
+        # The only queue that a signal handler may use.
+        self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._came = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._come)
+
+    def _come(self, number: int, _: object) -> None:
+        if self._came:
+            os._exit(128 + number)
+        self._came = True
+        self._queue.put(number)
+
+    def ended(self) -> None:
+        """End the wait without a signal."""
+        self._queue.put(0)
+
+    def wait(self) -> int:
+        """The first signal; 0 for none."""
+        return self._queue.get()
+
+
+class _OneLine(logging.Formatter):
+    """An event is a line: what git or a server said must not look like another one of ours."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record).replace("\n", " | "))
+
+
+def _log_lines() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("gitops_flow").setLevel(logging.INFO)
+
+
+def _tell(before: SourceState | None, after: SourceState | None) -> None:
+    """Log what has become of a source, if that is news."""
+    if after is None:
+        return
+    old = before or after
+    log = logging.getLogger("gitops_flow.controller").log
+    if after.error and after.error != old.error:
+        log(logging.ERROR, "%s: %s: %s", after.name, after.word, after.error)
+    elif after.suspension and not old.suspension:
+        log(logging.INFO, "%s: suspended", after.name)
+    elif after.differences and after.differences != old.differences:
+        log(logging.WARNING, "%s: %s: %s", after.name, after.word, "; ".join(after.differences))
+    elif after.word == "progressing" != old.word and after.commit:
+        log(logging.INFO, "%s: deploying %s", after.name, after.commit[:12])
+    elif after.word == "synced" and (after.word, after.deployed) != (old.word, old.deployed):
+        log(logging.INFO, "%s: synced at %s", after.name, (after.deployed or "")[:12])
+
+
+# What is asked of one that runs.
+
+
+def _change(config: Path | None, source: str, verb: str, how: dict[str, Any] | None = None) -> None:
+    _ask(config, "POST", f"/api/sources/{quote(source, safe='')}/{verb}", how or {})
+
+
+def _ask(config: Path | None, method: str, path: str, content: Any = None) -> dict[str, Any]:
+    """What the controller answers.
+
+    Raises:
+        GitflowError: it is not there, or refuses.
+    """
+    address = _address(config)
+    parts = urlsplit(address)
+    secure = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    data = None if content is None else json.dumps(content).encode()
+    headers = {"Content-Type": "application/json"} if data else {}
+    try:
+        connection = kind(parts.hostname or "", parts.port, timeout=_PATIENCE)
+        try:
+            connection.request(method, parts.path + path, data, headers)
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+        finally:
+            connection.close()
+    except OSError as error:
+        raise GitflowError(
+            f"no controller answers: {error.strerror or error}",
+            where=address,
+            hint=f"start it with `gitflow controller run`, or say in {_VARIABLE} where it is",
+            retry=True,
+        ) from None
+    except (http.client.HTTPException, ValueError):
+        told, answer = None, None
+    if not isinstance(told, dict) or answer is None:
+        hint = f"say in {_VARIABLE} where it is"
+        raise GitflowError("what answers there is no controller", where=address, hint=hint)
+    if answer.status < 300:
+        return told
+    refusal = {"message": f"the controller answered {answer.status}", **(told.get("error") or {})}
+    made = UsageError if answer.status == 404 else GitflowError
+    raise made(
+        str(refusal["message"]), where=refusal.get("where") or address, hint=refusal.get("hint")
+    )
+
+
+def _address(config: Path | None) -> str:
+    """What the environment names, else the file's ``listen``, else its default."""
+    if named := os.environ.get(_VARIABLE, "").rstrip("/"):
+        if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", named):
+            return named
+        raise UsageError("expected an address", where=_VARIABLE, hint=f"such as {_ADDRESS}")
+    if config is None and not Path(_FILE).exists():
+        return _ADDRESS
+    from gitops_flow.controller import config as configuration
+
+    host, _, port = configuration.load(config or Path(_FILE)).listen.rpartition(":")
+    return f"http://{_EVERY_ADDRESS.get(host, host)}:{port}"
