@@ -688,6 +688,7 @@ def test_every_report_names_the_server_and_who_named_it(project: Project, namesp
         found = json.loads(project.gitflow(*command, "--json").stdout)
         assert found["server"] == project.api_url, command
     assert line in project.gitflow("plan", "--markdown").stdout
+    assert line in project.gitflow("deploy", "--all", "--markdown").stdout
     assert project.gitflow("verify").stdout.startswith(f"{line}\n")
 
 
