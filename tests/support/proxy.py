@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "content-length"}
@@ -69,9 +70,15 @@ class Rule:
 
 
 class Proxy:
-    """The proxy; ``requests`` lists what arrived, oldest first."""
+    """The proxy; ``requests`` lists what arrived, oldest first.
 
-    def __init__(self, api_url: str) -> None:
+    With ``demands``, it answers 401 to whoever sends other headers of these names, in lower
+    case, or lacks one; ``strangers`` are the values that came instead.
+    """
+
+    def __init__(self, api_url: str, demands: Mapping[str, str] | None = None) -> None:
+        self.demands = dict(demands or {})
+        self.strangers: list[dict[str, str | None]] = []
         target = urlsplit(api_url)
         self._host, self._port = target.hostname or "", target.port or 80
         self._prefix = target.path.rstrip("/")
@@ -198,6 +205,11 @@ class _Handler(BaseHTTPRequestHandler):
             elif rule.action == "status":
                 self._answer(rule.status, [], b'{"exception_message":"made up by a test"}')
                 return
+        sent = {name: self.headers.get(name) for name in self.proxy.demands}
+        if sent != self.proxy.demands:
+            self.proxy.strangers.append(sent)
+            self._answer(401, [], b'{"exception_message":"made up by a test"}')
+            return
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
         status, answered, data = self.proxy._forward(self.command, self.path, headers, body)
         if rule is not None and rule.action == "drop-after":
