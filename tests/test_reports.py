@@ -86,7 +86,7 @@ def test_a_deploy_tells_of_what_it_left_alone_and_how_to_look_at_it() -> None:
 def test_next_steps_are_made_in_one_place() -> None:
     root = Path(gitops_flow.__file__).parent
     modules = (*root.glob("cli/*.py"), *root.glob("report/*.py"))
-    assert [each.name for each in modules if "next: " in each.read_text()] == ["facts.py"]
+    assert [each.name for each in modules if "next: " in each.read_text()] == ["words.py"]
 
 
 def test_a_command_is_repeated_with_the_options_that_it_had() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import http.client
 import json
 import logging
 import os
 import queue
 import re
+import shlex
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,7 @@ import typer
 from gitops_flow.cli import options, streams
 from gitops_flow.errors import GitflowError, UsageError
 from gitops_flow.report import errors
-from gitops_flow.report.words import count, shown
+from gitops_flow.report.words import count, next_lines, shown
 
 if TYPE_CHECKING:
     from gitops_flow.controller.run import Controller
@@ -113,7 +112,7 @@ def status(config: Config = None, as_json: options.AsJson = False) -> int:
 def sync(source: Source, config: Config = None) -> int:
     """Have the controller deploy a source now, if it differs."""
     _change(config, source, "sync")
-    streams.out(f"{shown(source)} is looked at now\nnext: gitflow controller status\n")
+    _say(f"{source} is looked at now", "gitflow controller status")
     return 0
 
 
@@ -131,15 +130,19 @@ def suspend(
     how = {"reason": reason, "author": _user(), "until": end and end.isoformat()}
     _change(config, source, "suspend", how)
     when = f" until {end:%Y-%m-%d %H:%M}" if end else ""
-    streams.out(f"{shown(source)} is suspended{when}\nnext: gitflow resume {source}\n")
+    _say(f"{source} is suspended{when}", f"gitflow resume {shlex.quote(source)}")
     return 0
 
 
 def resume(source: Source, config: Config = None) -> int:
     """Have the controller look after a suspended source again."""
     _change(config, source, "resume")
-    streams.out(f"{shown(source)} is looked after again\nnext: gitflow controller status\n")
+    _say(f"{source} is looked after again", "gitflow controller status")
     return 0
+
+
+def _say(what: str, command: str) -> None:
+    streams.out("\n".join((shown(what), *next_lines(command))) + "\n")
 
 
 def _controller(config: Path | None, *, needed: bool = True) -> Controller:
@@ -150,6 +153,8 @@ def _controller(config: Path | None, *, needed: bool = True) -> Controller:
 
 
 def _user() -> str:
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -251,6 +256,8 @@ def _ask(config: Path | None, method: str, path: str, content: Any = None) -> di
     Raises:
         GitflowError: it is not there, or refuses.
     """
+    import http.client
+
     address = _address(config)
     parts = urlsplit(address)
     secure = parts.scheme == "https"

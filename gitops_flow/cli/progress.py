@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import time
-from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -77,7 +76,7 @@ class Progress:
 def _result(future: Future[T]) -> T | None:
     try:
         return future.result(0)
-    except NotYet:
+    except TimeoutError:
         if future.done():
             raise
         return None

@@ -13,7 +13,7 @@ import typer
 
 from gitops_flow.cli import deploy, errors, options, plan, streams
 from gitops_flow.errors import UsageError
-from gitops_flow.report.words import count, fitted, printable, shown
+from gitops_flow.report.words import count, fitted, next_lines, printable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -243,8 +243,6 @@ def _hold(given: Mapping[str, Any], *, hold: bool) -> int:
 
 
 def _next(done: Switched, hold: bool, again: options.Again) -> list[str]:
-    from gitops_flow.report.facts import next_lines
-
     if not done.chosen:
         return [f"the server has nothing of {done.source.name}"]
     if hold:

@@ -324,7 +324,7 @@ def load(path: Path) -> Config:
             data = file.read(yaml.MAX_BYTES + 1)
     except OSError as error:
         reason = f"the configuration cannot be read: {error.strerror}"
-        hint = "name yours with --config"
+        hint = "name yours with ‹config›"
         raise UsageError(reason, where=str(path), hint=hint, heals="time") from None
     return parse(data, str(path), path.absolute().parent)
 

@@ -126,13 +126,6 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
     ]
 
 
-def next_lines(command: str | None) -> list[str]:
-    """``next: COMMAND``; nothing for one that would not work as it can be printed."""
-    if command is None or printable(redact(command)) != command:
-        return []
-    return [f"next: {command}"]
-
-
 def orphan_lines(orphans: Sequence[Deployment], again: Again | None) -> list[str]:
     """What the source owns and its manifest has no more: a fact, and how to look at it."""
     lines = [f"not in the manifest any more: {item.full_name}" for item in orphans]

@@ -12,7 +12,6 @@ from gitops_flow.report.facts import (
     code_text,
     kept_lines,
     left_out_lines,
-    next_lines,
     orphan_lines,
     pointer_document,
     pointer_lines,
@@ -22,7 +21,7 @@ from gitops_flow.report.facts import (
     snapshot_text,
     source_document,
 )
-from gitops_flow.report.words import count, names_within, printable, short_ids
+from gitops_flow.report.words import count, names_within, next_lines, printable, short_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

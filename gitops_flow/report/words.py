@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # What messages call ‹name› may be an option of a front end; in JSON the marks are escaped.
 _OPTION = re.compile(r"(?:‹|\\u2039)([a-z_]+)(?:›|\\u203a)")
 _NAMES = (
-    "adopt branch ci_files clean code_only create_pools force_prune import_flows json lfs "
+    "adopt branch ci_files clean code_only config create_pools force_prune import_flows json lfs "
     "max_file_size max_total_size no_atomic no_sign prune pull_url python remote submodules to yes"
 )
 COMMAND_LINE = {
@@ -45,6 +45,13 @@ def printable(text: str, keep: str = "") -> str:
 def shown(text: str) -> str:
     """Text as it can be shown: printable, and what may be secret masked."""
     return printable(redact(text))
+
+
+def next_lines(command: str) -> list[str]:
+    """``next: COMMAND``; nothing for one that would not work as it can be printed."""
+    if shown(command) != command:
+        return []
+    return [f"next: {command}"]
 
 
 def _escaped(character: str) -> str:
