@@ -40,15 +40,15 @@ def app(controller: Controller, *, may_change: bool) -> Starlette:
         Route("/healthz", api.health),
         Route("/readyz", api.readiness),
         Route("/api/sources", api.sources),
+        # The branch in the name of a preview may have slashes.
         *(
-            Route(f"/api/sources/{{name}}/{verb}", change, methods=["POST"])
+            Route(f"/api/sources/{{name:path}}/{verb}", change, methods=["POST"])
             for verb, change in (
                 ("sync", api.sync),
                 ("suspend", api.suspend),
                 ("resume", api.resume),
             )
         ),
-        # The branch in the name of a preview may have slashes.
         Route("/api/sources/{name:path}", api.source),
     ]
 

@@ -67,7 +67,9 @@ class Place:
 
     def write(self) -> None:
         """Write the file anew."""
-        self.path.write_text(yaml.safe_dump({"data": "data", "sources": self.sources}))
+        self.path.write_text(
+            yaml.safe_dump({"listen": "127.0.0.1:0", "data": "data", "sources": self.sources})
+        )
 
     @contextlib.contextmanager
     def running(self, **options: object) -> Iterator[Controller]:
