@@ -212,3 +212,11 @@ def test_the_end_of_a_suspension_without_a_time_zone_is_utc() -> None:
     suspension = _source("suspend: {until: 2026-12-01 08:00:00}").suspend
     assert suspension is not None
     assert suspension.until == datetime(2026, 12, 1, 8, tzinfo=UTC)
+
+
+def test_a_signer_that_is_no_key_is_told_of_at_its_place() -> None:
+    with pytest.raises(ProblemsError) as caught:
+        _parse("sources: {a: {repository: /r, signers: [ann]}}")
+    assert caught.value.lines[0].startswith(
+        "gitflow.yaml:1:41: sources.a.signers[0]: expected an ssh public key or a gpg fingerprint"
+    )

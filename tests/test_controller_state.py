@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow.controller.state import SourceState, State, Suspension, Suspensions
+from gitops_flow.controller.state import Kept, SourceState, State, Suspension
 from gitops_flow.errors import UsageError
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -46,23 +46,26 @@ def test_a_state_is_json_without_losing_a_line_of_its_error() -> None:
 
 
 def test_a_suspension_survives_a_restart_with_its_reason_author_and_end(tmp_path: Path) -> None:
-    path = tmp_path / "data/suspended.json"
+    path = tmp_path / "data/controller.json"
     asked = Suspension("moving", "ann", NOW, NOW + timedelta(hours=1))
-    Suspensions(path).set("shop", asked)
-    Suspensions(path).set("till", Suspension())
-    kept = Suspensions(path)
-    assert (kept.get("shop"), kept.get("till")) == (asked, Suspension())
+    Kept(path).suspend("shop", asked)
+    Kept(path).suspend("till", Suspension())
+    Kept(path).keep_previews("shop", ["b", "a"])
+    kept = Kept(path)
+    assert (kept.suspension("shop"), kept.suspension("till")) == (asked, Suspension())
+    assert kept.previews("shop") == ("a", "b")
     assert asked.is_over(NOW + timedelta(hours=1))
     assert not asked.is_over(NOW)
-    kept.set("shop", None)
-    assert Suspensions(path).get("shop") is None
+    kept.suspend("shop", None)
+    kept.keep_previews("shop", [])
+    assert (Kept(path).suspension("shop"), Kept(path).previews("shop")) == (None, ())
 
 
-def test_a_list_of_suspensions_that_is_damaged_is_not_taken_for_an_empty_one(
-    tmp_path: Path,
+@pytest.mark.parametrize("content", ["", "[]", '{"suspended": {"shop": 3}}', '{"other": {}}'])
+def test_a_file_that_is_damaged_is_not_taken_for_one_that_suspends_nothing(
+    tmp_path: Path, content: str
 ) -> None:
-    path = tmp_path / "suspended.json"
-    for content in ("", "[]", '{"shop": {}}', '{"shop": 3}'):
-        path.write_text(content)
-        with pytest.raises(UsageError, match="the list of suspended sources cannot be used"):
-            Suspensions(path)
+    path = tmp_path / "controller.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match="it is not what gitflow wrote"):
+        Kept(path)

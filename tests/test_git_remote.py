@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_flow.errors import GitError, RemoteError
-from gitops_flow.git import remote
+from gitops_flow.git import objects, remote
 from gitops_flow.git.command import Auth
 from gitops_flow.git.remote import PushOutcome
 from gitops_flow.threads import Threads
 from tests.support import gitservers
+from tests.support.repo import Repo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -343,3 +344,25 @@ def test_a_git_that_would_ignore_our_settings_is_refused(
     with pytest.raises(GitError, match=r"git 2\.30\.2 is too old: 2\.31 or newer"):
         remote.ls_remote(str(store), REF)
     assert shutil.which("git") == str(old)
+
+
+def test_the_refs_of_a_repository_here_are_read_as_git_tells_them(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "r.git", bare=True)
+    names = ["HEAD", "refs/heads/*", "refs/tags/v1", "refs/tags/v1^{}", "refs/heads/none"]
+    assert objects.refs(repo.path, names) == remote.list_refs(str(repo.path), names) == ({}, None)
+    clone = Repo(tmp_path / "clone")
+    clone.git("commit", "-q", "--allow-empty", "-m", "first")
+    for ref in ("refs/heads/main", "refs/heads/a/b", "refs/tags/v2"):
+        clone.git("push", "-q", repo.path, f"HEAD:{ref}")
+    clone.git("tag", "-a", "-m", "a tag", "v1")
+    clone.git("push", "-q", repo.path, "v1")
+    repo.git("symbolic-ref", "HEAD", "refs/heads/main")
+    for packed in (False, True):
+        if packed:
+            repo.git("pack-refs", "--all")
+        assert objects.refs(repo.path, names) == remote.list_refs(str(repo.path), names)
+    assert len(objects.refs(repo.path, names)[0]) == 5
+    repo.git("update-ref", "-d", "refs/heads/main")
+    assert objects.refs(repo.path, ["HEAD"])[0] == remote.list_refs(str(repo.path), ["HEAD"])[0]
+    with pytest.raises(GitError, match="the refs cannot be read"):
+        objects.refs(tmp_path, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,16 @@ def address(name: str, section: SourceSection, config: Config, data: Path) -> st
         return str(data / "git" / f"{name}.git")
     there = section.repository
     return there if "://" in there or url.host(there) else str((config.base / there).resolve())
+
+
+def identity(name: str, section: SourceSection, config: Config) -> str | None:
+    """Which repository it is, where we reach it by a path that nobody else knows."""
+    return f"{config.url}/git/{name}.git" if section.hosted and config.url else None
+
+
+def spread(text: str) -> float:
+    """From 0 to 1, and always the same for the same text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32
 
 
 def login(
@@ -88,6 +99,9 @@ def _code_store(
     own, how = section.code_store, section.credentials
     there = address(name, section, config, data)
     store = own.settings() if own else CodeStoreSettings()
+    if section.hosted and config.url:
+        # We push by its path, and workers fetch by an address.
+        store = replace(store, pull_url=store.pull_url or identity(name, section, config))
     secret = own.token if own and own.token else None
     if secret is not None:
         place = store.remote or there

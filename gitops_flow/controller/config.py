@@ -19,13 +19,14 @@ from pydantic import (
     model_validator,
 )
 
-from gitops_flow.errors import GitError, ProblemsError, UsageError
+from gitops_flow.errors import GitError, GitflowError, ProblemsError, UsageError
 from gitops_flow.git import url
 from gitops_flow.manifest import checks, schema, yaml
 from gitops_flow.manifest.schema import wrong
 from gitops_flow.manifest.wording import described
 from gitops_flow.model import Position, Problem
 from gitops_flow.names import did_you_mean
+from gitops_flow.worker import signers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +108,15 @@ def _step(value: str) -> str:
     if not _STEP.fullmatch(value):
         hint = "write the step's name as in the manifest, such as package.module.function"
         raise wrong(f"expected the name of a function, got {described(value)}", hint)
+    return value
+
+
+def _signer(value: str) -> str:
+    try:
+        signers.parsed([value])
+    except GitflowError:
+        told = f"expected an ssh public key or a gpg fingerprint, got {described(value)}"
+        raise wrong(told, "write 'ssh-ed25519 AAAA...' or 40 hexadecimal digits") from None
     return value
 
 
@@ -272,7 +282,7 @@ class Defaults(_Section):
     prefect: PrefectSection | None = None
     credentials: CredentialsSection | None = None
     code_store: CodeStoreSection | None = None
-    signers: list[str] = []
+    signers: list[Annotated[str, AfterValidator(_signer)]] = []
     freeze: list[FreezeSection] = []
 
 

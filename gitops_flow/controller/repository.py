@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from gitops_flow.codestore import store
 from gitops_flow.controller.queue import Alone
 from gitops_flow.errors import GitError
-from gitops_flow.git import command, environment, remote, url
+from gitops_flow.git import bare, command, environment, objects, remote, url
 from gitops_flow.git.environment import GitEnvironment
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Refs:
 
     def branches(self, glob: str) -> dict[str, str]:
         """The branches that a glob names, without ``refs/heads/``, and their commits."""
+        glob = glob.removeprefix(_HEADS)
         return {
             name.removeprefix(_HEADS): commit
             for name, commit in self.commits.items()
@@ -70,6 +73,9 @@ def patterns(ref: str | None) -> tuple[str, ...]:
     """What to ask a server for, to know of ``ref``."""
     if ref is None:
         return ("HEAD",)
+    if "*" in ref:
+        # With HEAD, an answer without any branch shows whether the repository is there at all.
+        return (_HEADS + ref.removeprefix(_HEADS), "HEAD")
     if ref.startswith("refs/"):
         return (ref, f"{ref}^{{}}")
     return (_HEADS + ref, _TAGS + ref, f"{_TAGS}{ref}^{{}}")
@@ -112,14 +118,16 @@ class Repository:
 
     def _ask(self, asked: float, names: tuple[str, ...]) -> Refs:
         login = self.login
+        place = url.local_path(login.address)
         try:
+            if place is not None and bare.is_whole(place):
+                with contextlib.suppress(GitError):
+                    return Refs(asked, *objects.refs(place, names))
             with environment.using(login.git):
-                found, head = remote.list_refs(
-                    login.address, names, auth=login.auth, timeout=ASK_SECONDS
-                )
+                found = remote.list_refs(login.address, names, auth=login.auth, timeout=ASK_SECONDS)
         except GitError as error:
             return Refs(asked, {}, error=error)
-        return Refs(asked, found, head)
+        return Refs(asked, *found)
 
     def fetch(self, ref: str, commit: str, call: Callable[[], None]) -> str | None:
         """Have ``ref``'s code in the mirror; its commit, which may be newer than ``commit``.
@@ -192,7 +200,8 @@ class Repository:
 
 
 def _kept(ref: str) -> str:
-    return "refs/gitflow/head" if ref == "HEAD" else ref
+    # Branches may be called "a" one day, and "a/b" the next.
+    return ref if ref.startswith("refs/gitflow/") else f"refs/gitflow/fetched/{quote(ref, '')}"
 
 
 def _value(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from datetime import UTC, datetime
@@ -12,9 +11,9 @@ from gitops_flow import log, settings
 from gitops_flow.controller import access
 from gitops_flow.controller import config as configuration
 from gitops_flow.controller.config import Config
-from gitops_flow.controller.queue import Queue
 from gitops_flow.controller.reconciler import Reconciler
-from gitops_flow.controller.state import State, Suspension, Suspensions
+from gitops_flow.controller.state import Kept, State, Suspension
+from gitops_flow.controller.triggers import Doorbell
 from gitops_flow.errors import GitflowError, UsageError
 from gitops_flow.names import did_you_mean
 from gitops_flow.redact import redact
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.controller.state import SourceState
+    from gitops_flow.model import PrefectConnection
 
 WORKERS = 4
 # Seconds that a deploy has to end by itself, before it is ended between two of its phases.
@@ -45,6 +45,8 @@ class Controller:
         environ: the process's environment.
         directory: what relative paths in the environment begin at.
         workers: how many sources are looked at at once.
+        shard: (2, 5) for the second fifth of the sources, by the hashes of their names.
+        lease: keep out of the way of other controllers with the same configuration.
         clock: seconds, which only go forward.
         now: the time, aware.
 
@@ -59,10 +61,13 @@ class Controller:
         directory: Path,
         *,
         workers: int = WORKERS,
+        shard: tuple[int, int] | None = None,
+        lease: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._path = path
+        self._shard = shard
         self._content = b""
         self._clock = clock
         self.config_error = ""
@@ -71,17 +76,21 @@ class Controller:
         named = self.config.data
         self.data = self.config.base / named if named else places.data_dir / "controller"
         self.state = State(now)
-        self._suspensions = Suspensions(self.data / "suspended.json")
+        self._kept = Kept(self.data / "controller.json")
         self.reconciler = Reconciler(
             environ=environ,
             data=self.data,
             cache=places.cache_dir,
             state=self.state,
-            suspensions=self._suspensions,
-            add=lambda *args, **more: self.queue.add(*args, **more),
+            kept=self._kept,
+            workers=workers,
             clock=clock,
+            lease=f"refs/gitflow/lease{f'-{shard[0]}-of-{shard[1]}' if shard else ''}"
+            if lease
+            else None,
         )
-        self.queue = Queue(self.reconciler.look, workers=workers, clock=clock)
+        self.queue = self.reconciler.queue
+        self._doorbells: dict[PrefectConnection, Doorbell] = {}
         self._ended = threading.Event()
         self._ticking = threading.Thread(target=self._tick, name="controller-tick", daemon=True)
 
@@ -103,7 +112,13 @@ class Controller:
             self.reconciler.stop.set("the controller ends")
         if self._ticking.is_alive():
             self._ticking.join(_TICK * 2)
-        return self.queue.join(grace)
+        for doorbell in self._doorbells.values():
+            doorbell.close()
+        for doorbell in self._doorbells.values():
+            doorbell.join(_TICK * 2)
+        ended = self.queue.join(grace)
+        self.reconciler.clients.close()
+        return ended
 
     def sync(self, name: str) -> None:
         """Have a source looked at now, and deployed whatever became of it before.
@@ -138,7 +153,7 @@ class Controller:
         if until is not None and until <= self.state.now():
             raise UsageError("the end of the suspension is in the past")
         found = Suspension(reason, author, self.state.now(), until)
-        self._suspensions.set(name, found)
+        self._kept.suspend(name, found)
         if until is not None:
             self.queue.add(name, after=(until - self.state.now()).total_seconds())
         return self.state.update(name, suspension=self.reconciler.suspension(name))
@@ -156,14 +171,15 @@ class Controller:
                 f"the source {name} is suspended in gitflow.yaml",
                 hint="take suspend: out there; the file is read again when it changes",
             )
-        self._suspensions.set(name, None)
+        self._kept.suspend(name, None)
         self.queue.add(name, forced=True)
         return self.state.update(name, suspension=None)
 
     def _known(self, name: str) -> None:
-        if name not in self.config.sources:
+        if self.state.get(name) is None:
             raise UsageError(
-                f"there is no source {name!r}", hint=did_you_mean(name, self.config.sources)
+                f"there is no source {name!r}",
+                hint=did_you_mean(name, [each.name for each in self.state.all()]),
             )
 
     def _load(self) -> Config:
@@ -173,16 +189,22 @@ class Controller:
             self._content = path.read_bytes()
         except OSError:
             self._content = b""
-        return configuration.load(path)
+        found = configuration.load(path)
+        if self._shard is None:
+            return found
+        number, of = self._shard
+        mine = {
+            name: each
+            for name, each in found.sources.items()
+            if int(access.spread(name) * of) == number - 1
+        }
+        return found.model_copy(update={"sources": mine}).at(found.base)
 
     def _follow(self, config: Config) -> None:
         """Look at the sources of ``config`` and at no others; at those that are new, now."""
         before = self.config.sources if self._ticking.is_alive() else {}
         self.config = config
         self.reconciler.configure(config)
-        for name in before.keys() - config.sources.keys():
-            self.queue.remove(name)
-            self.state.remove(name)
         fresh = [name for name, each in config.sources.items() if before.get(name) != each]
         for name in fresh:
             section = config.sources[name]
@@ -195,12 +217,24 @@ class Controller:
                 suspension=self.reconciler.suspension(name),
             )
             # All of them at once would be too much for whoever is asked.
-            self.queue.add(name, after=spread(name) * min(section.interval, _SPREAD * len(fresh)))
+            self.queue.add(
+                name, after=access.spread(name) * min(section.interval, _SPREAD * len(fresh))
+            )
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK):
             self._reload()
             self._watch()
+            self._listen()
+
+    def _listen(self) -> None:
+        """Have a doorbell at each server that something was deployed to, and at no other."""
+        servers = list(self.reconciler.servers)
+        for connection in self._doorbells.keys() - servers:
+            self._doorbells.pop(connection).close()
+        for connection in servers:
+            if connection not in self._doorbells:
+                self._doorbells[connection] = Doorbell(connection, self.reconciler.ring)
 
     def _reload(self) -> None:
         """Follow the file if it has changed; one that has problems is told of, and not followed."""
@@ -222,14 +256,14 @@ class Controller:
 
     def overdue(self) -> dict[str, float]:
         """The sources that nobody has looked at for three intervals; for how many seconds."""
-        now = self._clock()
-        looked = self.reconciler.looked
-        return {
-            name: seconds
-            for name, section in self.config.sources.items()
-            if (seconds := now - looked.get(name, now)) >= max(3 * section.interval, _LEAST_WATCH)
-            and self.reconciler.suspension(name) is None
-        }
+        now, found = self._clock(), {}
+        for name, looked in list(self.reconciler.looked.items()):
+            section = self.config.sources.get(name.partition("@")[0])
+            if section is None or self.reconciler.suspension(name) is not None:
+                continue
+            if now - looked >= max(3 * section.interval, _LEAST_WATCH):
+                found[name] = now - looked
+        return found
 
     def _watch(self) -> None:
         """Say of each source that nobody has looked at for three intervals that it is so."""
@@ -239,8 +273,3 @@ class Controller:
             if state is not None and not state.error.startswith("nobody has looked"):
                 doing = f": it is still {state.phase}" if state.phase else ""
                 self.state.update(name, condition="degraded", error=told + doing)
-
-
-def spread(text: str) -> float:
-    """From 0 to 1, and always the same for the same text."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from gitops_flow.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from gitops_flow.errors import Heals
@@ -162,69 +164,77 @@ class State:
             listener(old, new)
 
 
-class Suspensions:
-    """Who suspended what, kept in a file that survives a restart.
+class _Content(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    suspended: dict[str, Suspension] = {}
+    previews: dict[str, tuple[str, ...]] = {}
+
+
+class Kept:
+    """What must survive a restart, in a file: who suspended what, and which previews there are.
 
     Args:
         path: the file; it need not exist.
+
+    Raises:
+        UsageError: it cannot be read, or is not what was written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._all = self._read()
+        try:
+            self._content = _Content.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            self._content = _Content()
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from None
+        except ValidationError:
+            raise self._unusable("it is not what gitflow wrote") from None
 
-    def get(self, name: str) -> Suspension | None:
+    def suspension(self, name: str) -> Suspension | None:
         """That of a source."""
-        return self._all.get(name)
+        return self._content.suspended.get(name)
 
-    def set(self, name: str, suspension: Suspension | None) -> None:
+    def suspend(self, name: str, suspension: Suspension | None) -> None:
         """Suspend a source, or take that back.
 
         Raises:
             UsageError: it cannot be kept.
         """
+        self._keep("suspended", name, suspension)
+
+    def previews(self, name: str) -> tuple[str, ...]:
+        """The branches of a source of which there may be deployments."""
+        return self._content.previews.get(name, ())
+
+    def keep_previews(self, name: str, branches: Iterable[str]) -> None:
+        """Say which those are.
+
+        Raises:
+            UsageError: it cannot be kept.
+        """
+        self._keep("previews", name, tuple(sorted(branches)) or None)
+
+    def _keep(self, section: str, name: str, value: object) -> None:
         with self._lock:
-            changed = {key: each for key, each in self._all.items() if key != name}
-            if suspension is not None:
-                changed[name] = suspension
-            self._write(changed)
-            self._all = changed
+            entries = dict(getattr(self._content, section))
+            if entries.get(name) == value:
+                return
+            entries.pop(name, None)
+            if value is not None:
+                entries[name] = value
+            content = self._content.model_copy(update={section: entries})
+            self._write(content.model_dump_json(indent=1, exclude_defaults=True))
+            self._content = content
 
-    def _read(self) -> dict[str, Suspension]:
-        try:
-            data = json.loads(self._path.read_text(encoding="utf-8"))
-            return {
-                name: Suspension(
-                    reason=str(each["reason"]),
-                    author=str(each["author"]),
-                    since=_time(each["since"]),
-                    until=_time(each["until"]),
-                )
-                for name, each in data.items()
-            }
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise self._unusable(error.strerror or str(error)) from None
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise self._unusable("it is not what gitflow wrote") from None
-
-    def _write(self, suspensions: dict[str, Suspension]) -> None:
-        data = {
-            name: {
-                "reason": each.reason,
-                "author": each.author,
-                "since": each.since and each.since.isoformat(),
-                "until": each.until and each.until.isoformat(),
-            }
-            for name, each in suspensions.items()
-        }
+    def _write(self, text: str) -> None:
         aside = self._path.with_name(f".{self._path.name}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("w", encoding="utf-8") as file:
-                json.dump(data, file, indent=1)
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(self._path)
@@ -233,11 +243,7 @@ class Suspensions:
 
     def _unusable(self, reason: str) -> UsageError:
         return UsageError(
-            f"the list of suspended sources cannot be used: {reason}",
+            f"the list of suspended sources and previews cannot be used: {reason}",
             where=str(self._path),
             hint="it is in the directory that data: in gitflow.yaml names",
         )
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

@@ -7,6 +7,7 @@ Trees and commits are written in git's own binary form (gitformat-tree in
 from __future__ import annotations
 
 import binascii
+import fnmatch
 import hashlib
 import re
 import struct
@@ -239,6 +240,39 @@ class Objects:
             return str(self._odb.write(kind, data))
         except (pygit2.GitError, OSError) as error:
             raise GitError(f"an object cannot be written to the cache: {error}") from error
+
+
+def refs(git_dir: Path, patterns: Iterable[str]) -> tuple[dict[str, str], str | None]:
+    """As :func:`gitops_flow.git.remote.list_refs`, of a bare repository that can be read here.
+
+    Starting git takes forty times as long.
+
+    Raises:
+        GitError: libgit2 does not read it; git may.
+    """
+    found: dict[str, str] = {}
+    head = None
+    try:
+        repository = pygit2.Repository(str(git_dir))
+        for pattern in patterns:
+            if "*" in pattern:
+                names = fnmatch.filter(repository.references, pattern)
+            else:
+                names = [pattern.removesuffix("^{}")]
+            for name in names:
+                if (ref := repository.references.get(name)) is None:
+                    continue
+                if isinstance(ref.target, str):
+                    if repository.references.get(ref.target) is None:
+                        continue  # HEAD, of a branch that is not born yet
+                    head = ref.target if name == "HEAD" else head
+                whole = ref.resolve()
+                found[name] = str(whole.target)
+                if pattern.endswith("^{}"):
+                    found[pattern] = str(whole.peel(pygit2.Commit).id)
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        raise GitError(f"the refs cannot be read: {error}", where=str(git_dir)) from error
+    return found, head
 
 
 def read_index(data: bytes) -> Iterator[tuple[bytes, Entry]]:

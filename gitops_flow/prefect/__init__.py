@@ -23,6 +23,7 @@ from gitops_flow.prefect.deployments import (
     own_limit,
     patch,
 )
+from gitops_flow.prefect.fingerprints import fingerprints
 from gitops_flow.prefect.lookups import (
     block_names,
     blocks,
@@ -66,6 +67,7 @@ __all__ = [
     "delete_variable",
     "ensure_flow",
     "existing_blocks",
+    "fingerprints",
     "know_flows",
     "late_runs",
     "live",

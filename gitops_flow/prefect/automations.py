@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gitops_flow.prefect.client import Client
 
 _ACTION = "run-deployment"
-_TAGS = "automation tags"
+TAGS = "automation tags"
 
 
 def live_automations(
@@ -33,28 +33,29 @@ def live_automations(
     found: dict[str, dict[str, Automation]] = {}
     adopted = set(unmarked)
     for item in _listed(client, mark, adopted, sorted(set(names))):
-        made = automation(item, tagged=client.can(_TAGS))
+        made = automation(item, tagged=client.can(TAGS))
         if made is not None and (mark in made[1].tags or made[0] in adopted):
             found.setdefault(made[0], {})[made[1].id or ""] = made[1]
     return {key: tuple(items.values()) for key, items in found.items()}
 
 
 def _listed(client: Client, mark: str, unmarked: Iterable[str], names: list[str]) -> Iterator[Json]:
-    if not client.can(_TAGS):
+    if not client.can(TAGS):
         # All there are: the mark is in a description, which no filter looks at.
-        yield from _filtered(client, {})
+        yield from filtered(client, {})
         return
     # One that tells no version, as Prefect Cloud, has not just been upgraded from an old one.
     for batch in list(batches(names if client.version else [])) or [[]]:
         ours: dict[str, Json] = {"tags": {"all_": [mark]}}
         if batch:
             ours |= {"operator": "or_", "name": {"any_": list(batch)}}
-        yield from _filtered(client, {"automations": ours})
+        yield from filtered(client, {"automations": ours})
     for deployment_id in unmarked:
         yield from _related(client, deployment_id)
 
 
-def _filtered(client: Client, body: dict[str, Json]) -> Iterator[Json]:
+def filtered(client: Client, body: dict[str, Json]) -> Iterator[Json]:
+    """The automations that ``body`` selects, as the server has them."""
     return read_all(client, "/automations/filter", body, shape.AUTOMATION, sort="NAME_ASC")
 
 
@@ -73,7 +74,7 @@ def create_automation(
 
     ``known`` are the ids of those that run the deployment already.
     """
-    body = _body(wanted, deployment_id, tags, tagged=client.can(_TAGS))
+    body = _body(wanted, deployment_id, tags, tagged=client.can(TAGS))
 
     def stands() -> Json | None:
         new = (item for item in _related(client, deployment_id) if item["id"] not in known)
@@ -94,7 +95,7 @@ def replace_automation(
     """Make a live automation as ``wanted``; it keeps its id and its owner."""
     client.put(
         f"/automations/{automation_id}",
-        _body(wanted, deployment_id, tags, tagged=client.can(_TAGS)),
+        _body(wanted, deployment_id, tags, tagged=client.can(TAGS)),
     )
 
 

@@ -12,7 +12,7 @@ from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _SSH = re.compile(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?")
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
@@ -43,7 +43,7 @@ def check(given: Sequence[str], release: str | None, commit: str) -> None:
     """
     if not given:
         return
-    trusted = _parsed(given)
+    trusted = parsed(given)
     if not release:
         raise _refused("it comes without a signature", "deploy again, with signing switched on")
     kinds = _KIND.findall(release)
@@ -51,14 +51,19 @@ def check(given: Sequence[str], release: str | None, commit: str) -> None:
         raise _refused("its signature is of something else")
     command.require_version()
     try:
-        good = _ssh(release, trusted) if kinds[0] == "SSH" else _gpg(release, trusted)
+        good = is_by_one_of(trusted, kinds[0], lambda allowed: _verified(release, allowed))
     except OSError as error:
         raise _refused(f"it cannot be checked ({error.strerror})") from error
     if not good:
         raise _refused("its signature is not by one of them, or is broken")
 
 
-def _parsed(given: Sequence[str]) -> Signers:
+def parsed(given: Sequence[str]) -> Signers:
+    """``given`` by their kinds.
+
+    Raises:
+        CheckoutError: one of them is neither key nor fingerprint.
+    """
     ssh, gpg = [], []
     for text in given:
         fingerprint = re.sub(r"^0X|\s", "", text.upper())
@@ -74,13 +79,18 @@ def _parsed(given: Sequence[str]) -> Signers:
     return Signers(tuple(ssh), frozenset(gpg))
 
 
-def _ssh(release: str, trusted: Signers) -> bool:
-    lines = "".join(f'* namespaces="git" {key}\n' for key in trusted.ssh)
-    return bool(trusted.ssh) and _verified(release, lines).returncode == 0
+def is_by_one_of(trusted: Signers, kind: str, verified: Callable[[str], command.Result]) -> bool:
+    """Whether a signature is by one of ``trusted``.
 
-
-def _gpg(release: str, trusted: Signers) -> bool:
-    done = _verified(release, "")
+    Args:
+        trusted: keys and fingerprints.
+        kind: what it says of itself, ``SSH`` or ``PGP``: the other kind's keys do not count.
+        verified: asks git, which is handed a file of allowed signers with this content.
+    """
+    if kind == "SSH":
+        lines = "".join(f'* namespaces="git" {key}\n' for key in trusted.ssh)
+        return bool(trusted.ssh) and verified(lines).returncode == 0
+    done = verified("")
     # A good signature by any key that this machine knows ends with 0.
     valid = _VALID.findall(done.stderr)
     return done.returncode == 0 and len(valid) == 1 and not trusted.gpg.isdisjoint(valid[0])
