@@ -95,6 +95,18 @@ FIRST = """\
 name: NAMESPACE
 prefect-version: 3.8.8
 
+# Nobody asked for it, so neither side makes anything of it.
+gitflow:
+  environments:
+    prod:
+      api_url: http://127.0.0.1:9/api
+      suffix: prod
+      work_pool: {name: none, job_variables: {env: null}}
+      parameters: {a: none}
+      tags: [none]
+      paused: true
+      deployments: {"*": {schedules: []}}
+
 definitions:
   pool: &pool
     name: NAMESPACE-pool

@@ -252,6 +252,7 @@ class TestCommand:
         monkeypatch.setenv("PREFECT_API_KEY", "k" * 9)
         return made
 
+    @pytest.mark.parametrize("environment", [None, "evil"])
     @pytest.mark.parametrize(
         "line",
         [
@@ -272,8 +273,21 @@ class TestCommand:
         ],
     )
     def test_no_command_sends_a_request(
-        self, repo: Repo, server: socket.socket, line: str, capsys: pytest.CaptureFixture[str]
+        self,
+        repo: Repo,
+        server: socket.socket,
+        address: str,
+        monkeypatch: pytest.MonkeyPatch,
+        line: str,
+        environment: str | None,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
+        if environment:
+            # Only the manifest names the server, and the user has one of their own.
+            named = f"gitflow: {{environments: {{evil: {{api_url: '{address}'}}}}}}\n"
+            repo.write("prefect.yaml", MANIFEST + named).write("prefect.toml", "")
+            monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+            monkeypatch.setenv("GITFLOW_ENV", environment)
         code = boundary.run(line.split())
         assert code == (0 if line == "history" else 2)
         told = capsys.readouterr()

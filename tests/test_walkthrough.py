@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from gitops_flow import local
+from gitops_flow.pin import PULL_CODE
 from tests.support.controller import Pushed
-from tests.support.prefect import SharedServer, SharedWorker
+from tests.support.prefect import PYTHON, SharedServer, SharedWorker
 from tests.support.repo import Repo
 from tests.support.walkthrough import Reader, blocks
 
@@ -111,6 +113,43 @@ def test_the_page_on_the_controller_leads_from_a_file_to_a_deployed_commit(
     shown = made.terminals()
     assert "INFO shop: suspended" in shown
     assert shown.endswith("INFO ended\n")
+
+
+@pytest.mark.real
+def test_the_page_on_environments_deploys_to_two_servers_and_beside_the_original(
+    prefect_server: SharedServer, prefect_home: Path, tmp_path: Path
+) -> None:
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    production = local.start_server(prefect_home, environ=os.environ, ui=False, python=PYTHON)
+    try:
+        made = Reader(desk, _environ(), "")
+        for block in blocks(DOCS / "environments.md"):
+            text = block.text.replace("http://127.0.0.1:4200/api", prefect_server.api_url)
+            text = text.replace("http://127.0.0.1:4201/api", production.api_url)
+            if block.file:
+                (desk / block.file).write_text(text)
+            else:
+                made.do(text)
+        staging, prod = (
+            local.call(url, "GET", "/deployments/name/etl/nightly")
+            for url in (prefect_server.api_url, production.api_url)
+        )
+        assert [each["parameters"]["target"] for each in (staging, prod)] == [
+            "staging",
+            "warehouse",
+        ]
+        assert [len(each["schedules"]) for each in (staging, prod)] == [0, 1]
+        pins = [each["pull_steps"][0][PULL_CODE]["commit"] for each in (staging, prod)]
+        assert pins[0] == pins[1]
+        listed = prefect_server.call("POST", "/deployments/filter", {"limit": 200})
+        assert not [each for each in listed if each["name"].endswith("-kim")]
+        shown = "".join(made.printed)
+        assert "work_pool: local -> production" in shown
+        assert "etl/nightly-kim" in shown
+        prefect_server.call("DELETE", f"/flows/{staging['flow_id']}")
+    finally:
+        production.stop()
 
 
 def test_the_pages_have_something_to_do() -> None:

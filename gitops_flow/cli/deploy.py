@@ -38,6 +38,7 @@ def deploy(
     force_prune: options.ForcePrune = False,
     atomic: options.Atomic = None,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     clean: options.Clean = False,
     submodules: options.Submodules = None,
@@ -157,6 +158,7 @@ def _ask(planned: Plan, release: Entry, as_json: bool) -> None:
 
 def destroy(
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     yes: options.Yes = False,
     profile: options.Profile = None,

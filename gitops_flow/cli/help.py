@@ -16,7 +16,7 @@ GROUPS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         ),
         "plan": (
             ("gitflow plan", "what a deploy of everything would do"),
-            ("gitflow plan 'etl/*' --verbose", "every value, of the flow etl"),
+            ("gitflow plan --env prod --against test", "how two environments differ"),
             ("gitflow plan --markdown --exit-code", "in CI, for a pull request"),
         ),
         "destroy": (

@@ -43,6 +43,20 @@ File = Annotated[
     Path | None,
     typer.Option("--file", "-f", metavar="PATH", help="The manifest (default: prefect.yaml)."),
 ]
+Env = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        metavar="NAME",
+        envvar="GITFLOW_ENV",
+        show_envvar=False,
+        help="An environment of the manifest (default: $GITFLOW_ENV).",
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", metavar="NAME", help="How --env differs from this environment."),
+]
 Suffix = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="A copy: names end in -NAME, and nothing runs by itself."),
@@ -287,7 +301,7 @@ def settings(
         UsageError: a setting cannot be understood.
     """
     from gitops_flow import settings
-    from gitops_flow.deploy import Commit, Release
+    from gitops_flow.deploy import Commit, Release, environments
 
     tree = origin.of if isinstance(origin, Release) else origin
     if isinstance(tree, Commit):
@@ -298,6 +312,7 @@ def settings(
         directory=tree.manifest.parent,
         profile=given.get("profile"),
         code_store=store(given),
+        named=None if given.get("profile") else environments.named_server(tree),
     )
 
 
@@ -319,6 +334,7 @@ def tree(given: Mapping[str, Any], *, may_be_gone: bool = False) -> WorkingTree:
         given.get("file"),
         clean=given.get("clean", False),
         suffix=given.get("suffix"),
+        environment=given.get("env"),
         may_be_gone=may_be_gone,
     )
 

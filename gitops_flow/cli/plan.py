@@ -37,6 +37,7 @@ def plan(
     force_prune: options.ForcePrune = False,
     atomic: options.Atomic = None,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     clean: options.Clean = False,
     submodules: options.Submodules = None,
@@ -71,12 +72,33 @@ def plan(
     markdown: options.Markdown = False,
     verbose: options.Verbose = False,
     exit_code: options.ExitCode = False,
+    against: options.Against = None,
 ) -> int:
     """Show what a deploy would do, value by value; change nothing."""
     given = locals()
     everything = everything or options.nothing_chosen(given)
     request = options.request(given, everything=everything)
+    if against is not None:
+        return _against(against, request, given)
     return show(request, given, verbose=verbose, exit_code=exit_code)
+
+
+def _against(other: str, request: DeployRequest, given: Mapping[str, Any]) -> int:
+    """Print how the environment of a working tree differs from another one, as written."""
+    from gitops_flow.deploy.environments import compare
+    from gitops_flow.report import plan as report
+
+    if given["markdown"] or request.options.overrides:
+        raise UsageError(
+            "--against compares the manifest as it is written",
+            hint="leave --markdown, --pool, --param and their like out",
+        )
+    found = compare(options.tree(given), other, request.which, strict=given["strict"])
+    if given["as_json"]:
+        streams.out(json.dumps({"ok": True, **report.difference_document(found)}) + "\n")
+    else:
+        streams.show(report.difference_text(found))
+    return PENDING if given["exit_code"] and found.differs else 0
 
 
 def show(
@@ -140,6 +162,7 @@ def diff(
     name: options.NameOption = None,
     tag: options.Tags = None,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     clean: options.Clean = False,
     submodules: options.Submodules = None,
@@ -227,6 +250,7 @@ def verify(
     names: options.Names = None,
     everything: options.Everything = False,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     python: options.Python = None,
     remote: options.Remote = None,

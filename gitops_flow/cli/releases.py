@@ -41,6 +41,7 @@ def history(
     ] = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 20,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
@@ -103,6 +104,7 @@ def show(
     remote: options.Remote = None,
     branch: options.Branch = None,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     as_json: options.AsJson = False,
 ) -> int:
@@ -132,6 +134,7 @@ def checkout(
     remote: options.Remote = None,
     branch: options.Branch = None,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
 ) -> int:
     """Write a release's files to a new directory, as a worker would."""
@@ -157,6 +160,7 @@ def rollback(
     names: options.Names = None,
     everything: options.Everything = False,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
     to: options.To = None,
     code_only: options.CodeOnly = False,
@@ -185,6 +189,7 @@ def hold(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
 ) -> int:
     """Hold deployments as they are: deploys pass them by."""
@@ -198,6 +203,7 @@ def unhold(
     profile: options.Profile = None,
     as_json: options.AsJson = False,
     file: options.File = None,
+    env: options.Env = None,
     suffix: options.Suffix = None,
 ) -> int:
     """Let deploys change held deployments again."""
@@ -265,6 +271,7 @@ def gc(
     ] = None,
     yes: Yes = False,
     file: options.File = None,
+    env: options.Env = None,
     profile: options.Profile = None,
     as_json: options.AsJson = False,
 ) -> int:

@@ -34,6 +34,7 @@ def trust(
     list_: Annotated[bool, typer.Option("--list", help="Only list what is trusted.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Trust ADDRESS no more.")] = False,
     file: options.File = None,
+    env: options.Env = None,
     profile: options.Profile = None,
 ) -> int:
     """Let this project's files send Prefect credentials to a server."""

@@ -144,15 +144,17 @@ def _without_former_secrets(project: Project, code: Code, planned: Plan) -> Plan
 
     def before(commit: str) -> dict[str, tuple[str, ...]]:
         if commit not in known:
-            known[commit] = {}
-            # Where it is not here, the comparison of the code has fetched it, or could not.
-            with contextlib.suppress(GitflowError):
-                files = Files(objects, objects.commit(commit).tree)
-                data = files.read(project.source.manifest)
-                read = manifest.parse(data or b"", "prefect.yaml")
-                known[commit] = {
-                    each.name: manifest.secret_fields(each) for each in read.deployments
-                }
+            fields = known[commit] = {}
+            # It may have been older than the environment. Where the commit is not here, the
+            # comparison of the code has fetched it, or could not.
+            for environment in {project.source.environment or None, None}:
+                with contextlib.suppress(GitflowError):
+                    files = Files(objects, objects.commit(commit).tree)
+                    data = files.read(project.source.manifest) or b""
+                    read = manifest.parse(data, "prefect.yaml", environment=environment)
+                    for each in read.deployments:
+                        secret = manifest.secret_fields(each)
+                        fields[each.name] = (*fields.get(each.name, ()), *secret)
         return known[commit]
 
     actions = []

@@ -242,6 +242,7 @@ def look_up(project: Project, origin: Release, request: DeployRequest, server: S
         f"{path} of {entry.id[:12]}",
         strict=request.options.strict,
         directory=project.manifest.directory,
+        environment=project.source.environment or None,
     )
     return replace(project, manifest=document)
 

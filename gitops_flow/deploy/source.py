@@ -53,12 +53,14 @@ class WorkingTree:
         clean: HEAD instead of what is on disk.
         suffix: what the names of its deployments end in, as :func:`gitops_flow.names.suffix`
             has it; None leaves it to the manifest. Nothing of it runs by itself then.
+        environment: one of the manifest's, which is laid over the deployments.
     """
 
     directory: Path
     manifest: Path
     clean: bool = False
     suffix: str | None = None
+    environment: str | None = None
 
     def repository(self, settings: Settings) -> tuple[Repository, str]:
         """The repository, and the manifest's path in it.
@@ -77,7 +79,7 @@ class WorkingTree:
                     _refuse_beside(here.root, path)
         return repo, inside(repo.root.resolve(), path).as_posix()
 
-    def file(self, _repository: Repository) -> File:
+    def file(self, _repository: Repository | None = None) -> File:
         """The manifest as it is on disk.
 
         Raises:
@@ -140,6 +142,8 @@ class Commit:
         identity: which repository this is, unless the manifest says so; None for what the
             address of its remote says. What has one identity has one mark.
         suffix: as for a working tree; the branch's name will do.
+        environment: as for a working tree. Nothing is asked of the server that it names: where
+            Prefect is, the settings say.
     """
 
     git_dir: Path
@@ -148,6 +152,7 @@ class Commit:
     branch: str | None = None
     identity: str | None = None
     suffix: str | None = None
+    environment: str | None = None
 
     def repository(self, _settings: Settings) -> tuple[Repository, str]:
         """The repository, and the manifest's path in it.
@@ -307,6 +312,7 @@ def working_tree(
     *,
     clean: bool = False,
     suffix: str | None = None,
+    environment: str | None = None,
     may_be_gone: bool = False,
 ) -> WorkingTree:
     """The source around ``directory``: its manifest is ``named``, or the nearest ``prefect.yaml``.
@@ -318,16 +324,16 @@ def working_tree(
     """
     if named is not None:
         path = _named(directory, named, may_be_gone)
-        return WorkingTree(directory, path, clean, suffix)
+        return WorkingTree(directory, path, clean, suffix, environment)
     top = directory.resolve()
     for place in (top, *top.parents):
         if (place / NAME).is_file():
-            return WorkingTree(directory, place / NAME, clean, suffix)
+            return WorkingTree(directory, place / NAME, clean, suffix, environment)
         if (place / ".git").exists():
             break
     if may_be_gone:
         top = place if (place / ".git").exists() else top
-        return WorkingTree(directory, top / NAME, clean, suffix)
+        return WorkingTree(directory, top / NAME, clean, suffix, environment)
     raise UsageError(
         f"there is no {NAME} here",
         where=str(directory),
@@ -370,7 +376,12 @@ def _project(
     try:
         file = tree.file(repo)
         document = manifest.parse(
-            file.data, file.shown, strict=strict, directory=file.folder, source_only=source_only
+            file.data,
+            file.shown,
+            strict=strict,
+            directory=file.folder,
+            source_only=source_only,
+            environment=tree.environment,
         )
     except (ManifestError, UsageError):
         if not may_be_gone or tree.suffix is None:
@@ -380,17 +391,21 @@ def _project(
     named = document.gitflow.source or (tree.identity if isinstance(tree, Commit) else None)
     identity, *former = address.identities(repo, named)
     suffix = document.gitflow.suffix if tree.suffix is None else _suffix(tree.suffix)
+    environment = tree.environment or ""
+    name = document.name or address.name_of(repo)
+    parts = dict.fromkeys(each for each in (environment, suffix.removeprefix("-")) if each)
     return Project(
         origin=origin,
         settings=settings,
         manifest=document,
         repository=repo,
         source=Source(
-            f"{document.name or address.name_of(repo)}{suffix}",
+            "-".join((name, *parts)),
             identity,
             path,
             str(repo.root),
             tuple(former),
+            environment=environment,
             suffix=suffix,
         ),
         base=path.rpartition("/")[0],

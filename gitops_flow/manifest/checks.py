@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -74,7 +74,8 @@ class Report:
         *,
         strict: bool = False,
     ) -> None:
-        self._root = root
+        # An environment may be laid over it.
+        self.root = root
         self._strict = strict
         self._shown = shown
         self._problems = list(problems)
@@ -120,7 +121,7 @@ class Report:
         """The key that ends ``path`` is wrong."""
         if severity == "warning" and self.full:
             return
-        place = yaml.key_place(self._root, path) or (1, 1)
+        place = yaml.key_place(self.root, path) or (1, 1)
         self._add(path[:-1], message, hint, place, severity)
 
     def ignored(self, path: Path, known: Iterable[str], hint: str | None = None) -> None:
@@ -159,7 +160,7 @@ class Report:
             self.error(full, *explain(detail))
 
     def _actual(self, path: Path, key: object) -> Path:
-        parent, steps = yaml.at(self._root, path[:-1])
+        parent, steps = yaml.at(self.root, path[:-1])
         if parent is not None and steps == len(path) - 1 and path[-1] not in parent.entries:
             return next(((*path[:-1], each) for each in parent.entries if each == key), path)
         return path
@@ -169,7 +170,7 @@ class Report:
     ) -> None:
         if severity == "warning" and self.full:
             return
-        node, steps = yaml.at(self._root, path)
+        node, steps = yaml.at(self.root, path)
         place = (node.line, node.column) if node else (1, 1)
         self._add(path[:steps], message, hint, place, severity)
 
@@ -200,7 +201,7 @@ class Report:
         """The deployment that ``path`` is in, if it is in one, and the rest of it."""
         if len(path) < 2 or path[0] != "deployments" or not isinstance(path[1], int):
             return "", dotted(path)
-        node, steps = yaml.at(self._root, (*path[:2], "name"))
+        node, steps = yaml.at(self.root, (*path[:2], "name"))
         name = node.value if node is not None and steps == 3 else None
         return label(path[1], name), dotted(path[2:])
 
@@ -213,11 +214,16 @@ def _spelled(key: object) -> str:
 
 def _section(model: Any, path: Path) -> type[BaseModel]:
     """The model that is somewhere in the annotations of ``model``, where ``path`` leads."""
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         fields = model.model_fields if isinstance(part, str) else {}
         named = [field for name, field in fields.items() if part in (name, field.alias)]
-        # An index, or a key of any name, leads to what the last annotation holds anyway.
-        model = _models(named[0].annotation)[0] if named else model
+        # An index leads to what the last annotation holds anyway.
+        if named:
+            annotation = named[0].annotation
+            model = _models(annotation)[0]
+            if dict in [get_origin(each) for each in (annotation, *get_args(annotation))]:
+                next(parts, None)  # a key of any name, also of a field's
     return cast("type[BaseModel]", model)
 
 
@@ -288,7 +294,7 @@ def _deployment(item: dict[Any, Any], path: Path, report: Report) -> None:
     ):
         if isinstance(item.get(part), dict):
             _ignored(item[part], model, (*path, part), report)
-    _tags(item.get("tags"), (*path, "tags"), report)
+    tags(item.get("tags"), (*path, "tags"), report)
     for part in ("build", "push", "pull"):
         _steps(item.get(part), (*path, part), report)
     _triggers(item.get("triggers"), (*path, "triggers"), report)
@@ -314,8 +320,9 @@ def _ignored(item: dict[Any, Any], model: type[BaseModel], path: Path, report: R
         report.ignored((*path, key), known, hint)
 
 
-def _tags(tags: Any, path: Path, report: Report) -> None:
-    for number, tag in enumerate(tags if isinstance(tags, list) else [tags]):
+def tags(value: Any, path: Path, report: Report) -> None:
+    """Report tags that only a source itself may set."""
+    for number, tag in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(tag, str) and tag.startswith(MARK_PREFIX):
             message = f"tags that start with {MARK_PREFIX!r} are marks of ownership"
             report.error((*path, number), message, "choose another tag")

@@ -26,6 +26,7 @@ class DeploymentConfig:
 
     ``index`` is its place there, from 0. ``name`` and ``entrypoint`` may hold placeholders.
     ``overridden`` says which values are not the file's: paths, and the options they are from.
+    ``own_schedules``: an environment gave it its schedules.
     """
 
     index: int
@@ -34,6 +35,7 @@ class DeploymentConfig:
     where: Position
     spec: DeploymentSection
     overridden: tuple[tuple[tuple[str | int, ...], str], ...] = ()
+    own_schedules: bool = False
 
     def option_of(self, path: Sequence[Hashable]) -> str | None:
         """The option that gave the value at ``path`` below the deployment, if one did."""
@@ -79,12 +81,26 @@ class GitflowConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """One of ``gitflow: environments:``, and the Prefect server that it names, if it does.
+
+    ``profile`` or ``api_url`` is None, or both. ``where`` is the place of what names the server.
+    """
+
+    name: str
+    where: Position
+    profile: str | None = None
+    api_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A ``prefect.yaml`` without errors.
 
     The step sections are None when absent or null, and empty when written as
     ``[]``. ``problems`` are warnings, in the file's order. ``directory`` is the
-    name of the folder that holds the file, "" when it has none.
+    name of the folder that holds the file, "" when it has none. ``environment`` is the one that
+    was laid over the deployments.
     """
 
     shown: str
@@ -96,6 +112,7 @@ class Manifest:
     pull: Steps | None = None
     problems: tuple[Problem, ...] = ()
     directory: str = ""
+    environment: Environment | None = None
     root: yaml.Node | None = field(default=None, repr=False, compare=False)
 
     def position(self, *path: Hashable) -> Position:

@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_jsonable_python
 
 from gitops_flow.errors import ManifestError
-from gitops_flow.manifest import checks, yaml
+from gitops_flow.manifest import checks, environments, yaml
 from gitops_flow.manifest.checks import Report
-from gitops_flow.manifest.config import DeploymentConfig, GitflowConfig, Manifest, position
-from gitops_flow.manifest.schema import DeploymentSection, GitflowSection, ManifestSection
+from gitops_flow.manifest.config import (
+    DeploymentConfig,
+    Environment,
+    GitflowConfig,
+    Manifest,
+    position,
+)
+from gitops_flow.manifest.schema import (
+    DeploymentSection,
+    EnvironmentSection,
+    GitflowSection,
+    ManifestSection,
+)
 from gitops_flow.manifest.wording import described, quoted, shortened
 from gitops_flow.model import CodeStoreSettings, Position, Problem
 
@@ -68,14 +79,17 @@ def parse(
     strict: bool = False,
     directory: str = "",
     source_only: bool = False,
+    environment: str | None = None,
 ) -> Manifest:
     """As :func:`load`, from the file's content; ``directory`` names the folder it is in.
+
+    An ``environment`` is laid over the deployments.
 
     Raises:
         ManifestError: with every problem that was found, in the file's order.
     """
     try:
-        return _parse(data, shown, strict, directory, source_only)
+        return _parse(data, shown, strict, directory, source_only, environment)
     except yaml.Fatal as fatal:
         raise _error(shown, fatal.problems) from None
 
@@ -87,15 +101,31 @@ def unread(shown: str) -> Manifest:
     return Manifest(shown, None, (), GitflowConfig(), problems=(problem,))
 
 
-def _parse(data: bytes, shown: str, strict: bool, directory: str, source_only: bool) -> Manifest:
+def _parse(
+    data: bytes,
+    shown: str,
+    strict: bool,
+    directory: str,
+    source_only: bool,
+    environment: str | None,
+) -> Manifest:
     root, problems = yaml.read(data, shown)
     if root is None or not isinstance(root.value, dict):
         raise _error(shown, [*problems, _not_a_manifest(root, shown)])
     if source_only:
-        return _source(root, shown, problems, directory)
+        return _source(root, shown, problems, directory, environment)
     report = Report(root, shown, problems, strict=strict)
+    top_level = _sections_as_json(root.value, _STEPS, (), report)
+    top = checks.validate(ManifestSection, {**top_level, "deployments": []}, (), report)
+    for path, overlay in environments.overlays(root):
+        _deployment_as_json(overlay, path, report)
+    environments.check(root, environment, report)
+    environments.check_names(root, report)
+    scheduled: set[int] = set()
+    if environment is not None and not report.failed:
+        root, scheduled = environments.lay_over(root, environment, shown)
+        report.root = root
     raw = as_json(root.value, report)
-    top = checks.validate(ManifestSection, {**raw, "deployments": []}, (), report)
     listed = raw.get("deployments", [])
     if not isinstance(listed, list):
         hint = "remove the line, or write []" if listed is None else "start each item with '- '"
@@ -109,7 +139,7 @@ def _parse(data: bytes, shown: str, strict: bool, directory: str, source_only: b
     if report.failed or top is None:
         raise _error(shown, report.sorted())
     configs = tuple(
-        _config(number, section, root, shown)
+        _config(number, section, root, shown, number in scheduled)
         for number, section in enumerate(sections)
         if section is not None
     )
@@ -117,28 +147,33 @@ def _parse(data: bytes, shown: str, strict: bool, directory: str, source_only: b
         shown=shown,
         name=top.name,
         deployments=configs,
-        gitflow=_gitflow(top.gitflow),
+        gitflow=_gitflow(top.gitflow, environment),
         build=_tuple(top.build),
         push=_tuple(top.push),
         pull=_tuple(top.pull),
         problems=tuple(report.sorted()),
         directory=directory,
+        environment=_environment(top.gitflow, environment, root, shown),
         root=root,
     )
 
 
-def _source(root: yaml.Node, shown: str, problems: list[Problem], directory: str) -> Manifest:
+def _source(
+    root: yaml.Node, shown: str, problems: list[Problem], directory: str, environment: str | None
+) -> Manifest:
     report = Report(root, shown, [each for each in problems if _about_source(root, each)])
     raw = {key: value for key, value in root.value.items() if key in _SOURCE}
     top = checks.validate(ManifestSection, raw, (), report)
+    environments.check(root, environment, report)
     if report.failed or top is None:
         raise _error(shown, report.sorted())
     return Manifest(
         shown=shown,
         name=top.name,
         deployments=(),
-        gitflow=_gitflow(top.gitflow),
+        gitflow=_gitflow(top.gitflow, environment),
         directory=directory,
+        environment=_environment(top.gitflow, environment, root, shown),
         root=root,
     )
 
@@ -161,7 +196,7 @@ def _deployment(item: Any, path: Keys, report: Report) -> DeploymentSection | No
 
 
 def _config(
-    number: int, section: DeploymentSection, root: yaml.Node, shown: str
+    number: int, section: DeploymentSection, root: yaml.Node, shown: str, own_schedules: bool
 ) -> DeploymentConfig:
     return DeploymentConfig(
         index=number,
@@ -169,13 +204,27 @@ def _config(
         entrypoint=section.entrypoint or "",
         where=position(root, shown, ("deployments", number)),
         spec=section,
+        own_schedules=own_schedules,
     )
 
 
-def _gitflow(section: GitflowSection | None) -> GitflowConfig:
+def _environment(
+    section: GitflowSection | None, name: str | None, root: yaml.Node, shown: str
+) -> Environment | None:
+    if name is None:
+        return None
+    said = ((section and section.environments) or {}).get(name) or EnvironmentSection()
+    key = "profile" if said.profile else "api_url"
+    where = position(root, shown, (*environments.PATH, name, key))
+    return Environment(name, where, said.profile, said.api_url)
+
+
+def _gitflow(section: GitflowSection | None, environment: str | None) -> GitflowConfig:
     if section is None:
         return GitflowConfig()
     store = section.code_store
+    over = (section.environments or {}).get(environment or "") or section
+    suffix = over.suffix if "suffix" in over.model_fields_set else section.suffix
     return GitflowConfig(
         source=section.source,
         code_store=store.settings() if store else CodeStoreSettings(),
@@ -192,7 +241,7 @@ def _gitflow(section: GitflowSection | None) -> GitflowConfig:
         release=section.release,
         requires=section.requires,
         ignore=tuple(dict.fromkeys(section.ignore or ())),
-        suffix=section.suffix or "",
+        suffix=suffix or "",
     )
 
 

@@ -312,11 +312,12 @@ class _Desired:
 
     def _schedules(self) -> tuple[Schedule, ...]:
         filled_in = []
+        off = bool(self.suffix) and not self.substitution.config.own_schedules
         for path, section in self._schedule_sections():
             filled = self._schedule(section, path)
             if filled is not None:
                 schedule = schedules.to_model(filled)
-                filled_in.append(replace(schedule, active=False) if self.suffix else schedule)
+                filled_in.append(replace(schedule, active=False) if off else schedule)
         return tuple(filled_in)
 
     def _schedule(self, section: ScheduleSection, path: Path) -> ScheduleSection | None:

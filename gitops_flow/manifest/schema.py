@@ -78,11 +78,11 @@ def _placeholder(value: Any) -> Any:
     return value
 
 
-def _no_password(value: str) -> str:
+def _no_password(value: str, instead: str = "put it under credentials") -> str:
     scheme, separator, rest = value.partition("://")
     userinfo = rest.partition("/")[0].rpartition("@")[0] if separator else ""
     if userinfo and (":" in userinfo or scheme.lower() in ("http", "https")):
-        raise wrong("the address holds a user name or password", "put it under credentials")
+        raise wrong("the address holds a user name or password", instead)
     return value
 
 
@@ -145,6 +145,15 @@ def _suffix(value: str) -> str:
         return names.suffix(value)
     except ValueError as error:
         raise wrong(str(error)) from None
+
+
+def _api_url(value: str) -> str:
+    address = _no_password(value, "set PREFECT_API_AUTH_STRING, or name a profile that has it")
+    if not address.lower().startswith(("http://", "https://")) or not address.isprintable():
+        raise wrong(
+            "expected the address of a Prefect API", "write https://prefect.example.com/api"
+        )
+    return address.rstrip("/")
 
 
 def _requirement(value: str) -> str:
@@ -272,6 +281,35 @@ class CodeStoreSection(BaseModel):
         )
 
 
+class OverlayPoolSection(WorkPoolSection):
+    """``work_pool:`` in an environment, where a misspelt key is an error; null removes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job_variables: dict[str, Any] | None = None  # type: ignore[assignment]
+
+
+class OverlaySection(BaseModel):
+    """What an environment says of deployments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    work_pool: OverlayPoolSection | None = None
+    parameters: dict[str, Any] | None = None
+    tags: Annotated[Any, BeforeValidator(_tags)] = None
+    schedules: list[ScheduleSection] | None = None
+    paused: bool | None = None
+
+
+class EnvironmentSection(OverlaySection):
+    """One of ``gitflow: environments:``."""
+
+    profile: Annotated[str, Field(min_length=1)] | None = None
+    api_url: Annotated[str, AfterValidator(_api_url)] | None = None
+    suffix: Suffix = None
+    deployments: dict[str, OverlaySection | None] | None = None
+
+
 class GitflowSection(BaseModel):
     """``gitflow:``, which is ours; a misspelt key is an error here."""
 
@@ -293,6 +331,7 @@ class GitflowSection(BaseModel):
     ci_files: Literal["exclude", "include"] = "exclude"
     paths: Paths = None
     suffix: Suffix = None
+    environments: dict[str, EnvironmentSection | None] | None = None
 
 
 class ManifestSection(_Section):

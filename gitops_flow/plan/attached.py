@@ -17,12 +17,24 @@ if TYPE_CHECKING:
 
 
 def diff_schedules(
-    desired: Sequence[Schedule], live: Sequence[Schedule], *, ignore_active: bool = False
+    desired: Sequence[Schedule],
+    live: Sequence[Schedule],
+    *,
+    ignore_active: bool = False,
+    may_be_on: bool = False,
 ) -> ScheduleDiff:
-    """What makes ``live`` as ``desired``; ``ignore_active`` leaves being on or off to the server."""
+    """What makes ``live`` as ``desired``.
+
+    ``ignore_active`` leaves being on or off to the server, ``may_be_on`` only what should be off.
+    """
     wanted, there = list(desired), list(live)
     changes = (
-        _change(replace(one, active=None) if ignore_active else one, other)
+        _change(
+            replace(one, active=None)
+            if ignore_active or (may_be_on and one.active is False)
+            else one,
+            other,
+        )
         for one, other in pair_schedules(wanted, there)
     )
     differing = [change for change in changes if change is not None]

@@ -125,8 +125,11 @@ def _compared(
     changes = differences(desired, live, variables)
     schedules = ScheduleDiff()
     if "schedules" not in desired.unknown:
-        off = "schedules.active" in desired.ignored or (desired.dormant and owned)
-        schedules = diff_schedules(desired.schedules, live.schedules, ignore_active=off)
+        left = "schedules.active" in desired.ignored
+        woken = desired.dormant and owned
+        schedules = diff_schedules(
+            desired.schedules, live.schedules, ignore_active=left, may_be_on=woken
+        )
     if not changes and not schedules:
         return Unchanged(desired, live)
     return Update(desired, live, changes, schedules, adopts=not owned, mark=marks[0])
@@ -250,10 +253,11 @@ def drift(desired: Deployment, live: Deployment) -> tuple[FieldChange, ...]:
     left_alone = desired.paused is None or "paused" in desired.ignored
     if left_alone and bool(live.paused) != paused:
         changes.append(FieldChange("paused", live.paused, paused))
-    ignored = "schedules.active" in desired.ignored or desired.dormant
+    ignored = "schedules.active" in desired.ignored
     for one, other in pair_schedules(list(desired.schedules), list(live.schedules)):
         active = one.active is not False
-        if (one.active is None or ignored) and bool(other.active) != active:
+        left = one.active is None or ignored or (desired.dormant and not active)
+        if left and bool(other.active) != active:
             label = other.slug or schedule_text(replace(other, active=None, parameters={}))
             changes.append(FieldChange(f"schedules[{label}].active", other.active, active))
     for want, have in pair_automations(list(desired.automations), list(live.automations)):

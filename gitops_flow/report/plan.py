@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import plan
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gitops_flow.deploy import Preview
+    from gitops_flow.deploy.environments import Difference
     from gitops_flow.model import FileChange
     from gitops_flow.report.facts import Again
 
@@ -204,14 +206,14 @@ def value_lines(action: plan.Action) -> Iterator[str]:
     if isinstance(action, plan.Conflict):
         yield action.reason
     for line in plan.lines(action):
-        if line.before is None:
-            told = f"{line.path}: {line.after}"
-        elif line.after is None:
-            told = f"{line.path}: {line.before} -> removed"
-        else:
-            told = f"{line.path}: {line.before} -> {line.after}"
         option = _option_of(action, line)
-        yield short_ids(told) + (f" (from {option})" if option else "")
+        yield short_ids(_told(line)) + (f" (from {option})" if option else "")
+
+
+def _told(line: plan.Line) -> str:
+    if line.before is None:
+        return f"{line.path}: {line.after}"
+    return f"{line.path}: {line.before} -> {'removed' if line.after is None else line.after}"
 
 
 def _option_of(action: plan.Action, line: plan.Line) -> str | None:
@@ -299,3 +301,28 @@ def diff_text(preview: Preview) -> list[str]:
         told += f"; {count(len(preview.drift), 'deployment')} switched by hand"
     lines.append(told)
     return [printable(line) for line in lines]
+
+
+def difference_document(found: Difference) -> dict[str, Any]:
+    """How two environments differ, as ``--json`` prints it."""
+    return {
+        "environment": found.after,
+        "against": found.before,
+        "server": [asdict(line) for line in found.server],
+        "deployments": [
+            {"name": name, "changes": [asdict(line) for line in lines]}
+            for name, lines in found.deployments
+        ],
+    }
+
+
+def difference_text(found: Difference) -> list[str]:
+    """How two environments differ, for people."""
+    told = [f"{found.before} -> {found.after or 'the manifest without an environment'}"]
+    told += map(_told, found.server)
+    for name, lines in found.deployments:
+        told += [f"~ {name}"] if lines else []
+        told += [f"    {_told(line)}" for line in lines]
+    same = sum(not lines for _, lines in found.deployments)
+    told.append(f"{len(found.deployments) - same} differ, {same} are the same")
+    return [printable(line) for line in told]

@@ -12,12 +12,12 @@ from gitops_flow.errors import UsageError
 from gitops_flow.model import CodeStoreSettings, PrefectConnection
 from gitops_flow.redact import redact
 from gitops_flow.settings import trust
-from gitops_flow.settings.sources import Sources, Value
+from gitops_flow.settings.sources import NamedServer, Sources, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings", "load"]
+__all__ = ["NamedServer", "Settings", "load"]
 
 _YES = frozenset({"1", "true", "t", "yes", "y", "on"})
 _NO = frozenset({"0", "false", "f", "no", "n", "off"})
@@ -65,11 +65,13 @@ def load(
     directory: Path | None = None,
     profile: str | None = None,
     code_store: CodeStoreSettings | None = None,
+    named: NamedServer | None = None,
 ) -> Settings:
     """Collect the settings, with Prefect's own precedence for Prefect's own.
 
     Flags beat the environment, which beats ``.env``, ``prefect.toml`` and
     ``pyproject.toml`` beside the manifest, which beat the active profile.
+    The server that an environment of the manifest names goes before all but ``profile``.
 
     Args:
         environ: the environment.
@@ -77,11 +79,12 @@ def load(
         directory: the manifest's directory, ``cwd`` when it is left out; see :class:`Sources`.
         profile: a Prefect profile to use instead of the active one.
         code_store: what was asked for on the command line.
+        named: the server that the manifest names.
 
     Raises:
         UsageError: a file or a value cannot be understood.
     """
-    sources = Sources(environ, cwd, directory or cwd, profile)
+    sources = Sources(environ, cwd, directory or cwd, profile, None if profile else named)
     pool = sources.get(
         "PREFECT_DEPLOYMENTS_DEFAULT_WORK_POOL_NAME",
         "PREFECT_DEFAULT_WORK_POOL_NAME",
@@ -146,6 +149,7 @@ def _connection(
         url,
         _switches(connection, skip, ca_file, headers),
         [value for value in credentials.values() if value is not None],
+        environment=named.environment if (named := sources.named) else None,
     )
     return connection, asked
 

@@ -61,6 +61,33 @@ class _Variable:
     uses_environment: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NamedServer:
+    """The server that an environment of the manifest names, before all other settings.
+
+    ``profile`` or ``api_url`` is None, or both. ``file`` is the manifest, ``where`` the place in
+    it; ``environment`` is the name.
+    """
+
+    environment: str
+    profile: str | None
+    api_url: str | None
+    file: Path
+    where: str
+
+
+# Where the server is, and what goes to it: of a profile that is named for a server, only its own
+# count, since what else there is may be meant for another one.
+_OF_SERVER = (
+    "PREFECT_API_URL",
+    "PREFECT_API_KEY",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY",
+    "PREFECT_API_SSL_CERT_FILE",
+    "PREFECT_CLIENT_CUSTOM_HEADERS",
+)
+
+
 class Sources:
     """Everything that can set a Prefect setting, read once.
 
@@ -71,17 +98,25 @@ class Sources:
             ``pyproject.toml`` count or, where they say nothing of Prefect, those of the
             nearest directory above that do, up to the repository's root.
         profile: the profile to use instead of the active one; it must exist.
+        named: the server that the manifest names.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], cwd: Path, directory: Path, profile: str | None
+        self,
+        environ: Mapping[str, str],
+        cwd: Path,
+        directory: Path,
+        profile: str | None,
+        named: NamedServer | None = None,
     ) -> None:
         self._cwd = cwd
+        self.named = named
         self._environ = {key.upper(): value for key, value in environ.items()}
         self.root = project_root(directory)
         self.directory, self._dotenv, self._toml = self._find_files(environ, directory)
         self.profiles_path, self._profiles_origin = self._find_profiles()
-        self.profile_name, self._profile = self._find_profile(profile)
+        asked = profile or (named.profile if named else None)
+        self.profile_name, self._profile = self._find_profile(asked)
 
     def get(self, *names: str, path: tuple[str, ...]) -> Value | None:
         """The value with the highest precedence.
@@ -90,6 +125,17 @@ class Sources:
             names: environment variables, the preferred one first.
             path: the keys in prefect.toml.
         """
+        named = self.named
+        if named and named.profile and not set(names).isdisjoint(_OF_SERVER):
+            return self._of_profile(names)
+        found = self._found(names, path)
+        if named and named.api_url and "PREFECT_API_URL" in names:
+            if found and found.origins == {None} and _same(found.value, named.api_url):
+                return found  # the user says so, too
+            return Value(named.api_url, named.where, frozenset({named.file}), named.api_url)
+        return found
+
+    def _found(self, names: tuple[str, ...], path: tuple[str, ...]) -> Value | None:
         for name in names:
             if name in self._environ:
                 return Value(self._environ[name], name, written=self._environ[name])
@@ -105,6 +151,9 @@ class Sources:
                 value = value.get(key) if isinstance(value, dict) else None
             if value is not None:
                 return Value(value, f"{file}: {'.'.join(path)}", frozenset({file}), value)
+        return self._of_profile(names)
+
+    def _of_profile(self, names: tuple[str, ...]) -> Value | None:
         for name in names:
             if (value := self._profile.get(name)) is not None:
                 where = f"{self.profiles_path}: {self.profile_name}: {name}"
@@ -160,11 +209,19 @@ class Sources:
             chosen = profiles.get(asked, _BUNDLED["profiles"].get(asked))
             if not isinstance(chosen, dict):
                 known = ", ".join(sorted({*profiles, *_BUNDLED["profiles"]}))
-                raise UsageError(f"there is no Prefect profile {asked!r}", hint=f"known: {known}")
+                raise UsageError(
+                    f"there is no Prefect profile {asked!r}",
+                    where=self.named.where if self.named else None,
+                    hint=f"known: {known}",
+                )
             return asked, chosen
         name = str(self._environ.get("PREFECT_PROFILE") or data.get("active") or "")
         chosen = profiles.get(name)
         return name, chosen if isinstance(chosen, dict) else {}
+
+
+def _same(address: Json, other: str) -> bool:
+    return str(address).strip().rstrip("/") == other
 
 
 def project_root(directory: Path) -> Path:

@@ -37,6 +37,7 @@ class Decision:
     ``address`` is the server's, as it is written and without secrets. ``named`` says that
     a file of the tree names it. ``terms`` are what else such files decide, each as a phrase.
     ``places`` say where all of this is written, ``credentials`` where those come from.
+    ``environment`` is the manifest's that was asked for.
     """
 
     project: Path
@@ -45,11 +46,13 @@ class Decision:
     terms: tuple[str, ...]
     places: tuple[str, ...]
     credentials: tuple[str, ...]
+    environment: str | None = None
 
     def refusal(self) -> UsageError:
         """The error that says why nothing is sent, and how to allow it."""
         named = (f"the address {self.address}",) if self.named else ()
         command = f"gitflow trust {shlex.quote(self.address)}"
+        command += f" --env {self.environment}" if self.environment else ""
         variable = f"{VARIABLE}={shlex.quote(self.address)}"
         return UsageError(
             f"a file of the working tree decides {' and '.join((*named, *self.terms))}, but the "
@@ -74,6 +77,8 @@ def decision(
     address: Value,
     switches: Mapping[str, Value],
     credentials: Sequence[Value],
+    *,
+    environment: str | None = None,
 ) -> Decision | None:
     """What has to be trusted before a request is made; None when nothing has.
 
@@ -82,6 +87,7 @@ def decision(
         address: the server's.
         switches: what else decides where credentials can go, by a phrase for it.
         credentials: whatever is secret, the address too if something secret is in it.
+        environment: the manifest's that was asked for.
     """
     decided = [address, *switches.values()]
     files = {origin for value in decided for origin in value.origins if origin is not None}
@@ -97,6 +103,7 @@ def decision(
         tuple(phrase for phrase, value in switches.items() if value.origins & files),
         tuple(dict.fromkeys(value.where for value in told)),
         tuple(dict.fromkeys(value.where for value in elsewhere)),
+        environment,
     )
 
 

@@ -25,10 +25,11 @@ def resolve(
     blocks: dict[str, Any] | None = None,
     variables: dict[str, Any] | None = None,
     outputs: dict[int, dict[str, Any]] | None = None,
+    environment: str | None = None,
     **given: Any,
 ) -> tuple[list[Deployment], list[str]]:
     """The deployments, and the problems as ``severity: text``."""
-    read = manifest.parse(text.encode(), "p.yaml")
+    read = manifest.parse(text.encode(), "p.yaml", environment=environment)
     arguments: dict[str, Any] = {
         "mark": MARK,
         "pull_step": OURS,
