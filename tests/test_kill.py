@@ -1,18 +1,21 @@
-"""kill -9 at each step of a deploy: the next one converges, and no pin was ever unpublished."""
+"""kill -9 in each phase of a deploy: the next one converges, and no pin was ever unpublished."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from gitops_flow.deploy import Phase
 from tests.support.prefect import SharedServer
 from tests.support.project import NearProject, Project
-from tests.support.proxy import Proxy
+from tests.support.proxy import Action, Proxy
 from tests.support.repo import Repo
 
 pytestmark = pytest.mark.real
@@ -68,53 +71,128 @@ def converges(project: Project, origin: Repo, namespace: str) -> None:
     assert {item["status"] for item in project.deploy()["deployments"]} == {"unchanged"}
 
 
-def test_killed_in_the_middle_of_the_push(
+def wait_for(place: Path) -> None:
+    until = time.monotonic() + 60
+    while not place.exists():
+        assert time.monotonic() < until, f"{place.name} was not reached"
+        time.sleep(0.01)
+
+
+# A deploy that stays where a phase begins, once it has said so.
+_HELD = """
+import os, sys, time
+from pathlib import Path
+from gitops_flow import deploy, settings
+from gitops_flow.git.repository import Author
+
+def hold(event):
+    if event is deploy.Phase[sys.argv[1]]:
+        print("reached", flush=True)
+        time.sleep(120)
+
+found = settings.load(os.environ, Path.cwd())
+request = deploy.DeployRequest(deploy.working_tree(Path.cwd()), deploy.Which(everything=True))
+policy = deploy.every_step(found, os.environ)
+deploy.run(request, found, os.environ, author=Author(), policy=policy, on_event=hold)
+"""
+
+
+@pytest.mark.parametrize(
+    ("phase", "releases", "pinned"),
+    [
+        (Phase.SNAPSHOT, 1, "old"),
+        (Phase.COMPARE, 1, "old"),
+        (Phase.PUBLISH, 1, "old"),
+        (Phase.APPLY, 2, "old"),
+        (Phase.CONFIRM, 2, "new"),
+    ],
+    ids=lambda value: value.name.lower() if isinstance(value, Phase) else "",
+)
+def test_killed_where_a_phase_begins(
+    project: Project, origin: Repo, namespace: str, phase: Phase, releases: int, pinned: str
+) -> None:
+    old = set(pins(project, namespace))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HELD, phase.name],
+        cwd=project.repo.path,
+        env={**os.environ, "PREFECT_API_URL": project.api_url},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "reached\n"
+    kill(process)
+    # The root of the ledger has no parent either.
+    assert len(published(origin)) == 1 + releases
+    now = set(pins(project, namespace))
+    assert now <= published(origin)
+    assert (now == old) is (pinned == "old")
+    converges(project, origin, namespace)
+
+
+def test_killed_in_the_middle_of_the_snapshot(
     project: Project, origin: Repo, namespace: str, tmp_path: Path
 ) -> None:
-    hook = origin.path / "hooks/pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/reached\nsleep 3\nexit 1\n")
-    hook.chmod(0o755)
+    release = tmp_path / "release"
+    hold = f"touch {tmp_path}/reached; until [ -e {release} ]; do sleep 0.02; done; cat"
+    project.repo.git("config", "filter.held.clean", f"sh -c '{hold}'")
+    project.repo.write(".gitattributes", "*.txt filter=held\n").write("held.txt", "text\n")
     old = pins(project, namespace)
     process = project.start("deploy", "--all")
-    until = time.monotonic() + 30
-    while not (tmp_path / "reached").exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_for(tmp_path / "reached")
     kill(process)
+    release.touch()
     assert pins(project, namespace) == old
-    hook.unlink()
     converges(project, origin, namespace)
 
 
 @pytest.mark.parametrize(
-    ("moment", "nth"), [("between push and apply", 1), ("in the middle of apply", COUNT // 2)]
+    ("hook", "releases"), [("pre-receive", 1), ("post-receive", 2)], ids=["before", "after"]
 )
-def test_killed_around_apply(
+def test_killed_around_the_acceptance_of_the_push(
+    project: Project, origin: Repo, namespace: str, tmp_path: Path, hook: str, releases: int
+) -> None:
+    release, path = tmp_path / "release", origin.path / "hooks" / hook
+    path.parent.mkdir(exist_ok=True)
+    wait = f"until [ -e {release} ]; do sleep 0.02; done"
+    path.write_text(f"#!/bin/sh\ntouch {tmp_path}/reached\n{wait}\nexit 1\n")
+    path.chmod(0o755)
+    old = pins(project, namespace)
+    process = project.start("deploy", "--all")
+    wait_for(tmp_path / "reached")
+    kill(process)
+    assert pins(project, namespace) == old
+    assert len(published(origin)) == 1 + releases
+    path.unlink()
+    release.touch()
+    converges(project, origin, namespace)
+
+
+@pytest.mark.parametrize(
+    ("action", "nth", "written"),
+    [("hold", COUNT // 2, COUNT // 2 - 1), ("hold-after", COUNT, COUNT)],
+    ids=["between two writes", "before the last answer"],
+)
+def test_killed_in_the_middle_of_apply(
     project: Project,
     origin: Repo,
     namespace: str,
     prefect_server: SharedServer,
-    moment: str,
+    action: Action,
     nth: int,
+    written: int,
 ) -> None:
+    old = pins(project, namespace)
     with Proxy(prefect_server.api_url) as proxy:
         project.api_url = proxy.api_url
-        rule = proxy.rule("hold", "PATCH", "/deployments/", nth=nth)
+        rule = proxy.rule(action, "PATCH", "/deployments/", nth=nth)
         process = project.start("deploy", "--all")
-        assert rule.reached.wait(30)
+        assert rule.reached.wait(60)
         kill(process)
-        assert set(pins(project, namespace)) <= published(origin)
+        now = pins(project, namespace)
+    assert sum(a != b for a, b in zip(old, now, strict=True)) == written
+    assert set(now) <= published(origin)
     project.api_url = prefect_server.api_url
-    converges(project, origin, namespace)
-
-
-@pytest.mark.parametrize("delay", [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.7])
-def test_killed_at_any_moment(project: Project, origin: Repo, namespace: str, delay: float) -> None:
-    process = project.start("deploy", "--all")
-    time.sleep(delay)
-    kill(process)
-    assert set(pins(project, namespace)) <= published(origin)
     converges(project, origin, namespace)
 
 

@@ -76,12 +76,13 @@ class Place:
     def deploy(self, clients: Clients | None = None) -> tuple[Report, list[Event]]:
         """Deploy; what was told."""
         events: list[Event] = []
+        found = self.settings
         report = deploy.run(
             self.request,
-            self.settings,
+            found,
             self.environ,
             author=Author.of(self.environ),
-            policy=deploy.every_step(self.settings, self.environ),
+            policy=deploy.every_step(found, self.environ),
             clients=clients,
             on_event=events.append,
         )
@@ -92,9 +93,10 @@ class Place:
 
     def preview(self, clients: Clients | None = None) -> Preview:
         """What a deploy would do."""
-        author, policy = Author.of(self.environ), deploy.every_step(self.settings, self.environ)
+        found, author = self.settings, Author.of(self.environ)
+        policy = deploy.every_step(found, self.environ)
         return deploy.preview(
-            self.request, self.settings, self.environ, author=author, policy=policy, clients=clients
+            self.request, found, self.environ, author=author, policy=policy, clients=clients
         )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "content-length"}
 _READ_POSTS = re.compile(r"/(filter|paginate|count)$")
 
-Action = Literal["hold", "drop", "drop-after", "status"]
+Action = Literal["hold", "hold-after", "drop", "drop-after", "status"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Rule:
     """What happens to the n-th and later matching requests, ``times`` of them.
 
     hold: wait until ``release``, then go on; ``reached`` tells that one waits.
+    hold-after: ask the server, then wait as for ``hold`` before its answer is handed on.
     drop: close the connection without asking the server.
     drop-after: ask the server, then close the connection without its answer.
     status: answer ``status`` without asking the server.
@@ -195,7 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         rule = self.proxy._arrived(self.command, self.path, body)
-        if rule is not None:
+        after = rule is not None and rule.action == "hold-after"
+        if rule is not None and not after:
             rule.reached.set()
             if rule.action == "hold":
                 rule.release.wait(120)
@@ -212,6 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
         status, answered, data = self.proxy._forward(self.command, self.path, headers, body)
+        if rule is not None and after:
+            rule.reached.set()
+            rule.release.wait(120)
         if rule is not None and rule.action == "drop-after":
             self._drop()
             return
