@@ -48,6 +48,12 @@ def home(environ: Mapping[str, str]) -> Path | None:
     return Path(path) if path else None
 
 
+def from_home(path: str, environ: Mapping[str, str]) -> Path:
+    """``path``, which may begin with ``~/``: in the home directory, not in a directory ``~``."""
+    user = home(environ)
+    return user / path[2:] if user and (path == "~" or path.startswith("~/")) else Path(path)
+
+
 def own_directory(
     environ: Mapping[str, str], kind: Literal["cache", "data"], cwd: Path
 ) -> Path | None:
@@ -56,14 +62,13 @@ def own_directory(
     What ``GITFLOW_CACHE_DIR`` or ``GITFLOW_DATA_DIR`` names, from ``cwd`` on or after ``~`` from
     the home directory on; else a directory in the user's by the XDG rules.
     """
-    user = home(environ)
     if named := environ.get(f"GITFLOW_{kind.upper()}_DIR"):
-        at_home = named == "~" or named.startswith("~/")
-        return (user and user / named[2:]) if at_home else cwd / named
+        return cwd / from_home(named, environ)
     # A relative XDG directory is invalid by its specification and is ignored.
     base = environ.get(f"XDG_{kind.upper()}_HOME", "")
     if os.path.isabs(base):  # noqa: PTH117
         return Path(base, "gitops-flow")
+    user = home(environ)
     return user and user / {"cache": ".cache", "data": ".local/share"}[kind] / "gitops-flow"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from gitops_flow.codestore import address
 from gitops_flow.errors import UsageError
+from gitops_flow.git import environment
 from gitops_flow.git.repository import Repository
 from gitops_flow.model import CodeStoreSettings
 
@@ -109,6 +110,15 @@ def test_a_secret_in_a_query_is_refused_and_not_repeated(place: str) -> None:
     with pytest.raises(UsageError, match=r"h/x\.git\?token=\*\*\*\*: git does not log in") as error:
         _resolve(_repository(origin="https://h/x"), **{place: "http://h/x.git?token=hunter2"})
     assert "hunter2" not in str(error.value)
+
+
+def test_a_path_at_home_is_in_the_home_of_who_deploys_and_not_of_the_process() -> None:
+    with environment.using(environment.GitEnvironment({"HOME": "/theirs"})):
+        assert _resolve(_repository(), remote="~/store.git").url == "/theirs/store.git"
+
+
+def test_a_path_that_begins_with_another_users_name_is_one_in_the_repository() -> None:
+    assert _resolve(_repository(), remote="~nobody/x.git").url == "/srv/shop/~nobody/x.git"
 
 
 @pytest.mark.parametrize("branch", ["-x", "a..b", "a b", "x.lock", "HEAD", "a~1", "refs//x", "@"])

@@ -222,7 +222,10 @@ def test_threads_that_share_a_client_fetch_one_csrf_token(script: Script) -> Non
     assert len(tokens.given) == 1
 
 
-_GLOBAL = re.compile(r"os\.(environ|getenv|putenv|getcwd|chdir)\b|Path\.cwd\b|contextlib\.chdir\b")
+_GLOBAL = re.compile(
+    r"os\.(environ|getenv|putenv|getcwd|chdir)\b|Path\.(cwd|home)\b|contextlib\.chdir\b"
+    r"|expand(user|vars)\b"
+)
 # The two lower ones are programs of their own, which the user's Python runs.
 _EDGES = ("cli/", "steps/", "buildsteps/child.py", "flows/import_script.py")
 

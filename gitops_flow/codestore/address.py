@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_flow import files
 from gitops_flow.errors import GitError, UsageError
+from gitops_flow.git import environment, url
 from gitops_flow.git import identity as known
-from gitops_flow.git import url
 from gitops_flow.git.command import Auth
 
 if TYPE_CHECKING:
@@ -218,7 +219,8 @@ def _absolute(repository: Repository, address: str) -> str:
     if "://" in address:
         return address
     if address.startswith((".", "~")) or (repository.root / address).exists():
-        return str((repository.root / Path(address).expanduser()).resolve())
+        path = files.from_home(address, environment.current().environ)
+        return str((repository.root / path).resolve())
     return address
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from gitops_flow import files
 from gitops_flow.codestore import scan, select, snapshot
 from gitops_flow.files import MAX_DEPTH
-from gitops_flow.git import command
+from gitops_flow.git import command, environment
 from gitops_flow.git.lfs import pointer
 from gitops_flow.git.objects import DIRECTORY, EXECUTABLE, FILE, Entry, Objects
 from gitops_flow.model import FileChange
@@ -359,15 +360,15 @@ def _configuration(repo: Repository, store: PrivateStore) -> tuple[list[Path], d
 
 def _deciding(repo: Repository, settings: Mapping[str, str]) -> Iterator[Path]:
     """The files that decide on more than themselves and are no part of the working tree."""
-    home = Path("~").expanduser()
-    places = [Path(os.path.expandvars("${XDG_CONFIG_HOME}")), home / ".config"]
+    environ = environment.current().environ
+    home = files.from_home("~", environ)
     yield home / ".gitconfig"
-    for place in places:
+    for place in (Path(environ.get("XDG_CONFIG_HOME", "")), home / ".config"):
         yield from (place / "git" / name for name in ("config", "ignore", "attributes"))
     yield Path("/etc/gitconfig")
     yield Path("/etc/gitattributes")
     if excludes := settings.get("core.excludesfile"):
-        yield repo.root / Path(excludes).expanduser()
+        yield repo.root / files.from_home(excludes, environ)
     if repo.git_dir is None or repo.objects is None:
         yield repo.root / ".git"
         return
