@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import re
 from urllib.parse import quote
 
@@ -59,3 +60,21 @@ def forms(user: str, secret: str) -> tuple[str, ...]:
 def is_secret_key(key: str) -> bool:
     """Whether a mapping key by its name is likely to hold a secret."""
     return bool(_SECRET_KEY.search(key))
+
+
+class RedactingFilter(logging.Filter):
+    """Masks secrets in the finished message of each record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace the message by its masked form; nothing is dropped."""
+        record.msg = redact(record.getMessage())
+        record.args = ()
+        return True
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger ``gitops_flow.<name>``, redacting."""
+    logger = logging.getLogger(f"gitops_flow.{name}")
+    if not any(isinstance(f, RedactingFilter) for f in logger.filters):
+        logger.addFilter(RedactingFilter())
+    return logger

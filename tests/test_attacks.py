@@ -262,7 +262,9 @@ ATTACKS = (
     ),
     Attack(2, a_hook_of_the_working_tree, (setting("core.hooksPath"),)),
     Attack(
-        2, a_hook_of_the_template, (defence("gitops_flow.git.bare.make", instead=_made_by_git),)
+        2,
+        a_hook_of_the_template,
+        (defence("gitops_flow.git.formats.make_bare", instead=_made_by_git),),
     ),
     Attack(2, a_monitor_of_a_submodule, (setting("core.fsmonitor"),)),
     Attack(

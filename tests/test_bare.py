@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow.git import bare
+from gitops_flow.git import formats
 from tests.support.repo import Repo
 
 
@@ -14,22 +14,22 @@ def test_git_takes_it_for_a_repository_of_short_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DEFAULT_HASH", "sha256")
-    bare.make(tmp_path / "made.git", "[receive]\n\tfsckObjects = true\n")
+    formats.make_bare(tmp_path / "made.git", "[receive]\n\tfsckObjects = true\n")
     made = Repo(tmp_path / "made.git", init=False)
     asked = ("--is-bare-repository", "--show-object-format")
     assert made.git("rev-parse", *asked).split() == ["true", "sha1"]
     assert made.git("config", "receive.fsckObjects") == "true"
     assert made.git("fsck", "--strict") == ""
-    assert bare.is_whole(made.path)
+    assert formats.is_whole(made.path)
 
 
 @pytest.mark.parametrize("name", ["plain", "new\nline", 'quo"te', "co:lon", "back\\slash"])
 def test_it_reads_the_objects_of_others_wherever_they_are(tmp_path: Path, name: str) -> None:
     other = Repo(tmp_path / name).write("x", "borrowed\n")
     commit = other.commit()
-    bare.make(tmp_path / "made.git")
+    formats.make_bare(tmp_path / "made.git")
     made = Repo(tmp_path / "made.git", init=False)
-    bare.borrow(made.path, [other.path / ".git/objects"])
+    formats.borrow(made.path, [other.path / ".git/objects"])
     assert made.show("x", commit) == "borrowed"
-    bare.borrow(made.path, [])
+    formats.borrow(made.path, [])
     assert made.git("cat-file", "-t", commit, check=False) == ""

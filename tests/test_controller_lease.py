@@ -11,7 +11,7 @@ import pytest
 from gitops_flow.controller.lease import Lease
 from gitops_flow.controller.repository import Login
 from gitops_flow.errors import StoppedError
-from gitops_flow.git import bare, environment, remote
+from gitops_flow.git import environment, formats, remote
 from tests.support.repo import Repo
 
 REF = "refs/gitflow/lease"
@@ -22,7 +22,7 @@ class Contender:
 
     def __init__(self, directory: Path, server: Repo, seconds: float = 30.0) -> None:
         self.now = 0.0
-        bare.make(directory)
+        formats.make_bare(directory)
         login = Login(str(server.path), git=environment.current())
         self.lease = Lease(directory, lambda: login, REF, clock=lambda: self.now, seconds=seconds)
         self.address = str(server.path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops_flow.codestore import pack
+from gitops_flow.codestore.store import drop_unreachable, tidy
 from tests.support.releases import Shop
 from tests.support.repo import Repo
 
@@ -33,14 +33,14 @@ def _loose(store: Repo) -> int:
 
 def test_objects_are_packed_when_there_are_more_than_the_limit(store: Repo) -> None:
     before = _listed(store)
-    assert pack.tidy(store.path, limit=100)
+    assert tidy(store.path, limit=100)
     assert _loose(store) == 0
     assert _listed(store) == before
-    assert not pack.tidy(store.path, limit=100)
+    assert not tidy(store.path, limit=100)
 
 
 def test_a_few_loose_objects_are_left_alone(store: Repo) -> None:
-    assert not pack.tidy(store.path)
+    assert not tidy(store.path)
     assert _loose(store) == 600
 
 
@@ -48,14 +48,14 @@ def test_what_cannot_be_packed_stays_as_it_is(store: Repo) -> None:
     (damaged,) = list(store.path.glob("objects/17/*"))[:1]
     damaged.chmod(0o644)
     damaged.write_bytes(b"damaged")
-    assert not pack.tidy(store.path, limit=100)
+    assert not tidy(store.path, limit=100)
     assert _loose(store) == 600
 
 
 def test_releases_go_on_from_a_packed_private_store(shop: Shop) -> None:
     shop.release("1\n")
     (store,) = (shop.base / "cache/stores").glob("*.git")
-    pack.tidy(store, limit=-1)
+    tidy(store, limit=-1)
     assert shop.release("2\n").pushed
     assert not shop.release("1\n").pushed
     shop.server.git("fsck", "--strict")
@@ -67,9 +67,9 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def test_unreachable_objects_of_an_embedded_store_go_after_a_while_only(store: Repo) -> None:
-    pack.collect(store.path, 3600)
+    drop_unreachable(store.path, 3600)
     assert len(_listed(store)) == 600
     for path in store.path.glob("objects/??/*"):
         os.utime(path, (0, 0))
-    pack.collect(store.path, 3600)
+    drop_unreachable(store.path, 3600)
     assert _listed(store) == set()

@@ -12,7 +12,7 @@ from gitops_flow import checkout, manifest
 from gitops_flow.deploy import plan
 from gitops_flow.deploy.code import Code
 from gitops_flow.errors import SnapshotError
-from gitops_flow.git.lfs import pointer
+from gitops_flow.git.formats import pointer
 from tests.support import gitservers
 from tests.support.repo import Repo, fingerprint
 from tests.support.snapshots import Taken, look

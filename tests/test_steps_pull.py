@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_flow import settings
+from gitops_flow import settings, worker
 from gitops_flow.checkout import sweep
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
 from gitops_flow.git import credentials
 from gitops_flow.git.command import Auth
 from gitops_flow.steps import pull_code
-from gitops_flow.worker import limits
 from tests.support import gitservers
 from tests.support.repo import Repo
 
@@ -516,7 +515,6 @@ def test_pulling_loads_nothing_that_only_publishing_needs(repo: Repo) -> None:
         "errors",
         "redact",
         "stop",
-        "log",
     }
     assert "gitops_flow.steps.push" not in ours
     assert "gitops_flow.git.objects" not in ours
@@ -637,7 +635,7 @@ def test_the_environment_says_what_the_cache_and_runs_may_take(
     monkeypatch.setenv("GITFLOW_CACHE_MAX_SIZE", "1.5G")
     monkeypatch.setenv("GITFLOW_CACHE_MAX_AGE", "2d")
     monkeypatch.setenv("GITFLOW_RUNS_MAX_AGE", "90")
-    assert limits.from_environment(os.environ) == sweep.Limits(1.5e9, 2 * 86400, 90)
+    assert worker.limits(os.environ) == sweep.Limits(1.5e9, 2 * 86400, 90)
 
 
 def test_the_log_says_what_came_and_that_the_next_run_needed_nothing(

@@ -11,9 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_flow import prefect, stop
-from gitops_flow.apply.remove import remove
 from gitops_flow.apply.result import Result, Status, read_back, updated
-from gitops_flow.apply.update import standing, update
+from gitops_flow.apply.update import remove, standing, update
 from gitops_flow.errors import ApiError, GitflowError, StoppedError
 from gitops_flow.plan import Action, Conflict, Create, Delete, Held, Plan, Unchanged, Update
 from gitops_flow.plan.equality import has_kinds

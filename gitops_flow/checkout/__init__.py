@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gitops_flow import log
 from gitops_flow.checkout import convert, fetch, sealed, tree, write
 from gitops_flow.checkout.cache import UnusableError, shelf
 from gitops_flow.checkout.fetch import Order, Place
@@ -22,6 +21,7 @@ from gitops_flow.checkout.objects import DamagedError
 from gitops_flow.checkout.write import NoWayError, disk_errors, made_aside
 from gitops_flow.errors import CheckoutError, GitflowError, RemoteError
 from gitops_flow.git.url import check_address, check_commit, name_of, split_userinfo
+from gitops_flow.redact import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAUSES", "Checkout", "Place", "make", "make_shared"]
 
-_log = log.get("checkout")
+_log = get_logger("checkout")
 
 # Seconds between attempts when a server cannot be reached for the moment.
 PAUSES = (1.0, 3.0)

@@ -11,7 +11,7 @@ from gitops_flow.checkout.tree import shown
 from gitops_flow.checkout.write import write_all
 from gitops_flow.errors import CheckoutError
 from gitops_flow.git import command
-from gitops_flow.git.lfs import FILTER, LARGEST, pointer
+from gitops_flow.git.formats import FILTER, LARGEST, pointer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

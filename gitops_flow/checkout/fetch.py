@@ -9,7 +9,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow import files, log, stop
+from gitops_flow import files, stop
 from gitops_flow.checkout import sealed, tree
 from gitops_flow.checkout.cache import UnusableError
 from gitops_flow.checkout.objects import DamagedError, Store, objects_of, opened
@@ -17,7 +17,7 @@ from gitops_flow.checkout.write import NoWayError, made_aside
 from gitops_flow.errors import GitError, RemoteError
 from gitops_flow.git import command, remote
 from gitops_flow.git.url import local_path, split_userinfo
-from gitops_flow.redact import redact
+from gitops_flow.redact import get_logger, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitops_flow.checkout.write import Workspace
     from gitops_flow.git.command import Auth
 
-_log = log.get("checkout")
+_log = get_logger("checkout")
 # Objects asked for by id in one go; each is an argument of git's.
 _BATCH = 10_000
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
 from gitops_flow.errors import CheckoutError
-from gitops_flow.git import bare, command
+from gitops_flow.git import command, formats
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Store:
     @classmethod
     def create(cls, path: Path) -> Store:
         """Make an empty store at ``path``."""
-        bare.make(path)
+        formats.make_bare(path)
         return cls(path)
 
     def borrow(self, repository: str, commit: str) -> bool:
@@ -60,7 +60,7 @@ class Store:
             return False
         self.lend([place])
         if command.run(["cat-file", "-e", commit], env=self.environment(), check=False).returncode:
-            bare.borrow(self.path, ())
+            formats.borrow(self.path, ())
             return False
         return True
 
@@ -69,7 +69,7 @@ class Store:
 
         As refs, they are what git tells a server that we have; 40 hex digits each.
         """
-        bare.borrow(self.path, [place.resolve() for place in places])
+        formats.borrow(self.path, [place.resolve() for place in places])
         refs = "".join(f"{commit} refs/held/{commit}\n" for commit in sorted(commits))
         (self.path / "packed-refs").write_text(f"# pack-refs with: sorted \n{refs}")
 
@@ -78,7 +78,7 @@ class Store:
 
         With it, git would go to the network by itself for each missing object.
         """
-        (self.path / "config").write_text(bare.CONFIG)
+        (self.path / "config").write_text(formats.CONFIG)
 
     def held(self, oids: Iterable[str]) -> set[str]:
         """Those of ``oids`` that are here."""

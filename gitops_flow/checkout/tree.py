@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gitops_flow.errors import CheckoutError
 from gitops_flow.files import MAX_DEPTH
+from gitops_flow.git.formats import tree_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,8 +25,6 @@ _SHOWN = 200
 # Code points that HFS+ leaves out when it compares names.
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
-# An entry of a tree object: mode, name, and the 20 bytes of an id.
-_ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
 # Between zeros, a name that has to be looked at: it is empty, has a slash, or begins with ".",
 # "g" or a code point that is left out, as a disguise of ".git" does.
 _DOUBTFUL = re.compile(rb"\0[\0.gG\xe2\xef]|/")
@@ -190,9 +189,8 @@ def _above(path: bytes) -> list[bytes]:
 
 def _expand(prefix: bytes, data: bytes, enters: Callable[[bytes], bool]) -> _Entries:
     """A tree's entries; trees that it does not enter are left out."""
-    found = _Entries({}, {}, {})
-    entries = _ENTRY.findall(data)
-    if sum(len(mode) + len(name) + 22 for mode, name, _ in entries) != len(data):
+    expanded = _Entries({}, {}, {})
+    if (entries := tree_entries(data)) is None:
         raise CheckoutError("a tree object is malformed", where=shown(prefix))
     names = {name for _, name, _ in entries}
     doubtful = _DOUBTFUL.search(b"\0".join((b"", *names, b"")))
@@ -203,19 +201,19 @@ def _expand(prefix: bytes, data: bytes, enters: Callable[[bytes], bool]) -> _Ent
     for mode, name, binary in entries:
         path, oid = prefix + name, binary.hex()
         if mode == b"100644":
-            found.files[path] = File(path, oid, False)
+            expanded.files[path] = File(path, oid, False)
         elif mode in (b"40000", b"040000"):
             if enters(path):
-                found.directories[path] = oid
+                expanded.directories[path] = oid
         elif mode == b"120000":
-            found.links[path] = Link(path, oid)
+            expanded.links[path] = Link(path, oid)
         elif mode[:3] == b"100" and len(mode) == 6:
-            found.files[path] = File(path, oid, bool(int(mode, 8) & 0o100))
+            expanded.files[path] = File(path, oid, bool(int(mode, 8) & 0o100))
         elif mode == b"160000":
             raise _refused(path, "is a submodule, which a snapshot cannot hold")
         else:
             raise _refused(path, f"has the unknown mode {mode.decode('latin-1')}")
-    return found
+    return expanded
 
 
 def _worst(entries: list[tuple[bytes, bytes, bytes]]) -> bytes:

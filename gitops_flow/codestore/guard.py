@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.codestore import detect
 from gitops_flow.errors import SnapshotError
-from gitops_flow.git.lfs import pointer
+from gitops_flow.git.formats import pointer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from gitops_flow import files
 from gitops_flow.codestore import scan, select, snapshot
 from gitops_flow.files import MAX_DEPTH
 from gitops_flow.git import command, environment
-from gitops_flow.git.lfs import pointer
+from gitops_flow.git.formats import pointer
 from gitops_flow.git.objects import DIRECTORY, EXECUTABLE, FILE, Entry, Objects
 from gitops_flow.model import FileChange
 

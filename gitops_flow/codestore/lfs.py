@@ -15,7 +15,7 @@ from gitops_flow import files
 from gitops_flow.codestore import guard
 from gitops_flow.errors import SnapshotError
 from gitops_flow.git import command
-from gitops_flow.git.lfs import FILTER, pointer
+from gitops_flow.git.formats import FILTER, pointer
 from gitops_flow.git.objects import EXECUTABLE, FILE, Entry
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.codestore.store import PrivateStore
-    from gitops_flow.git.lfs import Pointer
+    from gitops_flow.git.formats import Pointer
     from gitops_flow.git.objects import Objects
     from gitops_flow.git.repository import Repository
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitops_flow import stop
-from gitops_flow.codestore import ledger, pack
-from gitops_flow.codestore.store import make_embedded
+from gitops_flow.codestore import ledger
+from gitops_flow.codestore.store import PrivateStore, make_embedded, tidy
 from gitops_flow.errors import CodeStoreError
 from gitops_flow.git import command, remote
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from gitops_flow.codestore.address import CodeStore
     from gitops_flow.codestore.ledger import Release
-    from gitops_flow.codestore.store import PrivateStore
 
 _TIP = "refs/gitflow/tip"
 _PATIENCE = 300.0  # seconds of losing races before giving up
@@ -73,7 +72,7 @@ def publish(
             known = _Known(float("inf") if again else since, release.mark if newest else None)
             done = _attempt(store, target, release, attempt, known)
             if done is not None and done.pushed:
-                pack.tidy(store.path)
+                tidy(store.path)
         if done is not None:
             return done
         # Full jitter: deployers that collided once spread out.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gitops_flow.codestore import detect, guard
 from gitops_flow.errors import SnapshotError
 from gitops_flow.files import MAX_DEPTH
-from gitops_flow.git.lfs import pointer
+from gitops_flow.git.formats import pointer
 from gitops_flow.git.objects import DIRECTORY, GITLINK, SYMLINK, Entry, Objects
 from gitops_flow.model import LeftOut
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import files
 from gitops_flow.errors import CodeStoreError, GitError, GitflowError, SnapshotError
-from gitops_flow.git import bare, url
+from gitops_flow.git import command, formats, url
 from gitops_flow.git.objects import DamagedError, Objects
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ _INDEX_CONFIG = (
     ("index.version", "2"),
     ("core.fsync", "none"),
 )
+
+
+# A snapshot that changes one file adds about six objects.
+LOOSE_LIMIT = 4096
+_BUCKETS = 256
+_ID_REST = re.compile(r"[0-9a-f]{38}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +111,8 @@ class PrivateStore:
 
     def lend(self, place: Path) -> Path:
         """Make a bare repository at ``place`` that has every object of this store, by borrowing."""
-        bare.make(place)
-        bare.borrow(place, [self.path / "objects", *self.alternates, *self.lent])
+        formats.make_bare(place)
+        formats.borrow(place, [self.path / "objects", *self.alternates, *self.lent])
         return place
 
     @contextlib.contextmanager
@@ -141,7 +147,7 @@ class PrivateStore:
         borrowed = [*self.alternates, *self.lent]
         if not borrowed:
             return {}
-        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(bare.quoted, borrowed))}
+        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(formats.quoted, borrowed))}
 
 
 def open_store(
@@ -171,7 +177,7 @@ def open_store(
 def _served_from(address: str) -> tuple[Path, ...]:
     """The directory of a bare repository; git itself knows the others for repositories."""
     place = url.local_path(address)
-    whole = place is not None and bare.is_whole(place) and ".git" not in place.parts
+    whole = place is not None and formats.is_whole(place) and ".git" not in place.parts
     return (place,) if place and whole else ()
 
 
@@ -199,18 +205,18 @@ def _unwritable(path: Path, reason: str) -> GitflowError:
 
 
 def make(path: Path, config: str = "") -> None:
-    """Make a bare repository of the cache, unless it is there; see :func:`gitops_flow.git.bare.make`."""
-    if bare.is_whole(path):
+    """Make a bare repository of the cache, unless it is there; see :func:`gitops_flow.git.formats.make_bare`."""
+    if formats.is_whole(path):
         return
     with files.locked(path.parent / "making.lock"):
-        if bare.is_whole(path):
+        if formats.is_whole(path):
             return  # another deployer's, as good as ours
         # What is left of one that was removed in part is of no use.
         if path.is_dir():
             files.remove(path)
         path.unlink(missing_ok=True)
         with files.built_aside(path) as aside:
-            bare.make(aside, config)
+            formats.make_bare(aside, config)
 
 
 def make_embedded(path: Path) -> None:
@@ -219,7 +225,7 @@ def make_embedded(path: Path) -> None:
         if (path / "HEAD").exists():
             return
         with files.built_aside(path) as aside:
-            bare.make(aside, _SERVED)
+            formats.make_bare(aside, _SERVED)
     except OSError as error:
         if _there(path / "HEAD"):
             return  # another deployer's, as good as ours
@@ -241,3 +247,56 @@ def _there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def tidy(git_dir: Path, limit: int = LOOSE_LIMIT) -> bool:
+    """Pack the loose objects of ``git_dir`` if there are more than ``limit``; whether it did.
+
+    A failure is none of the caller's: the objects stay as they are.
+    """
+    if not _many(git_dir, limit):
+        return False
+    env = {"GIT_DIR": str(git_dir)}
+    listed = "".join(f"{name}\n" for name in _loose(git_dir)).encode("ascii")
+    with contextlib.suppress(GitError):
+        # By id and not by reachability: what is borrowed from the user's
+        # repository may be gone, and must not be copied.
+        command.run(
+            ["pack-objects", "--quiet", "--threads=2", str(git_dir / "objects/pack/pack")],
+            env=env,
+            stdin=listed,
+            timeout=300,
+        )
+        command.run(["prune-packed", "--quiet"], env=env, timeout=300)
+        return True
+    return False
+
+
+def _many(git_dir: Path, limit: int) -> bool:
+    """An estimate from one of the 256 directories; ids are spread evenly over them."""
+    try:
+        return sum(1 for _ in (git_dir / "objects/17").iterdir()) * _BUCKETS > limit
+    except OSError:
+        return False
+
+
+def _loose(git_dir: Path) -> Iterator[str]:
+    for number in range(_BUCKETS):
+        directory = git_dir / "objects" / f"{number:02x}"
+        with contextlib.suppress(OSError):
+            for item in directory.iterdir():
+                if _ID_REST.fullmatch(item.name):
+                    yield f"{number:02x}{item.name}"
+
+
+def drop_unreachable(git_dir: Path, grace: int) -> None:
+    """Drop unreachable objects older than ``grace`` seconds from an embedded code store.
+
+    Raises:
+        GitError: with what git said.
+    """
+    command.run(
+        ["gc", "--quiet", f"--prune={grace}.seconds.ago"],
+        env={"GIT_DIR": str(git_dir)},
+        timeout=3600,
+    )

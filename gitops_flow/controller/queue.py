@@ -12,14 +12,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_flow import log
+from gitops_flow.redact import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BACKOFF = 2.0
 LONGEST_BACKOFF = 600.0
-_log = log.get("controller")
+_log = get_logger("controller")
 
 
 class Outcome(enum.Enum):

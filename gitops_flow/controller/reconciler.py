@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gitops_flow import log, stop
+from gitops_flow import stop
 from gitops_flow.controller import access, drift, policy
 from gitops_flow.controller.config import Config
 from gitops_flow.controller.deployer import SOON_HEALED, Deployer, Job
@@ -19,7 +19,7 @@ from gitops_flow.deploy import Phase, paths
 from gitops_flow.errors import GitflowError, StoppedError
 from gitops_flow.git import environment
 from gitops_flow.prefect import Clients
-from gitops_flow.redact import redact
+from gitops_flow.redact import get_logger, redact
 from gitops_flow.stop import Stop
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _WELL: dict[str, Any] = {
     "failing_since": None,
     "differences": (),
 }
-_log = log.get("controller")
+_log = get_logger("controller")
 
 
 @dataclass(slots=True)

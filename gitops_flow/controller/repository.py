@@ -14,7 +14,7 @@ from urllib.parse import quote
 from gitops_flow.codestore import store
 from gitops_flow.controller.queue import Alone
 from gitops_flow.errors import GitError
-from gitops_flow.git import bare, command, environment, objects, remote, url
+from gitops_flow.git import command, environment, formats, objects, remote, url
 from gitops_flow.git.environment import GitEnvironment
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Repository:
         login = self.login
         place = url.local_path(login.address)
         try:
-            if place is not None and bare.is_whole(place):
+            if place is not None and formats.is_whole(place):
                 with contextlib.suppress(GitError):
                     return Refs(asked, *objects.refs(place, names))
             with environment.using(login.git):

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gitops_flow import log, settings
+from gitops_flow import settings
 from gitops_flow.controller import access
 from gitops_flow.controller import config as configuration
 from gitops_flow.controller.config import Config
@@ -16,7 +16,7 @@ from gitops_flow.controller.state import Kept, State, Suspension
 from gitops_flow.controller.triggers import Doorbell
 from gitops_flow.errors import GitflowError, UsageError
 from gitops_flow.names import did_you_mean
-from gitops_flow.redact import redact
+from gitops_flow.redact import get_logger, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ _TICK = 1.0
 # Seconds of its own for each source that is looked at after a start, as far as there are.
 _SPREAD = 0.05
 _LEAST_WATCH = 60.0
-_log = log.get("controller")
+_log = get_logger("controller")
 
 
 class Controller:

@@ -12,7 +12,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gitops_flow import log
+from gitops_flow.redact import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ _RESOURCE = "prefect.deployment."
 _PAUSES = (1.0, 5.0, 30.0, 300.0)
 _ANSWER = 20.0
 _LARGEST = 4 << 20
-_log = log.get("controller")
+_log = get_logger("controller")
 
 
 class Doorbell:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_flow import pin, prefect
-from gitops_flow.codestore import changes, history, ledger, pack, publish, trim
-from gitops_flow.codestore.store import open_store
+from gitops_flow.codestore import changes, history, ledger, publish, trim
+from gitops_flow.codestore.store import drop_unreachable, open_store
 from gitops_flow.deploy import source
 from gitops_flow.errors import ApiError, CodeStoreError
 
@@ -81,7 +81,7 @@ def collect(
             gone = tuple(each for each in found.dropped if each not in lost)
             found = replace(found, kept=(*lost, *found.kept), dropped=gone)
             if target.embedded:
-                pack.collect(Path(target.url), trim.GRACE)
+                drop_unreachable(Path(target.url), trim.GRACE)
             return Collected(target, found, tuple(asked), tip)
     raise CodeStoreError(
         "somebody published each time the ledger was to be written", where=target.url, retry=True

@@ -18,6 +18,7 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from gitops_flow.errors import GitError
+from gitops_flow.git.formats import tree_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,8 +31,6 @@ SYMLINK = 0o120000
 GITLINK = 0o160000
 
 _ID = re.compile(r"[0-9a-f]{40}")
-# A mode, a name, and the 20 bytes of an id.
-_ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0]*)\0(.{20})", re.DOTALL)
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
@@ -110,10 +109,9 @@ class Objects:
         kind, data = self._read(tree_id)
         if kind != ObjectType.TREE:
             raise GitError(f"object {tree_id} is not a tree")
-        found = _ENTRY.findall(data)
-        if sum(len(mode) + len(name) + 22 for mode, name, _ in found) != len(data):
+        if (listed := tree_entries(data)) is None:
             raise DamagedError(f"the tree {tree_id} is malformed")
-        entries = {name: Entry(int(mode, 8), binary.hex()) for mode, name, binary in found}
+        entries = {name: Entry(int(mode, 8), binary.hex()) for mode, name, binary in listed}
         self._keep(tree_id, entries)
         return entries
 

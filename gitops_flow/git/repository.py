@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.errors import GitError
 from gitops_flow.git import command, url
-from gitops_flow.git.bare import is_whole
+from gitops_flow.git.formats import is_whole
 from gitops_flow.threads import Threads
 
 if TYPE_CHECKING:

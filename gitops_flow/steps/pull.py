@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import checkout, files, log
+from gitops_flow import checkout, files, worker
 from gitops_flow import pin as pins
 from gitops_flow.checkout import cache, sweep
 from gitops_flow.checkout.tree import shown
@@ -20,7 +20,8 @@ from gitops_flow.errors import CheckoutError, GitflowError
 from gitops_flow.git import credentials as given
 from gitops_flow.git import environment
 from gitops_flow.git.url import check_address, name_of
-from gitops_flow.worker import attempt, limits, signers
+from gitops_flow.redact import RedactingFilter, get_logger
+from gitops_flow.worker import attempt, signers
 from gitops_flow.worker.attempt import Request
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def _pointed(value: Json) -> tuple[str, Json, str | None]:
 def _made(logger: Logger, request: Request) -> checkout.Checkout:
     """Make the directory, or find the shared one, and clear away what nobody needs."""
     here = _here()
-    bounds = limits.from_environment(os.environ)
-    place = files.own_directory(os.environ, "cache", here) if limits.cached(os.environ) else None
+    bounds = worker.limits(os.environ)
+    place = files.own_directory(os.environ, "cache", here) if worker.cached(os.environ) else None
     root = place and place / "checkout"
     made = None
     if request.shared and root is None:
@@ -223,8 +224,8 @@ def _chosen(directories: Json, handed_over: str | None) -> list[str]:
 
 def _places(logger: Logger, credentials: Json, addresses: list[str]) -> tuple[checkout.Place, ...]:
     """Each address with the credentials and the time that it gets."""
-    last = limits.seconds(os.environ, TIMEOUT_VARIABLE, _DEFAULT_TIMEOUT)
-    others = min(limits.seconds(os.environ, "GITFLOW_MIRROR_TIMEOUT", _MIRROR_TIMEOUT), last)
+    last = worker.seconds(os.environ, TIMEOUT_VARIABLE, _DEFAULT_TIMEOUT)
+    others = min(worker.seconds(os.environ, "GITFLOW_MIRROR_TIMEOUT", _MIRROR_TIMEOUT), last)
     places = [
         checkout.Place(address, _auth(logger, credentials, address), others)
         for address in addresses
@@ -294,8 +295,8 @@ def _logger() -> Logger:
     """
     run = os.environ.get("PREFECT__FLOW_RUN_ID")
     if run is None or "prefect" not in sys.modules:
-        return log.get("steps.pull")
+        return get_logger("steps.pull")
     logger = logging.getLogger("prefect.flow_runs.gitops_flow")
     if not logger.filters:
-        logger.addFilter(log.RedactingFilter())
+        logger.addFilter(RedactingFilter())
     return logging.LoggerAdapter(logger, {"flow_run_id": run})

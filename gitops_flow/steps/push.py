@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops_flow import log, settings
+from gitops_flow import settings
 from gitops_flow.codestore import address, guard, ledger, publish, snapshot
 from gitops_flow.codestore.store import open_store
 from gitops_flow.git import environment, repository, url
 from gitops_flow.model import CodeStoreSettings
+from gitops_flow.redact import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ def push_code(
     options = snapshot.Options(allow, clean, submodules, ignored, lfs, ci_files)
     snap = snapshot.take(repo, store, options, source=url.name_of(str(repo.root)), author=author)
     done = publish.publish(store, target, ledger.Release.of(snap))
-    log.get("steps").info(
+    get_logger("steps").info(
         "%s snapshot %s (%d uncommitted files) to %s",
         "published" if done.pushed else "already published",
         snap.commit[:12],

@@ -1,8 +1,10 @@
-"""Bare repositories of our own. Made by hand: starting `git init` would take longer than a pull."""
+"""What git and Git LFS write, in the form they write it in: bare repositories, trees, pointers."""
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,9 +21,24 @@ CONFIG = """\
 \tobjectFormat = sha1
 """
 
+# An entry of a tree: a mode, a name, and the 20 bytes of an id.
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
 
-def make(path: Path, config: str = "") -> None:
+# The attribute `filter` of a path that Git LFS keeps.
+FILTER = b"lfs"
+# Bytes that a pointer may have (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
+LARGEST = 1024
+
+_POINTER = re.compile(
+    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[a-z0-9.-]+ [^\n]*\n)*?"
+    rb"oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,18})\n?"
+)
+
+
+def make_bare(path: Path, config: str = "") -> None:
     """Make an empty bare repository at ``path``, which is no repository yet.
+
+    By hand: starting `git init` would take longer than a pull.
 
     Args:
         path: its directory, made with those above it.
@@ -54,3 +71,24 @@ def quoted(path: Path) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+def tree_entries(data: bytes) -> list[tuple[bytes, bytes, bytes]] | None:
+    """The entries of a tree object (mode, name, 20 bytes of id); None if it is malformed."""
+    entries = _ENTRY.findall(data)
+    whole = sum(len(mode) + len(name) + 22 for mode, name, _ in entries) == len(data)
+    return entries if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What stands for a large file: the SHA-256 of its content in hex, and its bytes."""
+
+    sha256: str
+    size: int
+
+
+def pointer(data: bytes) -> Pointer | None:
+    """What ``data``, a file's content as git keeps it, points to; None if it is no pointer."""
+    found = _POINTER.fullmatch(data) if len(data) < LARGEST else None
+    return Pointer(found[1].decode("ascii"), int(found[2])) if found else None
