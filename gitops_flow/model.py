@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -415,3 +416,12 @@ class Deployment:
 def is_our_version(text: str | None) -> bool:
     """Whether a deployment's version only says which code it is."""
     return bool(_OUR_VERSION.fullmatch(text or ""))
+
+
+def finite(value: Json) -> Json:
+    """What JSON makes of a value: it has neither infinity nor NaN, so Prefect stores null."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

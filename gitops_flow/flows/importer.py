@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_flow import stop
 from gitops_flow.errors import FlowError
-from gitops_flow.model import FlowInfo
+from gitops_flow.model import FlowInfo, finite
 from gitops_flow.redact import redact
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def ask(
         for each entrypoint what the flow says, or why it could not be imported;
         a :class:`NotReachedError` for those after one that ended the process.
     """
-    answers = _Process(python, root, environ).answers(entrypoints, timeout)
+    answers = _answers(python, root, entrypoints, environ, timeout, as_worker=False)
     return {
         entrypoint: answer
         if isinstance(answer, FlowError)
@@ -74,19 +73,12 @@ def load(
     """Have flows loaded as a run of theirs loads them; otherwise as :func:`ask`.
 
     A run is content with a function that is no flow, which a deploy is not.
-
-    Args:
-        python: as for :func:`ask`.
-        root: the same.
-        entrypoints: the same.
-        environ: the same.
-        timeout: the same.
-        instead: what else to do about a package that ``python`` does not have.
+    ``instead`` is what else to do about a package that ``python`` does not have.
 
     Returns:
         for each entrypoint why it does not load, None where it does.
     """
-    answers = _Process(python, root, environ).answers(entrypoints, timeout, as_worker=True)
+    answers = _answers(python, root, entrypoints, environ, timeout, as_worker=True)
     return {
         entrypoint: answer
         if isinstance(answer, FlowError)
@@ -95,82 +87,70 @@ def load(
     }
 
 
-class _Process:
-    """One run of the script; ``reason`` and ``hint`` say why answers are missing, if any are."""
-
-    def __init__(self, python: str, root: Path, environ: Mapping[str, str]) -> None:
-        self._python = python
-        self._root = root
-        self._environ = environ
-        self.started = True
-        self.late = False
-        self.reason = "the process that imports it ended without an answer"
-        self.hint = ""
-
-    def answers(
-        self, entrypoints: Sequence[str], timeout: float, *, as_worker: bool = False
-    ) -> dict[str, dict[str, Any] | FlowError]:
-        """What it answered for each entrypoint, or why it did not."""
-        question = {"entrypoints": list(dict.fromkeys(entrypoints)), "as_worker": as_worker}
-        answers: dict[str, dict[str, Any] | FlowError] = {}
-        for line in self._run(json.dumps(question).encode(), timeout):
-            # Python's own start may have printed something there.
-            with contextlib.suppress(ValueError, TypeError):
-                entrypoint, answer = json.loads(line)
-                if isinstance(answer, dict):
-                    answers[entrypoint] = answer
-        reason, kind = self.reason, FlowError
-        for entrypoint in entrypoints:
-            if entrypoint not in answers:
-                answers[entrypoint] = kind(
-                    reason, where=entrypoint, hint=self.hint or None, retry=self.late
+def _answers(
+    python: str,
+    root: Path,
+    entrypoints: Sequence[str],
+    environ: Mapping[str, str],
+    timeout: float,
+    *,
+    as_worker: bool,
+) -> dict[str, dict[str, Any] | FlowError]:
+    """What the script answered for each entrypoint, or why it did not."""
+    try:
+        process = subprocess.Popen(
+            [python, str(_SCRIPT)],
+            cwd=root,
+            env=dict(environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        reason = f"{python} cannot be started: {error.strerror}"
+        hint = "name the Python that your flows run with"
+        return {each: FlowError(reason, where=each, hint=hint) for each in entrypoints}
+    question = {"entrypoints": list(dict.fromkeys(entrypoints)), "as_worker": as_worker}
+    late = False
+    try:
+        with stop.current().calling(lambda: _kill(process)):
+            out, _ = process.communicate(json.dumps(question).encode(), timeout)
+    except subprocess.TimeoutExpired as error:
+        late, out = True, error.output or b""
+        reason = f"importing it did not end within {timeout:g} seconds"
+        hint = "look at what the file does when it is imported, or allow more time"
+    else:
+        reason = f"the process that imports it ended with {_exit(process.returncode)}"
+        hint = "import the file with that Python to see what it does"
+    finally:
+        # The whole group: what the user's code started would outlive it.
+        _kill(process)
+        process.communicate()
+    answers: dict[str, dict[str, Any] | FlowError] = {}
+    for line in out.splitlines():
+        # Python's own start may have printed something there.
+        with contextlib.suppress(ValueError, TypeError):
+            entrypoint, answer = json.loads(line)
+            if isinstance(answer, dict):
+                answers[entrypoint] = answer
+    kind = FlowError
+    for entrypoint in entrypoints:
+        if entrypoint not in answers:
+            answers[entrypoint] = kind(reason, where=entrypoint, hint=hint, retry=late)
+            if kind is FlowError:
+                # Only the first one can be where it ended.
+                kind, reason = (
+                    NotReachedError,
+                    f"not imported: another flow came first, and {reason}",
                 )
-                if self.started:
-                    # Only the first one can be where it ended.
-                    reason = f"not imported: another flow came first, and {self.reason}"
-                    kind = NotReachedError
-        return {each: answers[each] for each in entrypoints}
+    return {each: answers[each] for each in entrypoints}
 
-    def _run(self, question: bytes, timeout: float) -> list[bytes]:
-        """The lines that it answered with."""
-        try:
-            process = subprocess.Popen(
-                [self._python, str(_SCRIPT)],
-                cwd=self._root,
-                env=dict(self._environ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self.started = False
-            self.reason = f"{self._python} cannot be started: {error.strerror}"
-            self.hint = "name the Python that your flows run with"
-            return []
-        try:
-            with stop.current().calling(lambda: _kill(process)):
-                out, _ = process.communicate(question, timeout)
-        except subprocess.TimeoutExpired as error:
-            self.late = True
-            self.reason = f"importing it did not end within {timeout:g} seconds"
-            self.hint = "look at what the file does when it is imported, or allow more time"
-            out = error.output or b""
-        else:
-            self._say_exit(process.returncode)
-        finally:
-            # The whole group: what the user's code started would outlive it.
-            _kill(process)
-            process.communicate()
-        return out.splitlines()
 
-    def _say_exit(self, code: int) -> None:
-        how = f"exit code {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                how = signal.Signals(-code).name
-        self.reason = f"the process that imports it ended with {how}"
-        self.hint = "import the file with that Python to see what it does"
+def _exit(code: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"exit code {code}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -184,7 +164,7 @@ def _described(answer: dict[str, Any]) -> FlowInfo:
         description=answer["description"],
         version=answer["version"],
         file_digest=answer["file_digest"],
-        parameter_schema=_without_infinity(answer["parameter_schema"]),
+        parameter_schema=finite(answer["parameter_schema"]),
         takes_more=answer["takes_more"],
     )
 
@@ -207,12 +187,3 @@ def _error(python: str, entrypoint: str, answer: dict[str, Any], instead: str) -
     return FlowError(
         f"importing the flow failed: {why}", where=answer["where"] or entrypoint, hint=advice
     )
-
-
-def _without_infinity(value: Any) -> Any:
-    """What JSON makes of a value: it has neither infinity nor NaN, so Prefect stores null."""
-    if isinstance(value, dict):
-        return {key: _without_infinity(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_infinity(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from gitops_flow.errors import FlowError
 from gitops_flow.flows.libraries import Unbound, Unknown
+from gitops_flow.model import finite
 
 if TYPE_CHECKING:
     import ast
@@ -191,15 +191,6 @@ def _generate(fields: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any
     return pydantic.TypeAdapter(model).json_schema(
         by_alias=True, ref_template="#/definitions/{model}", schema_generator=_Schema
     )
-
-
-def finite(value: Any) -> Any:
-    """What JSON makes of a value: it has neither infinity nor NaN, so Prefect stores null."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def descriptions(docstring: str | None) -> dict[str, str]:
