@@ -53,28 +53,21 @@ class Order:
     pauses: Sequence[float] = ()
 
 
-def fetch(store: Store, order: Order) -> str:
-    """Fetch the commit of ``order`` whole into ``store``; the address that had them.
+def _fetch(store: Store, order: Order) -> None:
+    """Fetch the commit of ``order``, or only its directories of it, into ``store``.
 
-    What ``store`` was lent (see :meth:`Store.lend`) is not sent again.
-
-    Raises:
-        RemoteError: no address could be used.
-    """
-    return _from_any(order, lambda place: _ask(store, place, [order.commit])).address
-
-
-def fetch_some(store: Store, order: Order) -> str:
-    """Fetch only the chosen directories of ``order`` into ``store``.
-
-    What ``store`` was lent is not sent again. A server that cannot leave files out sends all of them.
+    What ``store`` was lent (see :meth:`Store.lend`) is not sent again. A server that cannot leave
+    files out sends all of them.
 
     Raises:
         RemoteError: no address could be used.
         CheckoutError: as for :func:`tree.read`.
     """
 
-    def some(place: Place) -> None:
+    def ask(place: Place) -> None:
+        if not order.directories:
+            _ask(store, place, [order.commit])
+            return
         _ask(store, place, [order.commit], filter_="blob:none")
         store.forget_remotes()
         with opened(store, place.timeout) as source:
@@ -87,7 +80,7 @@ def fetch_some(store: Store, order: Order) -> str:
             _ask(store, place, missing[start : start + _BATCH], filter_="blob:none")
             store.forget_remotes()
 
-    return _from_any(order, some).address
+    _from_any(order, ask)
 
 
 def _ask(store: Store, place: Place, wanted: Sequence[str], filter_: str | None = None) -> None:
@@ -118,7 +111,7 @@ def _ask(store: Store, place: Place, wanted: Sequence[str], filter_: str | None 
         ) from error
 
 
-def _from_any(order: Order, ask: Callable[[Place], None]) -> Place:
+def _from_any(order: Order, ask: Callable[[Place], None]) -> None:
     """Ask each place in order; all again after each pause while the network is to blame."""
     for pause in (*order.pauses, None):
         failures: list[RemoteError] = []
@@ -130,7 +123,7 @@ def _from_any(order: Order, ask: Callable[[Place], None]) -> Place:
                     _log.warning("%s: %s", _shown(place), error.message)
                 failures.append(error)
             else:
-                return place
+                return
         if pause is None or all(error.kind != "network" for error in failures):
             break
         _log.warning("%s; trying again in %g s", failures[-1].message, pause)
@@ -251,13 +244,6 @@ def _pulled(shelf: Shelf, order: Order) -> bool:
 def _beside(order: Order) -> list[Path]:
     """The databases of the order's repositories that are on this machine."""
     return [place for each in order.places if (place := objects_of(each.address))]
-
-
-def _fetch(store: Store, order: Order) -> None:
-    if order.directories:
-        fetch_some(store, order)
-    else:
-        fetch(store, order)
 
 
 def _fetch_beside(store: Store, order: Order, *, lent: bool) -> None:

@@ -215,7 +215,7 @@ def _state(root: Path) -> tuple[str, dict[bytes, int]]:
         here = below.pop()
         add(here, os.lstat(here))
         with os.scandir(here) as entries:
-            for entry in sorted(entries, key=_name):
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.path)
                 else:
@@ -223,10 +223,6 @@ def _state(root: Path) -> tuple[str, dict[bytes, int]]:
     del names[b""]
     digest = hashlib.sha256(b"\0".join(paths) + b"\0\0" + numbers.tobytes()).hexdigest()
     return digest, names
-
-
-def _name(entry: os.DirEntry[bytes]) -> bytes:
-    return entry.name
 
 
 def _read_only(root: Path) -> None:
@@ -350,7 +346,10 @@ class Base:
         with contextlib.suppress(DamagedError, NoWayError, BrokenError, OSError):
             gone, made = tree.compare(source, self._key.commit, commit, self._key.directories)
             many = len(made.files) > _TOO_MANY * self._files
-            if not many and not _converts_otherwise(gone, made):
+            # If attributes changed, files that did not are converted otherwise.
+            changed = (*gone.files, *made.files)
+            converts = any(file.path.endswith(b".gitattributes") for file in changed)
+            if not many and not converts:
                 self.join()
                 kinds = self._copy.finish()
                 if _hides_attributes(root, kinds):
@@ -388,11 +387,6 @@ def begun(
             stack.callback(base.join)
             return base
     return None
-
-
-def _converts_otherwise(gone: Listing, made: Listing) -> bool:
-    """Whether attributes changed, by which files that did not are converted."""
-    return any(file.path.endswith(b".gitattributes") for file in (*gone.files, *made.files))
 
 
 def _hides_attributes(root: Path, kinds: dict[bytes, Kind]) -> bool:

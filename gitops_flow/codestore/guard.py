@@ -118,25 +118,22 @@ def check_sizes(sizes: dict[str, int], allow: Allowance) -> None:
         )
 
 
-def refuse_secrets(found: dict[str, str]) -> None:
-    """Raise if ``found`` (path to reason) names any file.
+def refuse_secrets(reasons: dict[str, str]) -> None:
+    """Raise if ``reasons``, by path, name any file.
 
     Raises:
         SnapshotError: with every such file and how to let it through.
     """
-    if found:
+    if reasons:
+        look = "looks" if len(reasons) == 1 else "look"
         raise SnapshotError(
-            f"{_count(len(found), 'uncommitted file')} that {_verb(len(found))} like secrets",
-            paths=_listed([f"{path} ({why})" for path, why in sorted(found.items())]),
+            f"{_count(len(reasons), 'uncommitted file')} that {look} like secrets",
+            paths=_listed([f"{path} ({why})" for path, why in sorted(reasons.items())]),
             hint=(
                 "list them in .gitflowignore or .gitignore to leave them out; if one is no "
                 "secret, allow it with ‹allow_secrets› PATH (gitflow: {allow_secrets: [...]})"
             ),
         )
-
-
-def _verb(count: int) -> str:
-    return "looks" if count == 1 else "look"
 
 
 def _count(count: int, noun: str) -> str:

@@ -255,7 +255,8 @@ class _Look:
             return True
         for above in _above(path):
             reason = self._last.left_out.get(above + b"/")
-            if reason == "ignored" and _holds_a_file(self._top + above):
+            # An empty directory is not listed among what is ignored.
+            if reason == "ignored" and any(files for *_, files in os.walk(self._top + above)):
                 return True
             if reason:
                 _unsure("a path that was left out changed", path)
@@ -335,11 +336,6 @@ def _above(path: bytes) -> Iterator[bytes]:
     while at > 0:
         yield path[:at]
         at = path.find(b"/", at + 1)
-
-
-def _holds_a_file(directory: bytes) -> bool:
-    """An empty directory is not listed among what is ignored."""
-    return any(files for _, _, files in os.walk(directory))
 
 
 def _configuration(repo: Repository, store: PrivateStore) -> tuple[list[Path], dict[str, str]]:

@@ -158,7 +158,8 @@ def _attempt(
     )
     if outcome is remote.PushOutcome.STALE:
         return None
-    _remember(store, entry)
+    # It stays reachable, so that the next push sends only what is new.
+    command.run(["update-ref", _TIP, entry], env=store.env(), timeout=60)
     return Publication(entry, pushed=True, created=tip is None, attempts=attempt)
 
 
@@ -179,8 +180,3 @@ def _fetched(store: PrivateStore, target: CodeStore, tip: str) -> str | None:
         ["rev-parse", "--verify", "--quiet", _TIP], env=store.env(), check=False, timeout=60
     )
     return answer.stdout.decode("ascii").strip() or None
-
-
-def _remember(store: PrivateStore, entry: str) -> None:
-    """Keep the new entry reachable, so that the next push sends only what is new."""
-    command.run(["update-ref", _TIP, entry], env=store.env(), timeout=60)

@@ -191,11 +191,11 @@ def _edited(
             paths=tuple(prefix + os.fsdecode(p) for p in sorted(state.conflicts)),
             hint="resolve them, or deploy HEAD as it is with ‹clean›",
         )
-    absent = {each.path for each in state.tracked if each.content == "deleted"}
-    select.deep_files((path for path in state.deep if path not in absent), prefix)
+    deleted = {each.path for each in state.tracked if each.content == "deleted"}
+    select.deep_files((path for path in state.deep if path not in deleted), prefix)
     objects = store.objects()
     base = objects.commit(state.commit).tree if state.commit else None
-    fresh = [t.path for t in state.tracked if t.path not in absent and not t.is_submodule]
+    fresh = [t.path for t in state.tracked if t.path not in deleted and not t.is_submodule]
     fresh += state.untracked
     sizes = select.names_and_sizes(repo, fresh, options, prefix)
     entries = _staged(state)
@@ -208,7 +208,9 @@ def _edited(
     pointers = select.contents(objects, fresh, content, options, prefix, harmless)
     removed, left_out = select.taken_out(objects, state, entries, prefix)
     # git takes nothing that could pass for its own directory somewhere (git~1 on Windows).
-    refused = [p for p in state.untracked if entries.get(p) is None and _is_there(repo, p)]
+    top = os.fsencode(repo.root) + b"/"
+    absent = (path for path in state.untracked if entries.get(path) is None)
+    refused = [path for path in absent if os.path.lexists(top + path)]
     left_out += [LeftOut(prefix + os.fsdecode(p), "git refuses its name") for p in refused]
     links = [
         path for path in state.submodules if _is_gitlink(entries.get(path, Entry(GITLINK, "")))
@@ -274,10 +276,6 @@ def _commit(
         tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
         left_out += inner.left_out
     return Taken(tree, state, tuple(left_out))
-
-
-def _is_there(repo: Repository, path: bytes) -> bool:
-    return os.path.lexists(os.fsencode(repo.root) + b"/" + path)
 
 
 def _staged(state: Scan) -> dict[bytes, Entry | None]:

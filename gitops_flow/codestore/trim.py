@@ -100,7 +100,7 @@ def rewrite(
                 entry.tree,
                 (tip, entry.snapshot),
                 ledger.quiet(_renamed(entry.message, renamed)),
-                _ident(objects, entry.id),
+                ledger.dated(objects.commit(entry.id).committer),
                 headers={"mergetag": entry.signature} if entry.signature else None,
             )
         outcome = remote.push(
@@ -112,10 +112,6 @@ def rewrite(
             config=repository.network_config(),
         )
     return None if outcome is remote.PushOutcome.STALE else tip
-
-
-def _ident(objects: Objects, entry: str) -> str:
-    return ledger.dated(objects.commit(entry).committer)
 
 
 def _renamed(message: str, renamed: dict[str, str]) -> str:

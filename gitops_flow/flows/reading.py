@@ -84,16 +84,12 @@ def _describe(found: FlowFunction, flow_name: str | None) -> FlowInfo:
         name=name,
         description=_text(found, evaluator, "description", notes) or document,
         version=_text(found, evaluator, "version", notes),
-        file_digest=_digest(found),
+        # What Prefect takes for a flow's version: of the file that its function is in.
+        file_digest=found.module.digest if found.same_signature else None,
         parameter_schema=described,
         notes=tuple(dict.fromkeys(notes)),
         takes_more=found.function.args.kwarg is not None or not found.same_signature,
     )
-
-
-def _digest(found: FlowFunction) -> str | None:
-    """What Prefect takes for a flow's version: of the file that its function is in."""
-    return found.module.digest if found.same_signature else None
 
 
 def _is_task(function: ast.AST) -> bool:

@@ -58,7 +58,8 @@ def check_address(address: str) -> str:
                 f"{shown}: transport {scheme!r} is not allowed",
                 hint=f"use one of {', '.join(_SCHEMES)}, or a path",
             )
-        if not (_absolute_file(address) if scheme == "file" else _has_host(address)):
+        absolute = address.split("://", 1)[1].startswith("/")
+        if not (absolute if scheme == "file" else _has_host(address)):
             raise GitError(f"{shown}: the address has no valid host or path")
         if scheme not in ("https", "http") and ":" in address.split("/")[2].rpartition("@")[0]:
             raise GitError(
@@ -83,10 +84,6 @@ def check_address(address: str) -> str:
         f"{shown!r} is not a repository address",
         hint="use a URL, user@host:path, or an absolute path",
     )
-
-
-def _absolute_file(address: str) -> bool:
-    return address.split("://", 1)[1].startswith("/")
 
 
 def _has_host(address: str) -> bool:

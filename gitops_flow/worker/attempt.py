@@ -85,13 +85,14 @@ def _label(logger: Logger, run: Run, request: Request, source: Json) -> None:
     from gitops_flow.worker import labels
 
     origin = source if isinstance(source, Mapping) else {}
+    dirty = origin.get("dirty")
     told = {
         "repository": request.address,
         "commit": request.commit,
         "source": origin.get("name"),
         "source-commit": origin.get("commit"),
         "author": origin.get("author"),
-        "state": _state(origin.get("dirty")),
+        "state": ("dirty" if dirty else "clean") if isinstance(dirty, bool) else None,
     }
     try:
         texts = {key: redact(str(value)) for key, value in told.items() if value}
@@ -112,7 +113,3 @@ def _without_labels(logger: Logger, request: Request, why: str) -> None:
             retry=True,
         )
     logger.warning("%s", why)
-
-
-def _state(dirty: Json) -> str | None:
-    return ("dirty" if dirty else "clean") if isinstance(dirty, bool) else None
