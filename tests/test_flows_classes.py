@@ -27,74 +27,50 @@ from prefect import flow
 T = TypeVar("T")
 """
 
+# Classes of which one parameter is an M.
+MODELS = {
+    "forbid": "class M(BaseModel):\n  model_config = ConfigDict(extra='forbid')\n  x: int",
+    "allow": "class M(BaseModel):\n  model_config = {'extra': 'allow'}\n  x: int",
+    "title": "class M(BaseModel):\n  model_config = ConfigDict(title='T')\n  x: int",
+    "config by keyword": "class M(BaseModel, extra='forbid', title='T'):\n  x: int",
+    "config class": "class M(BaseModel):\n  class Config:\n    title = 'T'\n    extra = 'forbid'\n  x: int",
+    "schema extra": "class M(BaseModel):\n  model_config = ConfigDict(json_schema_extra={'examples': [{'x': 1}]})\n  x: int",
+    "alias": "class M(BaseModel):\n  x: int = Field(alias='X')\n  y: int = Field(1, validation_alias='Y')",
+    "alias choices": "class M(BaseModel):\n  x: int = Field(validation_alias=AliasChoices('p', 'q'))",
+    "alias generator": "class M(BaseModel):\n  model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)\n  some_name: int",
+    "serialization alias": "class M(BaseModel):\n  x: int = Field(serialization_alias='X')",
+    "field options": "class M(BaseModel):\n  x: int = Field(3, ge=1, lt=9, multiple_of=3, title='Ex', description='d', examples=[3])\n  y: str = Field(min_length=1, max_length=3, pattern='^a')",
+    "deprecated field": "class M(BaseModel):\n  x: int = Field(3, deprecated=True)",
+    "excluded field": "class M(BaseModel):\n  x: int = Field(3, exclude=True)",
+    "frozen": "class M(BaseModel):\n  model_config = ConfigDict(frozen=True)\n  x: int = Field(frozen=True)",
+    "texts below fields": "class M(BaseModel):\n  model_config = ConfigDict(use_attribute_docstrings=True)\n  x: int\n  '''the ex'''\n  y: int = Field(1, description='own')\n  '''not this'''\n  z: str = 'z'\n  '''the\n  zed'''",
+    "texts below fields, inherited": "class B(BaseModel):\n  model_config = ConfigDict(use_attribute_docstrings=True)\n  x: int\n  '''the ex'''\nclass M(B):\n  y: int\n  '''the why'''",
+    "texts that are not asked for": "class M(BaseModel):\n  x: int\n  '''the ex'''",
+    "nested models": "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  a: A\n  many: dict[str, list[A]] = {}\nclass M(BaseModel):\n  b: B | None = None",
+    "field of a field": "class M(BaseModel):\n  x: int = 3\n  y: int = x",
+    "names in a class are its own": "x = 7\nclass M(BaseModel):\n  y: int = x\n  x: int = 1",
+    "refers to itself": "class M(BaseModel):\n  x: int\n  below: list['M'] = []\n  above: Optional['M'] = None",
+    "inherited": "class A(BaseModel):\n  x: int\n  y: int = 1\nclass M(A):\n  y: str = 'y'\n  z: bool = True",
+    "inherited twice": "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  y: int\nclass M(A, B):\n  z: int",
+    "abstract": "class A(BaseModel, ABC):\n  x: int\nclass M(A):\n  y: int",
+    "mixin": "class Mixin:\n  def m(self): ...\nclass M(Mixin, BaseModel):\n  x: int",
+    "class variable": "class M(BaseModel):\n  K: ClassVar[int] = 3\n  x: int = K",
+    "private": "class M(BaseModel):\n  _x: int = PrivateAttr(1)\n  _y = 3\n  z: int",
+    "validators": "class M(BaseModel):\n  x: int\n  @field_validator('x')\n  @classmethod\n  def v(cls, v): return v\n  @model_validator(mode='before')\n  @classmethod\n  def w(cls, v): return v\n  @model_validator(mode='after')\n  def u(self): return self",
+    "computed field": "class M(BaseModel):\n  x: int\n  @computed_field\n  @property\n  def y(self) -> int: return 1",
+    "serializer": "class M(BaseModel):\n  x: int\n  @field_serializer('x')\n  def s(self, x): return str(x)",
+    "factory by lambda": "class M(BaseModel):\n  x: list[int] = Field(default_factory=lambda: [1])",
+    "factory by function": "def make(): ...\nclass M(BaseModel):\n  x: dt.datetime = Field(default_factory=dt.datetime.now)\n  y: int = Field(default_factory=make)",
+    "annotated field": "Name = Annotated[str, StringConstraints(min_length=1)]\nclass M(BaseModel):\n  x: Annotated[int, Field(gt=0)] = 1\n  y: Name\n  z: Annotated[int, at.Ge(1), at.Le(4)]",
+    "annotated default": "class M(BaseModel):\n  x: Annotated[int, Field(default=3)]",
+    "required and optional fields": "class M(BaseModel):\n  a: Optional[int]\n  b: int | None = None\n  c: Any\n  d: Any = None\n  e: object = 1",
+}
 # Each: the classes, and the parameters that use them.
 CLASSES: dict[str, tuple[str, str]] = {
-    "forbid": (
-        "class M(BaseModel):\n  model_config = ConfigDict(extra='forbid')\n  x: int",
-        "a: M",
-    ),
-    "allow": ("class M(BaseModel):\n  model_config = {'extra': 'allow'}\n  x: int", "a: M"),
-    "title": ("class M(BaseModel):\n  model_config = ConfigDict(title='T')\n  x: int", "a: M"),
-    "config by keyword": ("class M(BaseModel, extra='forbid', title='T'):\n  x: int", "a: M"),
-    "config class": (
-        "class M(BaseModel):\n  class Config:\n    title = 'T'\n    extra = 'forbid'\n  x: int",
-        "a: M",
-    ),
-    "schema extra": (
-        "class M(BaseModel):\n  model_config = ConfigDict(json_schema_extra={'examples': [{'x': 1}]})\n  x: int",
-        "a: M",
-    ),
-    "alias": (
-        "class M(BaseModel):\n  x: int = Field(alias='X')\n  y: int = Field(1, validation_alias='Y')",
-        "a: M",
-    ),
-    "alias choices": (
-        "class M(BaseModel):\n  x: int = Field(validation_alias=AliasChoices('p', 'q'))",
-        "a: M",
-    ),
-    "alias generator": (
-        "class M(BaseModel):\n  model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)\n  some_name: int",
-        "a: M",
-    ),
-    "serialization alias": (
-        "class M(BaseModel):\n  x: int = Field(serialization_alias='X')",
-        "a: M",
-    ),
-    "field options": (
-        "class M(BaseModel):\n  x: int = Field(3, ge=1, lt=9, multiple_of=3, title='Ex', description='d', examples=[3])\n  y: str = Field(min_length=1, max_length=3, pattern='^a')",
-        "a: M",
-    ),
-    "deprecated field": ("class M(BaseModel):\n  x: int = Field(3, deprecated=True)", "a: M"),
-    "excluded field": ("class M(BaseModel):\n  x: int = Field(3, exclude=True)", "a: M"),
-    "frozen": (
-        "class M(BaseModel):\n  model_config = ConfigDict(frozen=True)\n  x: int = Field(frozen=True)",
-        "a: M",
-    ),
-    "texts below fields": (
-        "class M(BaseModel):\n  model_config = ConfigDict(use_attribute_docstrings=True)\n  x: int\n  '''the ex'''\n  y: int = Field(1, description='own')\n  '''not this'''\n  z: str = 'z'\n  '''the\n  zed'''",
-        "a: M",
-    ),
-    "texts below fields, inherited": (
-        "class B(BaseModel):\n  model_config = ConfigDict(use_attribute_docstrings=True)\n  x: int\n  '''the ex'''\nclass M(B):\n  y: int\n  '''the why'''",
-        "a: M",
-    ),
-    "texts that are not asked for": ("class M(BaseModel):\n  x: int\n  '''the ex'''", "a: M"),
-    "nested models": (
-        "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  a: A\n  many: dict[str, list[A]] = {}\nclass M(BaseModel):\n  b: B | None = None",
-        "a: M",
-    ),
+    **{case: (classes, "a: M") for case, classes in MODELS.items()},
     "class in a class": (
         "class M(BaseModel):\n  class Kind(enum.Enum):\n    A = 'a'\n  kind: Kind = Kind.A",
         "a: M, b: M.Kind = M.Kind.A",
-    ),
-    "field of a field": ("class M(BaseModel):\n  x: int = 3\n  y: int = x", "a: M"),
-    "names in a class are its own": (
-        "x = 7\nclass M(BaseModel):\n  y: int = x\n  x: int = 1",
-        "a: M",
-    ),
-    "refers to itself": (
-        "class M(BaseModel):\n  x: int\n  below: list['M'] = []\n  above: Optional['M'] = None",
-        "a: M",
     ),
     "refer to each other": (
         "class A(BaseModel):\n  b: Optional['B'] = None\nclass B(BaseModel):\n  a: Optional[A] = None",
@@ -109,33 +85,9 @@ CLASSES: dict[str, tuple[str, str]] = {
         "a: D",
     ),
     "later class": ("class A(BaseModel):\n  b: 'B'\nclass B(BaseModel):\n  x: int", "a: A"),
-    "inherited": (
-        "class A(BaseModel):\n  x: int\n  y: int = 1\nclass M(A):\n  y: str = 'y'\n  z: bool = True",
-        "a: M",
-    ),
-    "inherited twice": (
-        "class A(BaseModel):\n  x: int\nclass B(BaseModel):\n  y: int\nclass M(A, B):\n  z: int",
-        "a: M",
-    ),
-    "abstract": ("class A(BaseModel, ABC):\n  x: int\nclass M(A):\n  y: int", "a: M"),
-    "mixin": ("class Mixin:\n  def m(self): ...\nclass M(Mixin, BaseModel):\n  x: int", "a: M"),
-    "class variable": ("class M(BaseModel):\n  K: ClassVar[int] = 3\n  x: int = K", "a: M"),
-    "private": ("class M(BaseModel):\n  _x: int = PrivateAttr(1)\n  _y = 3\n  z: int", "a: M"),
     "methods": (
         "class M(BaseModel):\n  x: int\n  @property\n  def p(self): ...\n  @cached_property\n  def c(self): ...\n  @classmethod\n  def make(cls): ...\n  def __str__(self): return ''",
         "a: M = M(x=1)",
-    ),
-    "validators": (
-        "class M(BaseModel):\n  x: int\n  @field_validator('x')\n  @classmethod\n  def v(cls, v): return v\n  @model_validator(mode='before')\n  @classmethod\n  def w(cls, v): return v\n  @model_validator(mode='after')\n  def u(self): return self",
-        "a: M",
-    ),
-    "computed field": (
-        "class M(BaseModel):\n  x: int\n  @computed_field\n  @property\n  def y(self) -> int: return 1",
-        "a: M",
-    ),
-    "serializer": (
-        "class M(BaseModel):\n  x: int\n  @field_serializer('x')\n  def s(self, x): return str(x)",
-        "a: M",
     ),
     "root model": ("class Tags(RootModel[list[str]]): ...", "a: Tags"),
     "root model, field": ("class Tags(RootModel):\n  root: dict[str, int] = {}", "a: Tags"),
@@ -159,19 +111,6 @@ CLASSES: dict[str, tuple[str, str]] = {
         "class Cat(BaseModel):\n  kind: Literal['cat']\nclass Dog(BaseModel):\n  kind: Literal['dog'] = 'dog'\nclass M(BaseModel):\n  pet: Union[Cat, Dog] = Field(discriminator='kind')",
         "a: M, b: Annotated[Cat | Dog, Field(discriminator='kind')]",
     ),
-    "factory by lambda": (
-        "class M(BaseModel):\n  x: list[int] = Field(default_factory=lambda: [1])",
-        "a: M",
-    ),
-    "factory by function": (
-        "def make(): ...\nclass M(BaseModel):\n  x: dt.datetime = Field(default_factory=dt.datetime.now)\n  y: int = Field(default_factory=make)",
-        "a: M",
-    ),
-    "annotated field": (
-        "Name = Annotated[str, StringConstraints(min_length=1)]\nclass M(BaseModel):\n  x: Annotated[int, Field(gt=0)] = 1\n  y: Name\n  z: Annotated[int, at.Ge(1), at.Le(4)]",
-        "a: M",
-    ),
-    "annotated default": ("class M(BaseModel):\n  x: Annotated[int, Field(default=3)]", "a: M"),
     "annotated validators": (
         "def check(v): return v\nclass M(BaseModel):\n  x: Annotated[int, AfterValidator(check)]\n  y: Annotated[str, BeforeValidator(str.strip)] = 'y'",
         "a: M, b: Annotated[int, AfterValidator(check)] = 1",
@@ -311,10 +250,6 @@ CLASSES: dict[str, tuple[str, str]] = {
     "more forms": (
         "",
         "a: Final[int] = 1, b: Iterator[int] = None, c: Pattern = None, d: FrozenSet[str] = frozenset({'x'}), e: tuple[()] = (), f: Tuple = (), g: Collection[int] = []",
-    ),
-    "required and optional fields": (
-        "class M(BaseModel):\n  a: Optional[int]\n  b: int | None = None\n  c: Any\n  d: Any = None\n  e: object = 1",
-        "a: M",
     ),
     "protected names": (
         "class M(BaseModel):\n  model_name: str = 'x'\n  schema_: int = 1",
