@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_flow import manifest, plan, settings
+from gitops_flow.controller.config import SourceSection
+from gitops_flow.controller.deployer import Job
+from gitops_flow.controller.repository import Login, Repository
 from gitops_flow.deploy import Which, environments, source, working_tree
 from gitops_flow.errors import ManifestError, UsageError
 from gitops_flow.manifest import yaml
@@ -370,6 +374,14 @@ def test_two_environments_are_compared_as_they_are_written_and_without_a_server(
     ]
     same = environments.compare(replace(tree, environment="bare"), "bare", Which(everything=True))
     assert not same.differs
+
+
+def test_the_controller_deploys_the_environment_that_a_source_names(tmp_path: Path) -> None:
+    said = {"repository": "https://git.example/shop.git", "environment": "prod"}
+    repository = Repository(Login(said["repository"]), tmp_path, time.monotonic)
+    asked = settings.load(os.environ, tmp_path)
+    job = Job(SourceSection.model_validate(said), repository, asked, "c" * 40, "refs/heads/main")
+    assert job.source("prefect.yaml").environment == "prod"
 
 
 @pytest.mark.real

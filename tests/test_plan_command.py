@@ -534,16 +534,20 @@ def test_import_flows_asks_python_where_the_source_does_not_say_it_all(
     assert schema["properties"]["kind"]["default"] == "onetwo"
 
 
+@pytest.mark.parametrize("copy", [False, True])
 def test_a_secret_whose_placeholder_is_taken_out_is_not_shown(
-    project: Project, namespace: str, pool: str
+    project: Project, namespace: str, pool: str, copy: bool
 ) -> None:
-    allow = "gitflow: {allow_stored_secrets: [DB_PASSWORD]}\n"
+    allow = "gitflow: {allow_stored_secrets: [DB_PASSWORD], environments: {e: %s}}\n"
     text = manifest(namespace, "one", pool=pool, head=allow)
-    project.repo.write("prefect.yaml", text + "    parameters: {who: 'x{{ $DB_PASSWORD }}'}\n")
-    project.deploy(env={"DB_PASSWORD": "hunter-22"})
-    project.repo.write("prefect.yaml", text)
+    value = "{parameters: {who: 'x{{ $DB_PASSWORD }}'}}"
+    options = ("--env", "e", "--suffix", "kim") if copy else ()
+    said = text % value if copy else text % "" + f"    {value[1:-1]}\n"
+    project.repo.write("prefect.yaml", said)
+    project.deploy("--all", *options, env={"DB_PASSWORD": "hunter-22"})
+    project.repo.write("prefect.yaml", text % "")
     for form in ("--json", "--markdown"):
-        shown = project.gitflow("plan", form).stdout
+        shown = project.gitflow("plan", form, *options).stdout
         assert "parameters.who" in shown
         assert "hunter-22" not in shown
 

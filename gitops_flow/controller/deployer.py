@@ -79,7 +79,8 @@ class Job:
         heads = "refs/heads/"
         branch = self.ref.removeprefix(heads) if self.ref.startswith(heads) else None
         mirror = self.repository.mirror
-        return Commit(mirror, self.commit, path, branch, self.identity, self.suffix)
+        environment = self.section.environment
+        return Commit(mirror, self.commit, path, branch, self.identity, self.suffix, environment)
 
     def request(self, path: str) -> DeployRequest:
         """The deploy of one manifest."""
