@@ -83,7 +83,7 @@ class Pin:
         every = list(steps or ())
         for at, step in enumerate(every):
             commit, inputs = commit_of(step), inputs_of(step)
-            if commit is None:
+            if commit is None or not is_ours(step, every):
                 continue
             stock = name_of(step) != PULL_CODE
             below, later = _below(inputs.get("id"), every[at + 1 :])
@@ -173,6 +173,28 @@ def commit_of(step: Step) -> str | None:
     return str(commit) if commit else None
 
 
+def is_ours(step: Step, steps: Sequence[Step]) -> bool:
+    """Whether ``step`` is the one of ``steps`` that gitflow pins, or fetches the same.
+
+    Beside it there may be others that fetch a commit: of a library, say, which is not ours
+    to move. Ours says where its code came from, or has a directory of the commit's own.
+    """
+    pinned = [each for each in steps if commit_of(each) or _pointer_of(each)]
+    first = next((each for each in pinned if _says_origin(each)), next(iter(pinned), {}))
+    return step in pinned and _fetched(step) == _fetched(first)
+
+
+def _says_origin(step: Step) -> bool:
+    inputs, commit = inputs_of(step), commit_of(step) or ""
+    if name_of(step) == PULL_CODE:
+        return "source" in inputs or _pointer_of(step) is not None
+    return str(inputs.get("clone_directory_name", "")).endswith(f"-{commit[:12]}")
+
+
+def _fetched(step: Step) -> tuple[Json, ...]:
+    return name_of(step), addresses_of(step), commit_of(step), _pointer_of(step)
+
+
 def addresses_of(step: Step) -> tuple[str, ...]:
     """Where a step fetches from; our own takes several addresses."""
     return _texts(inputs_of(step).get("repository"))
@@ -259,7 +281,9 @@ def too_long(value: Json) -> bool:
 
 def point(steps: Sequence[Step] | None, pointer: str | None) -> tuple[Step, ...] | None:
     """``steps`` with their commit from the release pointer ``pointer``; None: each names its own."""
-    return None if steps is None else tuple(_pointing(step, pointer) for step in steps)
+    if steps is None:
+        return None
+    return tuple(_pointing(each, pointer) if is_ours(each, steps) else each for each in steps)
 
 
 def _pointing(step: Step, pointer: str | None) -> Step:
@@ -284,13 +308,12 @@ def _stored(step: Step) -> Step:
 
 def repin(steps: Sequence[Step] | None, new: Pin) -> tuple[Step, ...]:
     """``steps`` with the commit of ``new`` and what goes with it; other inputs stay as they are."""
-    return tuple(_repinned(step, new) for step in steps or ())
+    known = steps or ()
+    return tuple(_repinned(each, new) if is_ours(each, known) else each for each in known)
 
 
 def _repinned(step: Step, new: Pin) -> Step:
     old = commit_of(step)
-    if old is None and _pointer_of(step) is None:
-        return step
     name, inputs = name_of(step), inputs_of(step)
     if name == PULL_CODE:
         kept = {key: value for key, value in inputs.items() if key != "release"}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import manifest
+from gitops_flow.pin import Pin
 from tests.support.manifests import BASE, CLONE, FLOW, GO_TO, OURS, OWN, PIP, pulled, resolve
 
 [(PULL, INPUTS)] = OURS.items()
@@ -221,6 +222,19 @@ def test_pinned_step_ends_in_the_directory() -> None:
     assert manifest.in_directory(None, "sub") is None
     assert manifest.in_directory((), "sub") == ()
     assert manifest.in_directory(({"a.b": {}},), "sub") == ({"a.b": {}},)
+
+
+@pytest.mark.parametrize(
+    "ours", [{PULL: {**INPUTS, "source": {}}}, Pin(("own",), "c" * 40, stock=True).step()]
+)
+def test_a_step_that_fetches_another_repository_first_gets_no_directory(
+    ours: dict[str, Any],
+) -> None:
+    library = {PULL: {"repository": "library", "commit": "1" * 40}}
+    assert manifest.in_directory((library, ours), "sub") == (
+        library,
+        *(manifest.in_directory((ours,), "sub") or ()),
+    )
 
 
 @pytest.mark.parametrize("ours", [OURS, STOCK])

@@ -36,10 +36,9 @@ def test_a_held_deployment_is_passed_by_whether_it_differs_or_not(description: s
     assert action.full_name == "flow/main"
 
 
-def test_a_held_deployment_is_neither_deleted_nor_called_an_orphan() -> None:
+def test_a_held_deployment_is_not_deleted() -> None:
     pruned = ownership.without_held(_plan(HELD, prune=True))
     assert (pruned.deletes, pruned.writes) == ((), ())
-    assert ownership.without_held(_plan(HELD)).orphans == ()
 
 
 def test_what_is_not_held_is_planned_as_ever() -> None:
@@ -113,6 +112,35 @@ def test_prefects_own_step_gets_the_commit_and_the_directory_that_carries_it() -
     assert _moved({name: before}) == {
         name: {**before, "commit_sha": "b" * 40, "clone_directory_name": f"shop-{'b' * 12}"}
     }
+
+
+LIBRARY = "1" * 40
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {PULL_CODE: {"repository": "library", "commit": LIBRARY}},
+        {"prefect.deployments.steps.git_clone": {"repository": "r", "commit_sha": LIBRARY}},
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pull_step_that_fetches_another_commit_is_not_moved_with_ours(
+    other: dict[str, Any], first: bool
+) -> None:
+    def steps(ours: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        return (other, {PULL_CODE: ours}) if first else ({PULL_CODE: ours}, other)
+
+    old = {"repository": "r", "commit": "a" * 40, "source": None}
+    before = steps(old)
+    assert pin.repin(before, NEW) == steps({**old, "commit": "b" * 40, "source": {"dirty": 1}})
+    pointing = pin.point(before, "gitflow_x")
+    placeholder = "{{ prefect.variables.gitflow_x }}"
+    assert pin.stored(pointing) == list(steps({"repository": "r", "pin": placeholder}))
+    assert pin.point(pointing, None) == before
+    known = Pin.of(before)
+    assert known is not None
+    assert (known.commit, known.others) == ("a" * 40, (pin.name_of(other),))
 
 
 @pytest.mark.parametrize(

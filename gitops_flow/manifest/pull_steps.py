@@ -19,8 +19,8 @@ from gitops_flow.pin import (
     PULL_CODE,
     SET_DIRECTORY,
     addresses_of,
-    commit_of,
     inputs_of,
+    is_ours,
     name_of,
     refs_of,
 )
@@ -289,7 +289,7 @@ def in_directory(steps: Sequence[Step] | None, directory: str) -> tuple[Step, ..
     result = list(steps)
     for at, step in enumerate(steps):
         name, inputs = name_of(step), inputs_of(step)
-        if commit_of(step) is None:
+        if not is_ours(step, steps):
             continue
         stock = name != PULL_CODE
         users = [later for later in steps[at + 1 :] if _uses(inputs.get("id"), later)]
