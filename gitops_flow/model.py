@@ -175,6 +175,11 @@ class Source:
         """The name of the Prefect variable that is this source's release pointer."""
         return pointer_of(self.mark)
 
+    def is_own_pointer(self, name: str) -> bool:
+        """Whether a release pointer is this source's, also under a former name or mark."""
+        digests = {digest_of(mark) for mark in (self.mark, *self.former_marks)}
+        return name.startswith(POINTER_PREFIX) and name.rpartition("_")[2] in digests
+
     @property
     def repository_marks(self) -> tuple[str, ...]:
         """The mark, and those that the same repository gave before under other names."""

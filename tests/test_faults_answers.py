@@ -45,6 +45,7 @@ CALLS: dict[str, Callable[[prefect.Client], Any]] = {
     "ensure_flow": lambda c: prefect.ensure_flow(c, "etl"),
     "existing_blocks": lambda c: prefect.existing_blocks(c, [("secret", "x")]),
     "know_flows": lambda c: prefect.know_flows(c, ["a", "b"]),
+    "labels_of_begun": prefect.labels_of_begun,
     "late_runs": lambda c: prefect.late_runs(c, ["d"]),
     "live": lambda c: plan.make([LIVE], prefect.live(c, names=None, mark=None), **OPTIONS),
     "live_automations": lambda c: plan.make(
@@ -55,7 +56,7 @@ CALLS: dict[str, Callable[[prefect.Client], Any]] = {
     ),
     "own_limit": lambda c: prefect.own_limit(c, "d"),
     "patch": lambda c: prefect.patch(c, "d", {}),
-    "pointer_values": prefect.pointer_values,
+    "pointers": prefect.pointers,
     "pool_variables": lambda c: prefect.pool_variables(c, ["p"]),
     "put_back": lambda c: prefect.put_back(c, "d"),
     "queue_names": lambda c: prefect.queue_names(c, "p"),

@@ -113,7 +113,7 @@ def _confirm(shop: Shop, done: publish.Publication, content: str) -> publish.Pub
     shop.repo.write("flow.py", content)
     snap = snapshot.take(shop.found, store, snapshot.Options(), source="shop", author="Ann <ann@x>")
     made = ledger.Release(snap, (), NOW)
-    return publish.confirm(shop.base / "cache", store, shop.target, made, done.entry)
+    return publish.confirm(shop.base / "cache", store, shop.target, made, done.entry)[0]
 
 
 @pytest.mark.parametrize("others", [0, 1])
@@ -346,7 +346,7 @@ def _age(project: Project, origin: Path, count: int) -> None:
 
 
 @pytest.mark.real
-def test_gc_keeps_what_a_live_deployment_pins_and_a_worker_still_runs_it(
+def test_gc_keeps_what_a_deployment_or_unfinished_run_needs_and_a_worker_still_runs_it(
     project: Project,
     tmp_path: Path,
     namespace: str,
@@ -355,14 +355,25 @@ def test_gc_keeps_what_a_live_deployment_pins_and_a_worker_still_runs_it(
     prefect_worker()
     pin = project.pin(namespace, "main")
     _age(project, tmp_path / "origin.git", 6)
+    before = json.loads(project.gitflow("history", "--json").stdout)["releases"]
+    assert len(before) == 7
+    later = {"scheduled_time": "2099-01-01T00:00:00Z"}
+    for name, release in (("AwaitingRetry", before[3]), ("Scheduled", before[4])):
+        run = {
+            "state": {"type": "SCHEDULED", "name": name, "state_details": later},
+            "labels": {"gitflow.commit": release["snapshot"]},
+        }
+        deployment = project.live(namespace, "main")["id"]
+        project.server.call("POST", f"/deployments/{deployment}/create_flow_run", run)
     planned = json.loads(project.gitflow("gc", "--keep", "2", "--json").stdout)
-    assert (len(planned["dropped"]), planned["done"]) == (4, False)
-    assert len(json.loads(project.gitflow("history", "--json").stdout)["releases"]) == 7
+    assert (len(planned["dropped"]), planned["done"]) == (3, False)
+    assert json.loads(project.gitflow("history", "--json").stdout)["releases"] == before
     done = json.loads(project.gitflow("gc", "--keep", "2", "--yes", "--json").stdout)
-    assert (len(done["dropped"]), done["done"]) == (4, True)
+    assert (len(done["dropped"]), done["done"]) == (3, True)
     left = json.loads(project.gitflow("history", "--json").stdout)["releases"]
     assert [each["snapshot"] for each in left][-1] == pin
-    assert len(left) == 3
+    assert len(left) == 4
+    assert before[3]["snapshot"] in {each["snapshot"] for each in left}
     assert "version 1" in project.run(namespace, "main")
 
 

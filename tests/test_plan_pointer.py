@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gitops_flow import pin, plan
+from gitops_flow.cli import parts
 from gitops_flow.model import Deployment, Source
 from gitops_flow.pin import PULL_CODE
 from gitops_flow.plan import Pointer, ownership
@@ -160,10 +161,17 @@ def test_a_rollback_takes_held_deployments_to_the_commit_and_not_to_the_pointer(
     assert kept(planned) == [LITERAL]
 
 
-def test_what_the_manifest_has_no_more_keeps_the_code_that_it_has() -> None:
-    planned = settled(None, live(OLD, pointed=True), AT_OLD)
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [((MARK,), "not in the manifest any more"), ((MARK, ownership.HOLD_TAG), "held")],
+)
+def test_what_the_manifest_has_no_more_keeps_the_code_that_it_has(
+    tags: tuple[str, ...], reason: str
+) -> None:
+    planned = settled(None, live(OLD, pointed=True, tags=tags), AT_OLD)
     assert kept(planned) == [LITERAL]
     assert [item.name for item in planned.orphans] == ["d"]
+    assert planned.literal == (("f/d", reason),)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +193,49 @@ def test_without_the_mode_each_names_its_commit_and_the_pointer_goes() -> None:
     there = live(NEW, pointed=True)
     planned = plan.make([deployment(NEW)], [there], source_mark=MARK, adopt=False)
     assert kept(planned) == [LITERAL]
-    assert pointing.leave(planned, NAME).pointer == Pointer(NAME, None, None)
+    gone = Pointer(NAME, None, None)
+    assert pointing.leave(planned, gone).pointer == gone
 
 
-def test_a_pointer_that_something_held_still_names_stays() -> None:
+@pytest.mark.parametrize("desired", [[deployment(NEW)], []])
+def test_a_pointer_that_something_held_still_names_stays(desired: list[Deployment]) -> None:
     there = live(NEW, pointed=True, tags=(MARK, ownership.HOLD_TAG))
-    planned = plan.make([deployment(NEW)], [there], source_mark=MARK, adopt=False)
-    assert pointing.leave(ownership.without_held(planned), NAME).pointer is None
+    planned = plan.make(desired, [there], source_mark=MARK, adopt=False)
+    planned = ownership.without_held(planned)
+    assert pointing.leave(planned, Pointer(NAME, AT_NEW, None)).pointer is None
+
+
+@pytest.mark.parametrize(("value", "goes"), [(AT_NEW, True), ("a user's own", False)])
+def test_a_pointer_that_was_left_when_the_mode_was_given_up_goes_and_nothing_else_does(
+    value: Any, goes: bool
+) -> None:
+    planned = plan.make([deployment(NEW)], [live(NEW)], source_mark=MARK, adopt=False)
+    left = pointing.leave(planned, Pointer(NAME, value, None))
+    assert (left.writes, left.pending) == ((), goes)
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (None, "new, at bbbbbbbbbbbb"),
+        (AT_OLD, "aaaaaaaaaaaa -> bbbbbbbbbbbb"),
+        ("a user's own", "something else -> bbbbbbbbbbbb"),
+        ({"commit": "--option"}, "something else -> bbbbbbbbbbbb"),
+    ],
+)
+def test_a_plan_says_what_the_pointers_variable_held(now: Any, told: str) -> None:
+    (line,) = parts.pointer_lines(settled(None, None, now))
+    assert f": {told}, new code" in line
+
+
+def test_a_source_knows_its_pointers_by_their_digest() -> None:
+    source = Source("shop", "github.com/a/b", "prefect.yaml", path="/src/shop")
+    renamed = replace(source, name="new")
+    assert renamed.is_own_pointer(source.pointer)
+    assert not renamed.is_own_pointer(replace(source, manifest="other.yaml").pointer)
+    assert not renamed.is_own_pointer(f"mine_{source.mark[-8:]}")
+    before = replace(source, identity="/src/shop")
+    assert source.is_own_pointer(before.pointer)
 
 
 def test_a_hold_gives_a_deployment_its_commit_in_the_same_write() -> None:

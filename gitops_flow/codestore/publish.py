@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_flow.codestore.address import CodeStore
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.codestore.ledger import Release
 
 _TIP = "refs/gitflow/tip"
@@ -87,8 +88,10 @@ def publish(
 
 def confirm(
     cache_dir: Path, store: PrivateStore, target: CodeStore, release: Release, tip: str
-) -> Publication | None:
+) -> tuple[Publication | None, tuple[Entry, ...]]:
     """Publish ``release`` again if it is no longer in the code store; None if it still is.
+
+    The second value is what others have released since.
 
     Whoever drops releases may have done so between publishing and pinning, when nothing
     said yet that this one is needed.
@@ -105,13 +108,16 @@ def confirm(
     """
     config = store.repository.network_config()
     if remote.ls_remote(target.url, target.ref, auth=target.auth, config=config) == tip:
-        return None
+        return None, ()
     from gitops_flow.codestore import history
 
     chain = history.read(cache_dir, store.repository, target)
+    ids = [entry.id for entry in chain.entries]
+    # Whoever drops releases gives all entries new ids.
+    since = chain.entries[: ids.index(tip)] if tip in ids else ()
     if any(entry.snapshot == release.snapshot.commit for entry in chain.entries):
-        return None
-    return publish(store, target, release, again=True)
+        return None, tuple(since)
+    return publish(store, target, release, again=True), tuple(since)
 
 
 class _Known(NamedTuple):

@@ -1,4 +1,4 @@
-"""Dropping old releases that no deployment of any server needs."""
+"""Dropping old releases that no deployment, pointer or unfinished run of any server needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def collect(
     older_than: float,
     really: bool,
 ) -> Collected:
-    """Drop releases from the ledger; none that a deployment pins, and none of the last hour.
+    """Drop releases from the ledger; none that a deployment or run needs, or of the last hour.
 
     Args:
         origin: the source.
@@ -89,7 +89,7 @@ def collect(
 
 
 def _asked(connections: Iterable[PrefectConnection]) -> tuple[set[str], float]:
-    """Every commit that any deployment of the servers names, and the slowest of all clocks.
+    """Every commit that the servers need (:func:`_pins`), and the slowest of all clocks.
 
     The clock is in seconds since 1970. Our own may be fast: then everything would look old.
     """
@@ -132,11 +132,13 @@ def _publish_again(
 
 
 def _pins(connection: PrefectConnection) -> tuple[set[str], float]:
-    """Every commit that a deployment or release pointer of a server names; and its clock."""
+    """Every commit that a deployment, release pointer or unfinished run names; and the clock."""
     try:
         with prefect.Client(connection) as client:
             live = prefect.live(client, names=None, mark=None)
-            pointers = prefect.pointer_values(client)
+            pointers = list(prefect.pointers(client).values())
+            # Tried again, a run gets the commit that its labels tell.
+            begun = prefect.labels_of_begun(client)
             clock = prefect.server_now(client).timestamp()
     except ApiError as error:
         raise ApiError(
@@ -147,4 +149,4 @@ def _pins(connection: PrefectConnection) -> tuple[set[str], float]:
             retry=error.retry,
         ) from None
     named = ((item.pull_steps, item.job_variables) for item in live)
-    return pin.commits(pointers, *named), clock
+    return pin.commits(pointers, begun, *named), clock

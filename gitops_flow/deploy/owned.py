@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gitops_flow.deploy import server, source
 from gitops_flow.deploy.request import Destroyed, Switched
-from gitops_flow.model import pointer_of
+from gitops_flow.pin import pointer_of
 from gitops_flow.stop import using
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def destroy(
 ) -> Destroyed:
     """Delete the deployments, schedules, automations and waiting runs of a source.
 
+    Its release pointers go, too, but for one that somebody else's deployment names.
+
     Args:
         origin: the source.
         settings: where Prefect is.
@@ -83,19 +85,19 @@ def destroy(
         project = source.find(origin, settings, may_be_gone=True)
         with server.connected(project, clients, everything=True) as live:
             from gitops_flow import apply, plan, prefect
-            from gitops_flow.plan import ownership
 
             mine, told = project.source, project.manifest.problems
-            ours = (mine.mark, *mine.former_marks)
             there = plan.attach(live.live(()), live.automations(()))
             planned = plan.destroy(there, mine.mark, mine.former_marks)
-            if not planned.actions or not confirm(mine, planned):
+            if planned.actions and not confirm(mine, planned):
                 return Destroyed(mine, planned, (), told)
             results = apply.execute(live.client, planned, on_result=on_result)
             if all(result.error is None for result in results):
-                # What it was called when it was deployed is not known where the manifest is gone.
-                marks = {mark for each in planned.deletes for mark in each.live.marks}
-                own = [mark for mark in marks if ownership.owned([mark], ours)]
-                for name in {mine.pointer, *map(pointer_of, own)}:
-                    prefect.delete_variable(live.client, name)
+                gone = {action.full_name for action in planned.actions}
+                named = {
+                    pointer_of(item.pull_steps) for item in there if item.full_name not in gone
+                }
+                for name in prefect.pointers(live.client):
+                    if mine.is_own_pointer(name) and name not in named:
+                        prefect.delete_variable(live.client, name)
             return Destroyed(mine, planned, tuple(results), told)

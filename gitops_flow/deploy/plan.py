@@ -107,7 +107,9 @@ def plan_deploy(
         desired = ownership.with_holds(desired, live, hold=back.hold)
     if pointer is not None:
         desired = pointing.follow(desired, live, pointer.name)
-    variables = server.variables(plan.workspace_variables(desired))
+    # Also one that was left there when the mode was given up.
+    own = () if back is not None or pointer is not None else (project.source.pointer,)
+    variables = server.variables((*plan.workspace_variables(desired), *own))
     planned = plan.make(
         desired,
         live,
@@ -124,7 +126,8 @@ def plan_deploy(
     if pointer is not None:
         planned = pointing.settle(planned, pointer, whole=everyone)
     elif everyone:
-        planned = pointing.leave(planned, project.source.pointer)
+        name = project.source.pointer
+        planned = pointing.leave(planned, plan.Pointer(name, variables.get(name), None))
     planned = _meant(planned, request)
     # Where nothing differs the pool is there.
     pools = {pool for each in planned.writes if (pool := _pool(each))}
@@ -162,9 +165,9 @@ def plan_deploy(
 
 def _meant(planned: plan.Plan, request: DeployRequest) -> plan.Plan:
     """``planned`` without what was not asked for."""
-    if not request.which.whole:
-        # What was not chosen is no orphan.
-        planned = replace(planned, orphans=())
+    # What was not chosen is no orphan, and what is held is there on purpose.
+    orphans = [item for item in planned.orphans if not ownership.is_held(item)]
+    planned = replace(planned, orphans=tuple(orphans) if request.which.whole else ())
     if request.which.changed:
         kept = [each for each in planned.actions if not isinstance(each, plan.Unchanged)]
         planned = replace(planned, actions=tuple(kept))

@@ -12,6 +12,7 @@ from gitops_flow.codestore import ledger, publish, trim
 from gitops_flow.deploy.code import pin_of
 from gitops_flow.deploy.request import Published
 from gitops_flow.errors import UsageError
+from gitops_flow.model import Problem
 from gitops_flow.plan import Create, Pointer, Unchanged, Update
 from gitops_flow.plan.pointer import names
 from gitops_flow.redact import redact
@@ -19,6 +20,7 @@ from gitops_flow.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gitops_flow.codestore.history import Entry
     from gitops_flow.deploy.code import Code
     from gitops_flow.deploy.request import Options
     from gitops_flow.deploy.server import Server
@@ -198,16 +200,37 @@ def confirm(
     *,
     signature: str | None = None,
     author: str | None = None,
-) -> Published:
+) -> tuple[Published, tuple[Problem, ...]]:
     """Make sure that what was pinned is still released; the arguments are :func:`release`'s.
+
+    Returns:
+        also a warning for each release of the same deployments that came after this one:
+        its deploy and this one wrote at once, and whoever wrote last was heard.
 
     Raises:
         GitflowError: with what the server said.
     """
     if not _moves(planned):
-        return published
+        return published, ()
     made = _release(project, overrides, code, planned, signature, author)
-    again = publish.confirm(
+    again, since = publish.confirm(
         project.settings.cache_dir, code.store, project.target, made, published.entry
     )
-    return published if again is None else replace(published, entry=again.entry, pushed=True)
+    if again is not None:
+        published = replace(published, entry=again.entry, pushed=True)
+    mine = set(made.deployments)
+    crossed = [
+        entry
+        for entry in since
+        if entry.of_source(project.source) and not mine.isdisjoint(entry.deployments)
+    ]
+    return published, tuple(map(_overtaken, crossed))
+
+
+def _overtaken(entry: Entry) -> Problem:
+    return Problem(
+        f"{entry.origin.author} deployed {entry.id[:12]} at the same time as this: which code a "
+        "deployment has now depends on who wrote it last",
+        hint="deploy again what all of them are to have",
+        severity="warning",
+    )

@@ -121,7 +121,7 @@ def run(
             fail_fast=request.options.fail_fast,
         )
         tell(Phase.CONFIRM)
-        published = publish.confirm(
+        published, crossed = publish.confirm(
             project, overrides, code, signed, published, signature=signature, author=whose
         )
     return Report(
@@ -133,6 +133,7 @@ def run(
         warnings=(
             *planned.warnings,
             *unverified,
+            *crossed,
             *reach(project.target.url, published.created),
         ),
         pools_created=planned.missing_pools,

@@ -58,8 +58,7 @@ def is_held(live: Deployment) -> bool:
 
 def without_held(planned: Plan) -> Plan:
     """``planned`` without what would change held deployments."""
-    orphans = tuple(item for item in planned.orphans if not is_held(item))
-    return replace(planned, actions=tuple(map(_unless_held, planned.actions)), orphans=orphans)
+    return replace(planned, actions=tuple(map(_unless_held, planned.actions)))
 
 
 def _unless_held(action: Action) -> Action:

@@ -40,6 +40,7 @@ _CHANGED = "changed together with its code, names the pointer again from its nex
 _ALONE = "deployed without the others"
 _SINCE = "unchanged since it was given a commit of its own"
 _HELD = "held"
+_GONE = "not in the manifest any more"
 
 
 def names(item: Deployment, pointer: str) -> bool:
@@ -97,7 +98,7 @@ def settle(planned: Plan, pointer: Pointer, *, whole: bool) -> Plan:
     for item in planned.orphans:
         if moves and names(item, pointer.name) and Pin.of(item.pull_steps):
             early.append(_frozen(item))
-            literal.append((item.full_name, "not in the manifest any more"))
+            literal.append((item.full_name, _HELD if is_held(item) else _GONE))
     return replace(
         planned,
         actions=(*early, *late),
@@ -106,17 +107,16 @@ def settle(planned: Plan, pointer: Pointer, *, whole: bool) -> Plan:
     )
 
 
-def leave(planned: Plan, name: str) -> Plan:
-    """``planned`` without the release pointer ``name``, if nothing names it after that."""
-    lives = [
+def leave(planned: Plan, pointer: Pointer) -> Plan:
+    """``planned`` without the release pointer, if there is one and nothing names it after that."""
+    written = [
         action.live for action in planned.actions if isinstance(action, Update | Unchanged | Delete)
     ]
     kept = [action.live for action in planned.actions if isinstance(action, Held)]
-    if not any(names(item, name) for item in lives):
+    there = pointer.exists or any(names(item, pointer.name) for item in written)
+    if not there or any(names(item, pointer.name) for item in (*kept, *planned.orphans)):
         return planned
-    if any(names(item, name) for item in (*kept, *planned.orphans)):
-        return planned
-    return replace(planned, pointer=Pointer(name, None, None))
+    return replace(planned, pointer=pointer)
 
 
 def precedes(action: Action, pointer: Pointer) -> bool:

@@ -49,11 +49,15 @@ def variables(client: Client, names: Iterable[str]) -> dict[str, Json]:
     return found
 
 
-def pointer_values(client: Client) -> list[Json]:
-    """The values of all release pointers of the server, whoever's they are."""
+def pointers(client: Client) -> dict[str, Json]:
+    """The values of all release pointers of the server by name, whoever's they are."""
     body = {"variables": {"name": {"like_": POINTER_PREFIX}}}
     listed = read_all(client, "/variables/filter", body, shape.NAMED, sort="NAME_ASC")
-    return [item.get("value") for item in listed if item["name"].startswith(POINTER_PREFIX)]
+    return {
+        item["name"]: item.get("value")
+        for item in listed
+        if item["name"].startswith(POINTER_PREFIX)
+    }
 
 
 def set_variable(client: Client, name: str, value: Json) -> None:

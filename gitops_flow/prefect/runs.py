@@ -71,6 +71,17 @@ def late_runs(client: Client, deployment_ids: Iterable[str]) -> list[Run]:
     return found
 
 
+def labels_of_begun(client: Client) -> list[Json]:
+    """The labels of all runs that have begun and may be tried again before they end."""
+    state = {
+        "type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]},
+        "name": {"not_any_": ["Scheduled", "Late"]},
+    }
+    body = {"flow_runs": {"state": state}}
+    listed = read_all(client, "/flow_runs/filter", body, shape.RUN, sort="ID_DESC")
+    return [run.get("labels") for run in listed]
+
+
 def put_back(
     client: Client,
     deployment_id: str,
