@@ -208,6 +208,49 @@ def test_a_deploy_that_is_killed_leaves_schema_and_code_together_and_the_next_on
     assert shop.code() == {report["snapshot"]["commit"]}
 
 
+def another_deployer(shop: Shop) -> Shop:
+    """The same source in a clone of its own."""
+    other = Shop(shop.repo.path.parent / "clone", shop.server)
+    other.name = shop.name
+    other.repo.write("README", "").commit()
+    other.repo.git("remote", "add", "origin", shop.repo.git("remote", "get-url", "origin"))
+    return other
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "told"),
+    [
+        ("/deployments/", 1, "another deploy of this source moved the release pointer"),
+        ("/variables/name/", 0, "Test Author <author@example.invalid> deployed"),
+    ],
+    ids=["before it looked at the pointer", "in the middle of moving the pointer"],
+)
+def test_of_two_deploys_at_once_the_one_that_is_overtaken_says_so_and_no_write_mixes_both(
+    shop: Shop, prefect_server: SharedServer, path: str, code: int, told: str
+) -> None:
+    shop.version(1, "--create-pools")
+    shop.tags = "daily"
+    shop.write(2)
+    newer = another_deployer(shop)
+    with Proxy(prefect_server.api_url) as proxy:
+        held = proxy.rule("hold", "PATCH", path)
+        slow = Project(shop.repo.path, prefect_server, proxy.api_url).start("deploy", "--all")
+        assert held.reached.wait(60)
+        code_of_newer = newer.version(3, parameters="day: int = 1")["snapshot"]["commit"]
+        held.release.set()
+        out, err = slow.communicate(timeout=60)
+    assert slow.returncode == code, err
+    assert told in out + err
+    assert "deploy again" in out + err
+    literal = newer.literal()
+    assert set(literal) >= {"d1", "d2"}
+    for name, commit in literal.items():
+        schema = newer.live(newer.name, name)["parameter_openapi_schema"]
+        assert ("day" in schema["properties"]) == (commit == code_of_newer)
+    report = newer.deploy("--all")
+    assert newer.code() == {report["snapshot"]["commit"]} == {code_of_newer}
+
+
 def test_a_deployment_that_cannot_be_written_keeps_the_pointer_where_it_is(
     shop: Shop,
 ) -> None:
@@ -282,6 +325,35 @@ def test_the_mode_is_adopted_and_left_by_a_plan_and_destroy_takes_the_pointer_al
     assert statuses(shop.deploy("--all")) == {("unchanged", False)}
     shop.deploy("--all", "--atomic")
     assert shop.literal() == {}
+    # One that was left by a source that had another name goes as well, where nothing names it.
+    digest = variable.rpartition("_")[2]
+    left, strangers = f"gitflow_former_{digest}", f"gitflow_former_{digest[::-1]}"
+    for name in (left, strangers):
+        shop.server.call("POST", "/variables/", {"name": name, "value": {"commit": "a" * 40}})
+    shop.gitflow("destroy", "--yes")
+    for name in (left, variable):
+        with pytest.raises(ApiError, match="404"):
+            shop.server.call("GET", f"/variables/name/{name}")
+    shop.server.call("DELETE", f"/variables/name/{strangers}")
+
+
+def test_a_deploy_or_destroy_takes_a_pointer_along_that_nothing_names_any_more(
+    shop: Shop,
+) -> None:
+    shop.version(1, "--create-pools")
+    variable = shop.variable
+    shop.write(1, atomic=False)
+    for at in range(shop.count):
+        shop.deploy(f"d{at}")
+    report = shop.deploy("--all")
+    assert statuses(report) == {("unchanged", False)}
+    gone = report["release_pointer"]
+    assert (gone["name"], gone["after"]) == (variable, None)
+    with pytest.raises(ApiError, match="404"):
+        shop.server.call("GET", f"/variables/name/{variable}")
+    shop.deploy("--all", "--atomic")
+    for at in range(shop.count):
+        shop.server.call("DELETE", f"/deployments/{shop.live(shop.name, f'd{at}')['id']}")
     shop.gitflow("destroy", "--yes")
     with pytest.raises(ApiError, match="404"):
         shop.server.call("GET", f"/variables/name/{variable}")
@@ -301,7 +373,7 @@ def test_gc_keeps_what_a_pointer_names_and_verify_follows_it(shop: Shop) -> None
         shop.server.call("DELETE", f"/deployments/{each}")
     assert shop.server.call("GET", f"/variables/name/{variable}")["value"]["commit"] == kept
     with prefect.Client(PrefectConnection(shop.api_url)) as client:
-        values = prefect.pointer_values(client)
+        values = prefect.pointers(client).values()
     assert kept in {value["commit"] for value in values if isinstance(value, dict)}
     shop.server.call("DELETE", f"/variables/name/{variable}")
 

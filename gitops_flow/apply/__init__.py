@@ -21,6 +21,7 @@ from gitops_flow.plan.pointer import needs, precedes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gitops_flow.plan import Pointer
     from gitops_flow.prefect import Client, Run
 
 __all__ = ["Result", "Status", "execute"]
@@ -130,9 +131,19 @@ class _Switch:
             )
             return
         try:
-            prefect.set_variable(self._client, self._pointer.name, self._pointer.after)
+            _set(self._client, self._pointer)
         except ApiError as error:
             self._stuck = error
+
+
+def _set(client: Client, pointer: Pointer) -> None:
+    if prefect.variables(client, [pointer.name]).get(pointer.name) != pointer.before:
+        raise ApiError(
+            f"another deploy of this source moved the release pointer {pointer.name} meanwhile",
+            hint="deploy again: whoever comes last decides what all deployments get",
+            retry=True,
+        )
+    prefect.set_variable(client, pointer.name, pointer.after)
 
 
 def _refused(
@@ -259,7 +270,7 @@ def _not_tried(action: Create | Update | Delete, error: ApiError, why: str) -> R
         f"not tried, because {why}: {error.message}",
         status=error.status,
         where=error.where,
-        hint="deploy again when it answers",
+        hint=error.hint or "deploy again when it answers",
         retry=True,
     )
     return _failed(action, (), told)

@@ -274,9 +274,13 @@ def changes(wanted: Deployment, fields: Iterable[str]) -> dict[str, Json]:
 
     Pool and queue always go together, since either alone moves the deployment
     to a default; job variables take the pool along, since only then are they
-    checked against its template.
+    checked against its template. Pull steps take along what has to fit the code, so
+    that of two that deploy at once no write mixes both.
     """
     names = set(fields)
+    if "pull_steps" in names:
+        fitting = {"entrypoint", "parameter_schema"} - {*wanted.ignored, *wanted.unknown}
+        names |= {name for name in fitting if getattr(wanted, name) is not None}
     body = {key: getattr(wanted, name) for name, key in _KEYS.items() if name in names}
     if "tags" in names:
         body["tags"] = list(wanted.tags)
