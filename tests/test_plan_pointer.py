@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from gitops_flow import pin, plan
-from gitops_flow.cli import parts
 from gitops_flow.model import Deployment, Source
 from gitops_flow.pin import PULL_CODE
 from gitops_flow.plan import Pointer, ownership
 from gitops_flow.plan import pointer as pointing
+from gitops_flow.report.facts import pointer_lines
 
 NAME = "gitflow_shop_0123abcd"
 MARK = "gitflow:shop-0123abcd"
@@ -224,7 +224,7 @@ def test_a_pointer_that_was_left_when_the_mode_was_given_up_goes_and_nothing_els
     ],
 )
 def test_a_plan_says_what_the_pointers_variable_held(now: Any, told: str) -> None:
-    (line,) = parts.pointer_lines(settled(None, None, now))
+    (line,) = pointer_lines(settled(None, None, now))
     assert f": {told}, new code" in line
 
 

@@ -139,6 +139,7 @@ def test_what_a_release_pointer_says_is_pulled_and_is_what_a_retry_gets(
     ("value", "why"),
     [
         ("", "is missing on the server"),
+        (None, "names a release pointer that is empty"),
         ([], "holds no JSON object"),
         ('{"commit": 1}', "holds no JSON object"),
         ({}, "names no commit"),
@@ -154,6 +155,19 @@ def test_a_release_pointer_that_is_missing_or_malformed_is_an_error_that_says_so
     repo.write("flow.py").commit()
     with pytest.raises(CheckoutError, match=why):
         pull_code(str(repo.path), pin=value)
+
+
+def test_what_a_release_pointer_tells_of_its_source_is_a_part_of_one_line_of_the_log(
+    repo: Repo, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    commit = repo.write("flow.py").commit()
+    monkeypatch.chdir(repo.path.parent)
+    source = {"name": "shop\n12:00 | ERROR" + "x" * 4000, "author": "\x1b[31m", "commit": ["\n"]}
+    pull_code(str(repo.path), pin={"commit": commit, "source": source})
+    (line,) = [each.getMessage() for each in caplog.records if "pulled" in each.getMessage()]
+    assert line.isprintable()
+    assert len(line) < 600
 
 
 def test_without_its_labels_a_run_by_a_release_pointer_does_not_start(

@@ -168,9 +168,9 @@ def pointer_lines(planned: Plan) -> list[str]:
     if pointer is not None and pointer.after is None:
         lines.append(f"release pointer {pointer.name}: deleted, nothing names it any more")
     elif pointer is not None:
-        before = _commit(pointer.before) if pointer.exists else "something else"
+        before = str(_commit(pointer.before))[:12] if pointer.exists else "something else"
         was = "new, at" if pointer.before is None else f"{before} ->"
-        code = short_ids(f"{was} {_commit(pointer.after)}")
+        code = f"{was} {str(_commit(pointer.after))[:12]}"
         number = sum(isinstance(each, Update) and each.by_pointer for each in planned.actions)
         lines.append(
             f"release pointer {pointer.name}: {code}, "

@@ -35,6 +35,7 @@ TIMEOUT_VARIABLE = "GITFLOW_GIT_TIMEOUT"
 _DEFAULT_TIMEOUT = 600.0
 # Of several addresses, all but the last have this long.
 _MIRROR_TIMEOUT = 60.0
+_POINTER_HINT = "it is a Prefect variable that gitflow deploy --all writes; deploy again"
 _ISOLATIONS = ("copy", "shared")
 
 
@@ -92,7 +93,11 @@ def pull_code(
         if pin is not None:
             commit, source, release = _pointed(pin)
         if commit is None:
-            raise CheckoutError("pull_code: there is neither a commit nor a pin")
+            raise CheckoutError(
+                "no commit is known for this run: the pull step has none, or names a release "
+                "pointer that is empty",
+                hint=_POINTER_HINT,
+            )
         _check_text(commit=commit, directory=directory or "", release=release or "")
         asked = Request(
             _places(logger, credentials, _addresses(repository)),
@@ -133,7 +138,7 @@ def _pointed(value: Json) -> tuple[str, Json, str | None]:
     except ValueError as error:
         raise CheckoutError(
             f"no commit is known for this run: the release pointer {error}",
-            hint="it is a Prefect variable that gitflow deploy --all writes; deploy again",
+            hint=_POINTER_HINT,
         ) from None
     return told["commit"], told.get("source"), told.get("release")
 
@@ -271,13 +276,18 @@ def _discard(directory: Path) -> None:
         files.remove(directory)
 
 
+def _line(value: Json) -> str:
+    """``value`` as a part of one line: it may come from a variable that anybody can edit."""
+    return "".join(filter(str.isprintable, str(value)))[:200]
+
+
 def _report(request: Request, source: Json, made: checkout.Checkout) -> str:
     origin = source if isinstance(source, Mapping) else {}
-    told = [str(origin["name"])] if origin.get("name") else []
-    told += [f"source commit {str(origin['commit'])[:12]}"] if origin.get("commit") else []
+    told = [_line(origin["name"])] if origin.get("name") else []
+    told += [f"source commit {_line(origin['commit'])[:12]}"] if origin.get("commit") else []
     told += ["with uncommitted changes"] if origin.get("dirty") else []
     told += ["clean"] if origin.get("dirty") is False else []
-    told += [f"by {origin['author']}"] if origin.get("author") else []
+    told += [f"by {_line(origin['author'])}"] if origin.get("author") else []
     whence = f" ({', '.join(told)})" if told else ""
     came = f", {made.received / 1000:,.0f} kB" if made.received else ""
     total = sum(seconds for _, seconds in made.seconds)
