@@ -42,6 +42,14 @@ def test_a_source_is_told_as_its_state_and_the_list_has_all_by_name(caller: Call
     assert listed["sources"][1]["error"] == "a\nb"
 
 
+def test_what_a_message_calls_an_option_is_told_as_a_key_of_the_file_or_a_command(
+    caller: Caller,
+) -> None:
+    caller.controller.state.update("shop", error="with ‹adopt›, or ‹remote›")
+    told = caller.ask("GET", "/api/sources/shop")[1]["error"]
+    assert told == "with `gitflow deploy --adopt`, or code_store: {remote: ...}"
+
+
 def test_a_preview_is_found_by_its_name_with_the_slashes_of_its_branch(caller: Caller) -> None:
     caller.controller.state.update("shop@feature/x")
     assert caller.ask("GET", "/api/sources/shop@feature/x")[1]["name"] == "shop@feature/x"
@@ -167,6 +175,7 @@ def test_a_connection_that_is_idle_does_not_hold_up_the_end(tmp_path: Path) -> N
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         received = b""
         while not received.endswith(b'{"ok":true}'):
-            received += connection.recv(4096)
+            received += (part := connection.recv(4096))
+            assert part
     with connection:
         assert connection.recv(4096) == b""

@@ -21,7 +21,7 @@ import typer
 from gitops_flow.cli import options, streams
 from gitops_flow.errors import GitflowError, UsageError
 from gitops_flow.report import errors
-from gitops_flow.report.words import count, next_lines, shown
+from gitops_flow.report.words import CONTROLLER, count, next_lines, shown, worded
 
 if TYPE_CHECKING:
     from gitops_flow.controller.run import Controller
@@ -215,7 +215,8 @@ class _OneLine(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown(super().format(record).replace("\n", " | "))
+        text = worded(super().format(record), CONTROLLER)
+        return shown(text.rstrip("\n").replace("\n", " | "))
 
 
 def _log_lines() -> None:

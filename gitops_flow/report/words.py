@@ -25,6 +25,15 @@ COMMAND_LINE = {
     "manifest": "--file",
     "tags": "--tag",
 }
+# A controller has no flags: what gitflow.yaml cannot say, somebody does once by hand.
+CONTROLLER = {
+    **{name: f"`gitflow deploy {flag}`" for name, flag in COMMAND_LINE.items()},
+    "config": "--config",
+    "manifest": "manifest:",
+    "prune": "prune: true",
+    "remote": "code_store: {remote: ...}",
+    "branch": "code_store: {branch: ...}",
+}
 _ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{28}(?![0-9a-f])")
 
 

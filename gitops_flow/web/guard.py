@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from gitops_flow.errors import GitflowError
 from gitops_flow.report import errors
+from gitops_flow.report.words import CONTROLLER, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,12 +44,13 @@ class RequestError(GitflowError):
         self.status = status
 
 
-def answer(content: dict[str, Any], status: int = 200) -> JSONResponse:
-    """A document, with the headers that every answer has."""
-    return JSONResponse(content, status, _HEADERS)
+def answer(content: dict[str, Any], status: int = 200) -> Response:
+    """A document in a controller's words, with the headers that every answer has."""
+    text = worded(json.dumps(content, separators=(",", ":")), CONTROLLER)
+    return Response(text, status, _HEADERS, "application/json")
 
 
-def refusal(error: GitflowError) -> JSONResponse:
+def refusal(error: GitflowError) -> Response:
     """The answer that says what is wrong, as the command line's ``--json`` does."""
     status = error.status if isinstance(error, RequestError) else 409
     return answer({"ok": False, "error": errors.document(error)}, status)
