@@ -74,10 +74,10 @@ class Shelf:
         names = {commit, commit + choice(directories)}
         if elsewhere:
             names |= {name + _ELSEWHERE for name in names}
-        found = [path for name in names if (path := self.path / "pulled" / name).exists()]
-        for path in found:
+        notes = [path for name in names if (path := self.path / "pulled" / name).exists()]
+        for path in notes:
             touch(path)
-        return bool(found)
+        return bool(notes)
 
     def whole(self) -> list[Path]:
         """The notes of the snapshots that the database holds completely, the last used first."""
@@ -158,17 +158,17 @@ def shelf(root: Path, address: str) -> Shelf:
     """
     clean = split_userinfo(address)[0]
     key = hashlib.sha256(normalise(clean).encode()).hexdigest()[:16]
-    found = Shelf(root / f"{name_of(clean)[:40]}-{key}")
+    place = Shelf(root / f"{name_of(clean)[:40]}-{key}")
     try:
         if not root.is_dir():
             root.parent.mkdir(parents=True, exist_ok=True)
             # Code is nobody else's business, unless its owner shared the directory above.
             root.mkdir(mode=0o700, exist_ok=True)
             _share(root)
-        found.make()
+        place.make()
     except OSError as error:
         raise UnusableError(error.strerror or str(error)) from error
-    return found
+    return place
 
 
 def acquired(fd: int, *, shared: bool = False) -> bool:
@@ -191,12 +191,12 @@ def touch(path: Path) -> None:
 
 def by_use(folder: Path) -> list[Path]:
     """The files in ``folder``, the one used last first."""
-    found = []
+    used = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                found.append((entry.stat().st_mtime_ns, entry.path))
-    return [Path(path) for _, path in sorted(found, reverse=True)]
+                used.append((entry.stat().st_mtime_ns, entry.path))
+    return [Path(path) for _, path in sorted(used, reverse=True)]
 
 
 def _share(folder: Path, *names: str) -> None:

@@ -379,13 +379,13 @@ def begun(
     if not (key.shelf.is_private() and possible(work)):
         return None
     with contextlib.suppress(NoWayError):
-        found = held(key)
-        if found:
-            stack.callback(found.close)
-            copy = stack.enter_context(started(found, work, order.places[-1].timeout))
-            base = Base(key, copy, found.files)
-            stack.callback(base.join)
-            return base
+        tree = held(key)
+        if tree:
+            stack.callback(tree.close)
+            copy = stack.enter_context(started(tree, work, order.places[-1].timeout))
+            beginning = Base(key, copy, tree.files)
+            stack.callback(beginning.join)
+            return beginning
     return None
 
 

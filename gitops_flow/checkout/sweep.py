@@ -107,12 +107,12 @@ def cache(root: Path, limits: Limits) -> None:
 
 def _entries(shelves: list[Shelf], limits: Limits) -> None:
     """Delete trees and databases, the ones least recently used first."""
-    found: list[_Entry] = []
+    entries: list[_Entry] = []
     for shelf in shelves:
         with contextlib.suppress(OSError):
-            found += _measured(shelf)
-    total = sum(size for _, size, _ in found)
-    for used, size, delete in sorted(found, key=lambda entry: entry[0]):
+            entries += _measured(shelf)
+    total = sum(size for _, size, _ in entries)
+    for used, size, delete in sorted(entries, key=lambda entry: entry[0]):
         if total > limits.size or time.time() - used > limits.age:
             with contextlib.suppress(OSError):
                 total -= size if delete() else 0
@@ -129,8 +129,8 @@ def _measured(shelf: Shelf) -> Iterator[_Entry]:
             seals[name] = (seal.stat().st_mtime, seal)
     for path in shelf.path.joinpath("trees").glob("*"):
         if _MADE.fullmatch(path.name) and _is_directory(path):
-            used, found = seals.get(path.name, (0.0, None))
-            yield used, _size(path), partial(_tree_gone, path, found)
+            used, sealed_by = seals.get(path.name, (0.0, None))
+            yield used, _size(path), partial(_tree_gone, path, sealed_by)
     if notes := by_use(shelf.path / "pulled"):
         size = _size(shelf.path / "objects")
         yield notes[0].stat().st_mtime, size, partial(_database_gone, shelf)

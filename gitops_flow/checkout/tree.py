@@ -139,9 +139,9 @@ def compare(
 def _root(source: Reader, commit: str) -> str:
     """The id of a commit's tree."""
     (text,) = source.whole([commit], "commit", 1 << 20)
-    if not (found := re.match(rb"tree ([0-9a-f]{40})\n", text)):
+    if not (header := re.match(rb"tree ([0-9a-f]{40})\n", text)):
         raise CheckoutError(f"the commit {commit} names no tree")
-    return found[1].decode()
+    return header[1].decode()
 
 
 def _differ(before: _Entries, after: _Entries, gone: Listing, made: Listing) -> list[_Pair]:

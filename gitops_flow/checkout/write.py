@@ -177,7 +177,7 @@ def verify(root: Path, expected: dict[bytes, Kind], commit: str) -> None:
     Contents were hashed on their way here; this finds a file system that
     changes names, and anybody else who writes into the directory.
     """
-    found: dict[bytes, Kind] = {}
+    kinds: dict[bytes, Kind] = {}
     base = os.fsencode(root)
     below = [b""]
     while below:
@@ -186,14 +186,14 @@ def verify(root: Path, expected: dict[bytes, Kind], commit: str) -> None:
             for entry in entries:
                 path = prefix + entry.name
                 if entry.is_symlink():
-                    found[path] = "link"
+                    kinds[path] = "link"
                 elif entry.is_dir():
-                    found[path] = "directory"
+                    kinds[path] = "directory"
                     below.append(path + b"/")
                 else:
-                    found[path] = "file"
-    if found != expected:
-        wrong = min(path for path, _ in found.items() ^ expected.items())
+                    kinds[path] = "file"
+    if kinds != expected:
+        wrong = min(path for path, _ in kinds.items() ^ expected.items())
         raise CheckoutError(
             f"what is on disk is not the commit {commit}: see {shown(wrong)}",
             hint="does another program write to this directory, or does its disk change names?",

@@ -155,14 +155,14 @@ def identities(repository: Repository, named: str | None = None) -> tuple[str, .
     if remote is None:
         return tuple(filter(None, (named and known.of(named), str(repository.root))))
     fetched = _absolute(repository, repository.fetch_url(remote) or "")
-    found = [known.of(named)] if named else []
-    found.append(known.of(known.without_alias(fetched, repository.setting("core.sshcommand"))))
+    names = [known.of(named)] if named else []
+    names.append(known.of(known.without_alias(fetched, repository.setting("core.sshcommand"))))
     # Earlier versions took each spelling for a repository of its own, and the last address.
     last = repository.setting(f"remote.{remote}.pushurl") or repository.setting(
         f"remote.{remote}.url"
     )
-    found.append(url.normalise(_absolute(repository, last or fetched)))
-    return tuple(dict.fromkeys(found))
+    names.append(url.normalise(_absolute(repository, last or fetched)))
+    return tuple(dict.fromkeys(names))
 
 
 def _identifying(repository: Repository) -> str | None:
@@ -180,15 +180,15 @@ def name_of(repository: Repository) -> str:
 def _fetched_from(repository: Repository, remote: str | None) -> str | None:
     """Where workers fetch what is pushed to a remote, when that has two addresses."""
     names = (remote,) if remote else _own(repository)
-    found = next((repository.fetch_url(each) for each in names), None)
-    return _absolute(repository, found) if found else None
+    fetched = next((repository.fetch_url(each) for each in names), None)
+    return _absolute(repository, fetched) if fetched else None
 
 
 def _address(repository: Repository, remote: str | None, data_dir: Path) -> tuple[str, bool]:
     names = repository.remotes()
     if remote is not None:
-        if found := repository.push_url(remote):
-            return _absolute(repository, found), False
+        if pushed := repository.push_url(remote):
+            return _absolute(repository, pushed), False
         if "/" not in remote and ":" not in remote:
             known = f"the remotes are: {', '.join(names)}" if names else "there are no remotes"
             raise UsageError(
@@ -198,8 +198,8 @@ def _address(repository: Repository, remote: str | None, data_dir: Path) -> tupl
             )
         return _absolute(repository, remote), False
     for own in _own(repository):
-        if found := repository.push_url(own):
-            return _absolute(repository, found), False
+        if pushed := repository.push_url(own):
+            return _absolute(repository, pushed), False
     if names:
         raise UsageError(
             f"which remote is the code store? There is no origin, but {', '.join(names)}",

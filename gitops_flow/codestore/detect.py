@@ -158,16 +158,16 @@ def _surroundings(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _matches(rule: _Rule, data: bytes) -> Iterator[int]:
     """Where ``rule`` finds a secret that is no example."""
-    for found in _compiled(rule.pattern).finditer(data):
-        secret = _secret(found)
+    for match in _compiled(rule.pattern).finditer(data):
+        secret = _secret(match)
         if (
             _entropy(secret) >= rule.entropy
             and not _EXAMPLE.search(secret)
             and not (rule.digit and not _DIGIT.search(secret))
-            and not (not rule.short and _in_blob(data, found.start()))
-            and not (rule.place and _is_example_place(secret, found["host"]))
+            and not (not rule.short and _in_blob(data, match.start()))
+            and not (rule.place and _is_example_place(secret, match["host"]))
         ):
-            yield found.start()
+            yield match.start()
 
 
 def _is_example_place(password: bytes, host: bytes) -> bool:
@@ -180,13 +180,13 @@ def _in_blob(data: bytes, start: int) -> bool:
     return start >= 100 and bool(_BLOB.fullmatch(data, start - 100, start))
 
 
-def _secret(found: re.Match[bytes]) -> bytes:
+def _secret(match: re.Match[bytes]) -> bytes:
     """The first group without a name that matched, else all of it."""
-    named = set(found.re.groupindex.values())
-    for number in range(1, (found.re.groups or 0) + 1):
-        if number not in named and found[number]:
-            return found[number]
-    return found[0]
+    named = set(match.re.groupindex.values())
+    for number in range(1, (match.re.groups or 0) + 1):
+        if number not in named and match[number]:
+            return match[number]
+    return match[0]
 
 
 def _entropy(text: bytes) -> float:

@@ -199,9 +199,9 @@ def _index_entries(
 
 
 def _unreadable(stderr: str) -> SnapshotError:
-    found = re.findall(r'open\("(.*?)"\): (.*)', stderr)
-    if found:
-        paths = tuple(f"{path} ({why})" for path, why in found)
+    unopened = re.findall(r'open\("(.*?)"\): (.*)', stderr)
+    if unopened:
+        paths = tuple(f"{path} ({why})" for path, why in unopened)
         return SnapshotError(
             "a file cannot be read",
             paths=paths,

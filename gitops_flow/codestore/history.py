@@ -232,14 +232,14 @@ def _or_none(text: str | None) -> str | None:
 
 
 def _changes(text: str) -> tuple[tuple[FileChange, ...], int]:
-    found, more = [], 0
+    changes, more = [], 0
     for line in text.splitlines():
         kind = _KINDS.get(line[:2].strip())
         if kind and line[1:2] == " ":
-            found.append(FileChange(line[2:], kind))  # type: ignore[arg-type]
+            changes.append(FileChange(line[2:], kind))  # type: ignore[arg-type]
         elif counted := re.fullmatch(r"and ([0-9]{1,9}) more", line):
             more = int(counted[1])
-    return tuple(found), more
+    return tuple(changes), more
 
 
 def looks_like_release(text: str) -> bool:

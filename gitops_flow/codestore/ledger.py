@@ -140,8 +140,8 @@ def snapshot_of(objects: Objects, entry: str) -> str | None:
     commit = objects.commit(entry)
     if len(commit.parents) != 2:
         return None
-    found = re.search(rf"^{_TRAILER}: ([0-9a-f]{{40}})$", commit.message, re.MULTILINE)
-    return found[1] if found and found[1] == commit.parents[1] else None
+    trailer = re.search(rf"^{_TRAILER}: ([0-9a-f]{{40}})$", commit.message, re.MULTILINE)
+    return trailer[1] if trailer and trailer[1] == commit.parents[1] else None
 
 
 def is_ledger(objects: Objects, tip: str) -> bool:
@@ -178,10 +178,10 @@ def holds(
         if released is None:
             return False
         commit = objects.commit(entry)
-        own = newest_of is None or f"\nGitflow-Mark: {newest_of}\n" in commit.message
-        if own and released == snapshot and made_at(commit.committer) >= since:
+        of_source = newest_of is None or f"\nGitflow-Mark: {newest_of}\n" in commit.message
+        if of_source and released == snapshot and made_at(commit.committer) >= since:
             return not signed or b"\nmergetag object " in objects.data(entry)
-        if own and newest_of is not None:
+        if of_source and newest_of is not None:
             return False
         entry = commit.parents[0]
     return False
@@ -189,8 +189,8 @@ def holds(
 
 def made_at(ident: str) -> int:
     """The seconds since 1970 in ``Name <mail> seconds +0000``; 0 if there is no such date."""
-    found = _DATED.fullmatch(ident)
-    return int(found[1]) if found else 0
+    date = _DATED.fullmatch(ident)
+    return int(date[1]) if date else 0
 
 
 def dated(ident: str) -> str:

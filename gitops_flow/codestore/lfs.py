@@ -56,9 +56,9 @@ def contents(
     pointers: dict[bytes, tuple[Entry, Pointer]] = {}
     for path, entry in _filtered(repo, store, objects, base, entries):
         if entry and entry.mode in (FILE, EXECUTABLE):
-            found = pointer(objects.data(entry.id))
-            if found and found.size:
-                pointers[path] = (entry, found)
+            wanted_content = pointer(objects.data(entry.id))
+            if wanted_content and wanted_content.size:
+                pointers[path] = (entry, wanted_content)
     guard.check_sizes({prefix + os.fsdecode(p): of.size for p, (_, of) in pointers.items()}, allow)
     made: dict[bytes, Entry] = {}
     missing = []
@@ -86,13 +86,13 @@ def pointers(
 ) -> set[str]:
     """The files of a tree that are shipped as pointers; for the arguments see :func:`contents`."""
     objects = store.objects()
-    found = set()
+    shipped = set()
     for path, entry in _filtered(repo, store, objects, base, entries):
         # A partial clone may not have it; nothing is fetched for a message.
         here = entry and entry.mode in (FILE, EXECUTABLE) and objects.has(entry.id)
         if entry and here and pointer(objects.data(entry.id)):
-            found.add(prefix + os.fsdecode(path))
-    return found
+            shipped.add(prefix + os.fsdecode(path))
+    return shipped
 
 
 def _filtered(

@@ -226,8 +226,8 @@ _ATTRIBUTES = re.compile(rb"[\t/]\.gitattributes(?:\0|\Z)")
 def _read_index(data: bytes, result: Scan) -> None:
     """Find submodules, links and unwatched paths in ``git ls-files -s -v -z``."""
     result.has_attributes = _ATTRIBUTES.search(data) is not None
-    for found in _SPECIAL.finditer(b"\0" + data):
-        tag, unwatched_mode, special_mode, object_id, path = found.groups()
+    for record in _SPECIAL.finditer(b"\0" + data):
+        tag, unwatched_mode, special_mode, object_id, path = record.groups()
         mode = unwatched_mode or special_mode
         if tag and mode != b"160000":
             number = int(mode, 8)
@@ -256,21 +256,21 @@ def _drop_own(repository: Repository, places: tuple[Path, ...], result: Scan) ->
     """
     root = os.path.realpath(repository.root)
     for place in places:
-        found = os.path.realpath(place)
-        if found == root:
+        real = os.path.realpath(place)
+        if real == root:
             raise SnapshotError(
                 "the working tree is also gitflow's cache or data directory",
-                paths=(found,),
+                paths=(real,),
                 hint="set GITFLOW_CACHE_DIR and GITFLOW_DATA_DIR to directories of their own",
             )
         below = os.path.join(root, "")  # noqa: PTH118
-        if found.startswith(below) and os.path.isdir(found):  # noqa: PTH112
-            result.own.append(os.fsencode(found[len(below) :]) + b"/")
-    for own in result.own:
+        if real.startswith(below) and os.path.isdir(real):  # noqa: PTH112
+            result.own.append(os.fsencode(real[len(below) :]) + b"/")
+    for top in result.own:
         for name in ("untracked", "ignored", "litter", "nested"):
             paths = getattr(result, name)
-            setattr(result, name, [path for path in paths if not path.startswith(own)])
-        result.tracked = [each for each in result.tracked if not each.path.startswith(own)]
+            setattr(result, name, [path for path in paths if not path.startswith(top)])
+        result.tracked = [each for each in result.tracked if not each.path.startswith(top)]
 
 
 def _drop_environments(repository: Repository, result: Scan) -> None:
@@ -279,7 +279,7 @@ def _drop_environments(repository: Repository, result: Scan) -> None:
     if repository.git_dir is None:
         # The index of a plain folder is ours, and may know them from an older version.
         candidates += [each.path for each in result.tracked]
-    marked = {found[1] for path in candidates if (found := _ENVIRONMENT.fullmatch(path))}
+    marked = {marker[1] for path in candidates if (marker := _ENVIRONMENT.fullmatch(path))}
     result.environments = sorted(marked)
     if not marked:
         return
@@ -299,7 +299,7 @@ def special_files(repository: Repository, state: Scan) -> list[bytes]:
     top = os.fsencode(repository.root) + b"/"
     closed = {path.rstrip(b"/") for path in (*state.ignored, *state.nested, *state.environments)}
     closed |= {path.rstrip(b"/") for path in (*state.own, *state.submodules, b".git")}
-    found, directories = [], [b""]
+    special, directories = [], [b""]
     while directories:
         inside = directories.pop()
         try:
@@ -312,8 +312,8 @@ def special_files(repository: Repository, state: Scan) -> list[bytes]:
                 if path not in closed:
                     directories.append(path + b"/")
             elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
-                found.append(path)
-    return sorted(path for path in found if path not in closed)
+                special.append(path)
+    return sorted(path for path in special if path not in closed)
 
 
 def _drop_extra_ignored(repository: Repository, store: PrivateStore, result: Scan) -> None:

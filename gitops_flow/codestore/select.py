@@ -207,7 +207,7 @@ def taken_out(
     links = {path: object_id for path, object_id in state.links if path not in entries}
     links |= {p: e.id for p, e in entries.items() if e is not None and e.mode == SYMLINK}
     targets = {path: objects.data(found) for path, found in links.items() if objects.has(found)}
-    removed: dict[bytes, Entry | None] = {own.rstrip(b"/"): None for own in state.own}
+    removed: dict[bytes, Entry | None] = {place.rstrip(b"/"): None for place in state.own}
     leaving = [path for path in sorted(targets) if leaves_tree(path, targets)]
     removed |= dict.fromkeys(leaving)
     why = "a link that leaves the repository"

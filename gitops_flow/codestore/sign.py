@@ -128,11 +128,11 @@ def _config(repository: Repository) -> tuple[tuple[str, str], ...]:
 
 def _key(signature: str) -> str:
     """The fingerprint of the ssh key in a signature (PROTOCOL.sshsig), else "a key"."""
-    found = re.search(
+    armoured = re.search(
         r"-----BEGIN SSH SIGNATURE-----\s+([A-Za-z0-9+/=\s]+)-----END SSH SIGNATURE-----", signature
     )
     try:
-        blob = base64.b64decode(found[1]) if found else b""
+        blob = base64.b64decode(armoured[1]) if armoured else b""
     except ValueError:
         blob = b""
     if not blob.startswith(b"SSHSIG"):

@@ -194,7 +194,7 @@ def _edited(
     deleted = {each.path for each in state.tracked if each.content == "deleted"}
     select.deep_files((path for path in state.deep if path not in deleted), prefix)
     objects = store.objects()
-    base = objects.commit(state.commit).tree if state.commit else None
+    head = objects.commit(state.commit).tree if state.commit else None
     fresh = [t.path for t in state.tracked if t.path not in deleted and not t.is_submodule]
     fresh += state.untracked
     sizes = select.names_and_sizes(repo, fresh, options, prefix)
@@ -203,7 +203,7 @@ def _edited(
     entries |= hashing.hashed(repo, store, state, harmless)
     large: dict[bytes, Entry] = {}
     if options.lfs:
-        large = lfs.contents(repo, store, base, entries, options.allow, prefix)
+        large = lfs.contents(repo, store, head, entries, options.allow, prefix)
     content = {**entries, **large}
     pointers = select.contents(objects, fresh, content, options, prefix, harmless)
     removed, left_out = select.taken_out(objects, state, entries, prefix)
@@ -217,12 +217,12 @@ def _edited(
     ]
     included = select.submodules(links, options, prefix, removed, left_out)
     if state.has_attributes and not options.lfs:
-        pointers |= lfs.pointers(repo, store, base, entries, prefix)
+        pointers |= lfs.pointers(repo, store, head, entries, prefix)
     left_out += [LeftOut(path, lfs.LEFT_OUT) for path in sorted(pointers)]
     shipped = {p: e for p, e in entries.items() if p not in removed}
-    changes = _changes(objects, base, state, shipped, prefix)
-    plain = {p: e for p, e in entries.items() if not _is_gitlink(e)}
-    tree = objects.overlay(base, {**plain, **large, **removed})
+    changes = _changes(objects, head, state, shipped, prefix)
+    files = {p: e for p, e in entries.items() if not _is_gitlink(e)}
+    tree = objects.overlay(head, {**files, **large, **removed})
     for path in included:
         tree, inner = _with_submodule(repo, store, options, prefix, tree, path)
         changes += inner.changes
@@ -255,16 +255,16 @@ def _commit(
 ) -> Taken:
     """The tree of a commit, with submodules as they are on disk if it is ``checked_out``."""
     objects = store.objects()
-    base = objects.commit(commit).tree
+    head = objects.commit(commit).tree
     state = scan.committed(repo, store, commit, prefix.count("/"))
     select.deep_files(state.deep, prefix)
     removed, left_out = select.taken_out(objects, state, {}, prefix)
-    large = lfs.contents(repo, store, base, None, options.allow, prefix) if options.lfs else {}
+    large = lfs.contents(repo, store, head, None, options.allow, prefix) if options.lfs else {}
     if state.has_attributes and not options.lfs:
-        pointers = lfs.pointers(repo, store, base, None, prefix)
+        pointers = lfs.pointers(repo, store, head, None, prefix)
         left_out += [LeftOut(path, lfs.LEFT_OUT) for path in sorted(pointers)]
     included = select.submodules(state.submodules, options, prefix, removed, left_out)
-    tree = objects.overlay(base, {**large, **removed})
+    tree = objects.overlay(head, {**large, **removed})
     for path in included:
         if options.submodules and not checked_out:
             raise SnapshotError(
@@ -346,7 +346,7 @@ def _is_declared(repo: Repository, path: str) -> bool:
 
 def _changes(
     objects: Objects,
-    base: str | None,
+    head: str | None,
     state: Scan,
     entries: dict[bytes, Entry | None],
     prefix: str,
@@ -355,7 +355,7 @@ def _changes(
     changes = []
     heads = {item.path: item.head for item in state.tracked}
     for path, entry in sorted(entries.items()):
-        before = objects.find(base, path) if base and path not in heads else heads.get(path)
+        before = objects.find(head, path) if head and path not in heads else heads.get(path)
         if kind := change(before, entry):
             changes.append(FileChange(prefix + os.fsdecode(path), kind))
     return tuple(changes)

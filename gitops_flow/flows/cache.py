@@ -82,10 +82,10 @@ class Cache:
 
     def _read(self, shard: str) -> dict[str, Any]:
         try:
-            found = json.loads((self._directory / f"{shard}.json").read_bytes())
+            entries = json.loads((self._directory / f"{shard}.json").read_bytes())
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return entries if isinstance(entries, dict) else {}
 
     def _write(self, shard: str, entries: dict[str, Any]) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{shard}-", dir=self._directory)
@@ -120,9 +120,9 @@ def read_cached(
     Raises:
         FlowError: as :func:`read` does; errors are not remembered.
     """
-    found = cache.get(entrypoint, flow_name, blob_id)
-    if found is not None:
-        return found
+    known = cache.get(entrypoint, flow_name, blob_id)
+    if known is not None:
+        return known
     from gitops_flow.flows import reading
 
     looked_at: dict[str, str | None] = {}

@@ -166,11 +166,11 @@ def _decorator(node: ast.ClassDef, evaluator: Evaluator) -> Any:
         if decorator.args or "" in options:
             raise Unknown
         decorator = decorator.func
-    found = evaluator.value(decorator)
-    if found is enum.unique:
+    maker = evaluator.value(decorator)
+    if maker is enum.unique:
         return None
-    if found is dataclasses.dataclass or found is pydantic.dataclasses.dataclass:
-        return found(**options)
+    if maker is dataclasses.dataclass or maker is pydantic.dataclasses.dataclass:
+        return maker(**options)
     raise Unknown
 
 

@@ -112,30 +112,30 @@ class _Search:
         self._steps += 1
         self._beside = None
         name, _, rest = qualname.partition(".")
-        found = self._program.resolve(module, name, at)
-        while rest and (isinstance(found, str) or (found and found.binding is None)):
+        symbol = self._program.resolve(module, name, at)
+        while rest and (isinstance(symbol, str) or (symbol and symbol.binding is None)):
             name, _, rest = rest.partition(".")
-            found = self._program.member(module, found, name)
-        if found is None:
+            symbol = self._program.member(module, symbol, name)
+        if symbol is None:
             raise self._nothing(module, qualname)
-        if isinstance(found, str):
+        if isinstance(symbol, str):
             raise ComputedError(
-                f"{qualname!r} is imported from {found!r}, which is not in the repository",
+                f"{qualname!r} is imported from {symbol!r}, which is not in the repository",
                 where=module.path,
                 hint=f"name the file that defines the flow, or {SET_NAME}",
             )
-        while rest and isinstance(found.binding, ast.ClassDef):
+        while rest and isinstance(symbol.binding, ast.ClassDef):
             name, _, rest = rest.partition(".")
-            found = self._inherited(found, name, set()) or _no_member(found, qualname, name)
-        if isinstance(found.binding, ast.expr | Either) and rest:
+            symbol = self._inherited(symbol, name, set()) or _no_member(symbol, qualname, name)
+        if isinstance(symbol.binding, ast.expr | Either) and rest:
             message = f"{qualname!r} is computed when the code runs"
-            raise ComputedError(message, where=found.module.path, hint=SET_NAME)
-        if rest or found.binding is None or isinstance(found.binding, ast.ClassDef):
-            raise FlowError(f"{qualname!r} is not a flow", where=found.module.path)
-        if found.changed & _TOLD:
+            raise ComputedError(message, where=symbol.module.path, hint=SET_NAME)
+        if rest or symbol.binding is None or isinstance(symbol.binding, ast.ClassDef):
+            raise FlowError(f"{qualname!r} is not a flow", where=symbol.module.path)
+        if symbol.changed & _TOLD:
             message = f"{qualname!r} is changed when the code runs"
-            raise ComputedError(message, where=found.module.path, hint=SET_NAME)
-        flow = self._flow(found.module, found.binding, qualname, found.at)
+            raise ComputedError(message, where=symbol.module.path, hint=SET_NAME)
+        flow = self._flow(symbol.module, symbol.binding, qualname, symbol.at)
         flow.owner = flow.owner or self._owner
         return flow
 
@@ -165,8 +165,8 @@ class _Search:
             return Symbol(owner.module, bound.binding, bound.at)
         for base in node.bases:
             base = base.value if isinstance(base, ast.Subscript) else base
-            found = self._program.expression(owner.module, base, owner.at)
-            if isinstance(found, Symbol) and (member := self._inherited(found, name, seen)):
+            symbol = self._program.expression(owner.module, base, owner.at)
+            if isinstance(symbol, Symbol) and (member := self._inherited(symbol, name, seen)):
                 return member
         return None
 
@@ -230,15 +230,15 @@ class _Search:
         named = _keywords(module, call, at)
         function = call.func
         if isinstance(function, ast.Attribute) and function.attr == "with_options":
-            found = self._flow(module, function.value, qualname, at)
-            found.options |= named
-            return found
+            flow = self._flow(module, function.value, qualname, at)
+            flow.options |= named
+            return flow
         if _is_partial(self._program, module, function, at) and call.args:
-            found = self._flow(module, call.args[0], qualname, at)
+            flow = self._flow(module, call.args[0], qualname, at)
             # Neither what is left of the parameters nor a name of its own is certain.
-            found.same_signature = False
-            found.options = {"name": NOT_KNOWN}
-            return found
+            flow.same_signature = False
+            flow.options = {"name": NOT_KNOWN}
+            return flow
         inner: ast.expr | None = named.pop("fn", None) or (call.args[0] if call.args else None)
         options = _maker(self._program, module, function, at)
         if inner is None or options is None:
@@ -247,29 +247,29 @@ class _Search:
                 where=f"{module.path}:{call.lineno}",
                 hint=f"define it with @flow, or as flow(function), or {SET_NAME}",
             )
-        found = self._flow(module, inner, qualname, at)
-        unnamed = {"name": NOT_KNOWN} if not found.same_signature else {}
-        found.options = unnamed | options | named
-        found.is_flow = True
-        return found
+        flow = self._flow(module, inner, qualname, at)
+        unnamed = {"name": NOT_KNOWN} if not flow.same_signature else {}
+        flow.options = unnamed | options | named
+        flow.is_flow = True
+        return flow
 
     def _decorated(self, module: Module, function: Function) -> FlowFunction:
-        found = FlowFunction(self._program, module, function, at=place(function))
-        makers = [_maker(self._program, module, each, found.at) for each in function.decorator_list]
+        flow = FlowFunction(self._program, module, function, at=place(function))
+        makers = [_maker(self._program, module, each, flow.at) for each in function.decorator_list]
         for decorator, options in zip(function.decorator_list, makers, strict=True):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
             if options is not None:
-                found.is_flow = True
-                found.options = options
-            elif named := self._named(module, decorator, found.at):
+                flow.is_flow = True
+                flow.options = options
+            elif named := self._named(module, decorator, flow.at):
                 # It may be Prefect's, or a wrapper that changes more than it is told.
-                found.is_flow, found.same_signature = True, False
-                found.options = dict.fromkeys(_READ, NOT_KNOWN) | named
+                flow.is_flow, flow.same_signature = True, False
+                flow.options = dict.fromkeys(_READ, NOT_KNOWN) | named
             elif not (isinstance(called, ast.Name) and called.id in _TRANSPARENT) and (
-                found.is_flow or all(each is None for each in makers)
+                flow.is_flow or all(each is None for each in makers)
             ):
-                found.same_signature = False
-        return found
+                flow.same_signature = False
+        return flow
 
     def _named(self, module: Module, decorator: ast.expr, at: Place | None) -> Options | None:
         """The options of ``@flow(name=...)`` where ``flow`` is something outside the repository."""
@@ -388,9 +388,9 @@ def _keywords(module: Module, call: ast.Call, at: Place | None = None) -> Option
 
 def _spread(module: Module, node: ast.expr, at: Place | None) -> Options:
     if isinstance(node, ast.Name):
-        found = module.latest(node.id, at)
-        if found and isinstance(found.binding, ast.expr) and node.id not in module.altered:
-            node = found.binding
+        bound = module.latest(node.id, at)
+        if bound and isinstance(bound.binding, ast.expr) and node.id not in module.altered:
+            node = bound.binding
     if isinstance(node, ast.Dict):
         names = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
         if all(isinstance(name, str) for name in names):

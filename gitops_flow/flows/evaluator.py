@@ -186,44 +186,44 @@ class Evaluator:
         for local in reversed(self.locals):
             if name in local:
                 return self.scope.met(local[name])
-        found = self.scope.program.resolve(self.module, name, self.at)
-        if found is None:
+        symbol = self.scope.program.resolve(self.module, name, self.at)
+        if symbol is None:
             if name in self.module.hidden or (not self.locals and name in self.owned):
                 raise Unbound
             if name in libraries.BUILTINS and not self.module.bindings.get(name):
                 return libraries.BUILTINS[name]
             raise Unknown
-        return self._symbol(found, annotation)
+        return self._symbol(symbol, annotation)
 
-    def _symbol(self, found: Symbol | str, annotation: bool) -> Any:
-        if isinstance(found, str):
-            return libraries.get(found)
-        if found.binding is None:
-            return found.module
-        return self.scope.evaluator(found.module).bound(found, annotation)
+    def _symbol(self, symbol: Symbol | str, annotation: bool) -> Any:
+        if isinstance(symbol, str):
+            return libraries.get(symbol)
+        if symbol.binding is None:
+            return symbol.module
+        return self.scope.evaluator(symbol.module).bound(symbol, annotation)
 
-    def bound(self, found: Symbol, annotation: bool) -> Any:
+    def bound(self, symbol: Symbol, annotation: bool) -> Any:
         """The value of what this module binds a name to.
 
         Raises:
             Unknown: when only running the code would tell.
         """
-        binding = found.binding
+        binding = symbol.binding
         if isinstance(binding, Either):
             return self._same(binding, annotation)
-        if found.changed and isinstance(binding, _CHANGEABLE):
+        if symbol.changed and isinstance(binding, _CHANGEABLE):
             raise Unknown
         if isinstance(binding, ast.ClassDef):
-            if found.changed - {""}:
+            if symbol.changed - {""}:
                 raise Unknown
-            with self._seen_from(found.at, self.locals):
+            with self._seen_from(symbol.at, self.locals):
                 return self.scope.class_of(binding, self, annotation)
         if type(binding).__name__ == "TypeAlias":
             alias: Any = binding
             return self.scope.kept(alias, lambda: self._alias(alias))
         if not isinstance(binding, ast.expr):
             raise Unknown
-        with self.scope.outside_class(), self._seen_from(found.at, []):
+        with self.scope.outside_class(), self._seen_from(symbol.at, []):
             if isinstance(binding, ast.Call):
                 return self.scope.kept(binding, lambda: self.value(binding), _IDENTITY)
             return self.guarded(binding, annotation=annotation)
@@ -245,17 +245,17 @@ class Evaluator:
 
     def _attribute(self, node: ast.Attribute, annotation: bool) -> Any:
         if not self.locals or not any(_root(node) in local for local in self.locals):
-            found = self.scope.program.expression(self.module, node, self.at)
-            if isinstance(found, str) and libraries.known(found):
-                return libraries.get(found)
-            if isinstance(found, Symbol):
-                return self._symbol(found, annotation)
+            symbol = self.scope.program.expression(self.module, node, self.at)
+            if isinstance(symbol, str) and libraries.known(symbol):
+                return libraries.get(symbol)
+            if isinstance(symbol, Symbol):
+                return self._symbol(symbol, annotation)
         owner = self._owner(node.value, annotation=annotation)
         if isinstance(owner, Module):
-            found = self.scope.program.member(self.module, Symbol(owner), node.attr)
-            if found is None:
+            symbol = self.scope.program.member(self.module, Symbol(owner), node.attr)
+            if symbol is None:
                 raise Unknown
-            return self._symbol(found, annotation)
+            return self._symbol(symbol, annotation)
         if owner is datetime.timezone and node.attr == "utc":
             return datetime.timezone.utc  # noqa: UP017 - the attribute that the source names
         if isinstance(owner, str) and not isinstance(owner, enum.Enum):
@@ -263,18 +263,18 @@ class Evaluator:
         return self.scope.member(owner, node.attr)
 
     def _subscript(self, node: ast.Subscript, annotation: bool) -> Any:
-        base = self.guarded(node.value, annotation=annotation)
-        if isinstance(base, (dict, list, tuple, enum.EnumType)):
-            return base[self.value(node.slice)]
+        generic = self.guarded(node.value, annotation=annotation)
+        if isinstance(generic, (dict, list, tuple, enum.EnumType)):
+            return generic[self.value(node.slice)]
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if base in _LITERAL:
-            found = list(self._elements(parts, annotation=False))
-        elif base in _ANNOTATED:
-            found = [no_text(self.guarded(parts[0], annotation=True))]
-            found += self._elements(parts[1:], annotation=False)
+        if generic in _LITERAL:
+            arguments = list(self._elements(parts, annotation=False))
+        elif generic in _ANNOTATED:
+            arguments = [no_text(self.guarded(parts[0], annotation=True))]
+            arguments += self._elements(parts[1:], annotation=False)
         else:
-            found = [no_text(each) for each in self._elements(parts, annotation=True)]
-        return base[tuple(found) if isinstance(node.slice, ast.Tuple) else found[0]]
+            arguments = [no_text(each) for each in self._elements(parts, annotation=True)]
+        return generic[tuple(arguments) if isinstance(node.slice, ast.Tuple) else arguments[0]]
 
     def _piece(self, piece: ast.expr) -> str:
         if isinstance(piece, ast.FormattedValue):
@@ -317,15 +317,15 @@ class Evaluator:
         That is so for what the standard library computes.
         """
         if isinstance(node, ast.Call):
-            found = self.scope.program.expression(self.module, node.func)
-            if isinstance(found, str):
-                return found.partition(".")[0] in sys.stdlib_module_names - {"dataclasses"}
+            symbol = self.scope.program.expression(self.module, node.func)
+            if isinstance(symbol, str):
+                return symbol.partition(".")[0] in sys.stdlib_module_names - {"dataclasses"}
             inner = node.func
             return isinstance(inner, ast.Attribute) and self.computes_value(inner.value)
         if isinstance(node, ast.Attribute | ast.Subscript):
-            found = self.scope.program.expression(self.module, node)
-            if isinstance(found, str):
-                return found.partition(".")[0] in sys.stdlib_module_names
+            symbol = self.scope.program.expression(self.module, node)
+            if isinstance(symbol, str):
+                return symbol.partition(".")[0] in sys.stdlib_module_names
             return isinstance(node.value, ast.Attribute | ast.Call) and self.computes_value(
                 node.value
             )

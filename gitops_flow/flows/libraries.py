@@ -141,21 +141,21 @@ def get(dotted: str) -> Any:
     module, _, name = dotted.rpartition(".")
     if module not in _NAMES or name.startswith("_"):
         raise Unknown
-    found = _NAMES[module]
-    if isinstance(found, tuple):
-        found, allowed = found
+    names = _NAMES[module]
+    if isinstance(names, tuple):
+        names, allowed = names
         if name not in allowed:
             raise Unknown
-        if isinstance(found, dict):
-            return found[name]
-    if not hasattr(found, name):
+        if isinstance(names, dict):
+            return names[name]
+    if not hasattr(names, name):
         raise Unknown
-    return getattr(found, name)
+    return getattr(names, name)
 
 
 def exports(module: str, name: str) -> bool:
     """Whether ``from module import *`` gives ``name``."""
-    found = _NAMES.get(module)
-    if isinstance(found, tuple):
-        return name in found[1]
-    return found is not None and name in getattr(found, "__all__", ())
+    names = _NAMES.get(module)
+    if isinstance(names, tuple):
+        return name in names[1]
+    return names is not None and name in getattr(names, "__all__", ())

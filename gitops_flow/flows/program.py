@@ -131,39 +131,39 @@ class Program:
             self._depth += 1
             try:
                 # What is bound only below counts where it is used before, as in text.
-                found = self._possible(module, name, at) or self._possible(module, name, None)
+                values = self._possible(module, name, at) or self._possible(module, name, None)
             finally:
                 self._depth -= 1
-            self._resolved[key] = _chosen(module, name, found)
+            self._resolved[key] = _chosen(module, name, values)
         return self._resolved.get(key)
 
     def _possible(
         self, module: Module, name: str, at: Place | None
     ) -> list[tuple[Symbol | str | None, bool]]:
         """What ``name`` may stand for, the last first, and whether that is only a stand-in."""
-        found: list[tuple[Symbol | str | None, bool]] = []
+        values: list[tuple[Symbol | str | None, bool]] = []
         unknown = Symbol(module, NOT_KNOWN, at, name)
         for bound in reversed(module.values(name, at)):
             if bound in module.stars:
                 given = self._given(module, bound.binding, name)
                 if given is None:
-                    if found and self._may_give(module, bound.binding):
-                        found.append((unknown, False))
+                    if values and self._may_give(module, bound.binding):
+                        values.append((unknown, False))
                     continue
-                found.append((given, bound.stand_in))
+                values.append((given, bound.stand_in))
             elif bound.binding is not None:
                 value: Symbol | str | None = Symbol(module, bound.binding, bound.at, name)
                 if isinstance(bound.binding, Imported):
                     value = self._imported(module, bound.binding)
-                found.append((value, bound.stand_in))
+                values.append((value, bound.stand_in))
             if bound.sure:
                 break
         else:
-            if found and name in _BUILTIN:
-                found.append((unknown, False))
-        if found and name in module.rebound:
-            found.append((unknown, False))
-        return found
+            if values and name in _BUILTIN:
+                values.append((unknown, False))
+        if values and name in module.rebound:
+            values.append((unknown, False))
+        return values
 
     def expression(
         self, module: Module, node: ast.expr, at: Place | None = None
@@ -175,10 +175,10 @@ class Program:
             node = node.value
         if not isinstance(node, ast.Name) or len(attributes) > _LONGEST_CHAIN:
             return None
-        found = self.resolve(module, node.id, at)
+        symbol = self.resolve(module, node.id, at)
         for attribute in reversed(attributes):
-            found = self.member(module, found, attribute)
-        return found
+            symbol = self.member(module, symbol, attribute)
+        return symbol
 
     def member(
         self, near: Module, owner: Symbol | str | None, attribute: str
@@ -207,9 +207,9 @@ class Program:
 
     def _from(self, module: Module, name: str) -> Symbol | str | None:
         """What ``from module import name`` gives: a name in it, or else a module below it."""
-        found = self.resolve(module, name)
-        if found is not None or module.bindings.get(name):
-            return found
+        symbol = self.resolve(module, name)
+        if symbol is not None or module.bindings.get(name):
+            return symbol
         if posixpath.basename(module.path) != "__init__.py":
             return None
         key = (f"/{name}", module.path)
@@ -236,13 +236,13 @@ class Program:
 
 
 def _chosen(
-    module: Module, name: str, found: Sequence[tuple[Symbol | str | None, bool]]
+    module: Module, name: str, values: Sequence[tuple[Symbol | str | None, bool]]
 ) -> Symbol | str | None:
     """The one that counts of several, or all of them."""
-    for each, _ in found:
+    for each, _ in values:
         if isinstance(each, str) and each.partition(".")[0] == "prefect":
             return each
-    real = [each for each, stand_in in found if not stand_in] or [each for each, _ in found]
+    real = [each for each, stand_in in values if not stand_in] or [each for each, _ in values]
     different: list[Symbol | str] = []
     for each in real:
         one = each or Symbol(module, NOT_KNOWN)

@@ -62,33 +62,33 @@ def _given(flow_name: str, error: FlowError) -> FlowInfo:
     return FlowInfo(checked, None, None, schema_, (why,), takes_more=True)
 
 
-def _describe(found: FlowFunction, flow_name: str | None) -> FlowInfo:
-    scope = Scope(found.program, classes.make)
-    evaluator = scope.evaluator(found.module)
-    evaluator.at = found.at
-    if found.owner is not None:
+def _describe(flow: FlowFunction, flow_name: str | None) -> FlowInfo:
+    scope = Scope(flow.program, classes.make)
+    evaluator = scope.evaluator(flow.module)
+    evaluator.at = flow.at
+    if flow.owner is not None:
         with contextlib.suppress(Unknown):
-            evaluator.owned = classes.fields(found.owner, evaluator, "plain").written
+            evaluator.owned = classes.fields(flow.owner, evaluator, "plain").written
             evaluator.locals = [evaluator.owned]
     notes: list[str] = scope.notes
-    name = _name(found, evaluator, flow_name, notes)
-    document = document_of(ast.get_docstring(found.function, clean=False))
-    parameters = schema.read(found.function, evaluator, found.module.path)
-    if not found.same_signature:
-        why = f"{found.where}: a decorator may change the parameters; any value is accepted"
+    name = _name(flow, evaluator, flow_name, notes)
+    document = document_of(ast.get_docstring(flow.function, clean=False))
+    parameters = schema.read(flow.function, evaluator, flow.module.path)
+    if not flow.same_signature:
+        why = f"{flow.where}: a decorator may change the parameters; any value is accepted"
         parameters = schema.unsure(parameters, why)
     described, vague = schema.schema_of(parameters, schema.descriptions(document), scope.later)
     notes += [each.note for each in parameters if each.note]
-    notes += [f"{found.where}: parameter {each!r}: any value is accepted" for each in vague]
+    notes += [f"{flow.where}: parameter {each!r}: any value is accepted" for each in vague]
     return FlowInfo(
         name=name,
-        description=_text(found, evaluator, "description", notes) or document,
-        version=_text(found, evaluator, "version", notes),
+        description=_text(flow, evaluator, "description", notes) or document,
+        version=_text(flow, evaluator, "version", notes),
         # What Prefect takes for a flow's version: of the file that its function is in.
-        file_digest=found.module.digest if found.same_signature else None,
+        file_digest=flow.module.digest if flow.same_signature else None,
         parameter_schema=described,
         notes=tuple(dict.fromkeys(notes)),
-        takes_more=found.function.args.kwarg is not None or not found.same_signature,
+        takes_more=flow.function.args.kwarg is not None or not flow.same_signature,
     )
 
 
@@ -100,33 +100,33 @@ def _is_task(function: ast.AST) -> bool:
     return False
 
 
-def _name(found: FlowFunction, evaluator: Evaluator, given: str | None, notes: list[str]) -> str:
-    option = found.options.get("name")
+def _name(flow: FlowFunction, evaluator: Evaluator, given: str | None, notes: list[str]) -> str:
+    option = flow.options.get("name")
     name: Any = None
-    known = found.is_flow
+    known = flow.is_flow
     if known and option is not None:
         try:
             name = evaluator.value(option)
         except Unknown:
             known = False
-    if not known and _is_task(found.function):
-        message = f"{found.function.name!r} is a task, not a flow"
-        raise FlowError(message, where=found.where, hint="name a function with @flow")
+    if not known and _is_task(flow.function):
+        message = f"{flow.function.name!r} is a task, not a flow"
+        raise FlowError(message, where=flow.where, hint="name a function with @flow")
     if not known:
         if given:
-            return _checked(given, found.where)
-        if not found.is_flow and found.same_signature:
-            message = f"{found.function.name!r} is not a flow"
-            raise FlowError(message, where=found.where, hint="decorate it with @flow")
+            return _checked(given, flow.where)
+        if not flow.is_flow and flow.same_signature:
+            message = f"{flow.function.name!r} is not a flow"
+            raise FlowError(message, where=flow.where, hint="decorate it with @flow")
         raise ComputedError(
-            f"the name of flow {found.function.name!r} is only known when the code runs",
-            where=found.where,
+            f"the name of flow {flow.function.name!r} is only known when the code runs",
+            where=flow.where,
             hint=SET_NAME,
         )
-    name = _plain(name) if name else found.function.name.replace("_", "-")
+    name = _plain(name) if name else flow.function.name.replace("_", "-")
     if given and given != name:
-        notes.append(f"{found.where}: the code names the flow {name!r}, so flow_name has no effect")
-    return _checked(name, found.where)
+        notes.append(f"{flow.where}: the code names the flow {name!r}, so flow_name has no effect")
+    return _checked(name, flow.where)
 
 
 def _checked(name: str, where: str | None) -> str:
@@ -136,14 +136,14 @@ def _checked(name: str, where: str | None) -> str:
     return name
 
 
-def _text(found: FlowFunction, evaluator: Evaluator, option: str, notes: list[str]) -> str | None:
-    node = found.options.get(option)
+def _text(flow: FlowFunction, evaluator: Evaluator, option: str, notes: list[str]) -> str | None:
+    node = flow.options.get(option)
     if node is None:
         return None
     try:
         value = evaluator.value(node)
     except Unknown:
-        notes.append(f"{found.where}: the {option} is only known when the code runs")
+        notes.append(f"{flow.where}: the {option} is only known when the code runs")
         return None
     return _plain(value) if isinstance(value, str) and value else None
 

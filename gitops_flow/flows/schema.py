@@ -164,12 +164,12 @@ def _parameter(
 
 
 def _field(each: Parameter, descriptions: dict[str, str]) -> tuple[str, Any, Any]:
-    given = each.default if isinstance(each.default, FieldInfo) else None
-    default = given.default if given else each.default
-    described = (given.description if given else None) or descriptions.get(each.name)
+    field_info = each.default if isinstance(each.default, FieldInfo) else None
+    default = field_info.default if field_info else each.default
+    described = (field_info.description if field_info else None) or descriptions.get(each.name)
     extra: dict[str, Any] = {}
-    if given and isinstance(given.json_schema_extra, dict):
-        extra.update(given.json_schema_extra)
+    if field_info and isinstance(field_info.json_schema_extra, dict):
+        extra.update(field_info.json_schema_extra)
     extra.setdefault("position", each.position)
     # A field cannot have the name of something that models have already.
     clashes = hasattr(pydantic.BaseModel, each.name)
@@ -199,7 +199,7 @@ def descriptions(docstring: str | None) -> dict[str, str]:
     NumPy's and Sphinx's styles give none: Prefect does not read them either.
     """
     lines = inspect.cleandoc((docstring or "").rstrip()).split("\n")
-    found: dict[str, str] = {}
+    described: dict[str, str] = {}
     in_code = False
     at = 0
     while at < len(lines):
@@ -215,8 +215,8 @@ def descriptions(docstring: str | None) -> dict[str, str]:
             block = _block(lines, at)
             at += len(block)
             if title["kind"].lower() in _PARAMETERS:
-                found = dict(_items(block)) or found
-    return found
+                described = dict(_items(block)) or described
+    return described
 
 
 def _opens_section(lines: list[str], at: int) -> bool:

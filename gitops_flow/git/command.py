@@ -230,8 +230,8 @@ def tidy(stderr: str) -> str:
 
 def version() -> tuple[int, ...]:
     """The version of git as numbers, ``(2, 39, 5)``."""
-    found = re.search(rb"(\d+(?:\.\d+)+)", run(["--version"], timeout=30).stdout)
-    return tuple(int(part) for part in found[1].split(b".")) if found else (0,)
+    numbers = re.search(rb"(\d+(?:\.\d+)+)", run(["--version"], timeout=30).stdout)
+    return tuple(int(part) for part in numbers[1].split(b".")) if numbers else (0,)
 
 
 def require_version() -> None:
@@ -241,10 +241,10 @@ def require_version() -> None:
 
 @functools.lru_cache(8)
 def _require_version(_program: str | None) -> None:
-    found = version()
-    if found < MINIMUM_VERSION:
+    installed = version()
+    if installed < MINIMUM_VERSION:
         raise GitError(
-            f"git {_dotted(found)} is too old: {_dotted(MINIMUM_VERSION)} or newer is needed",
+            f"git {_dotted(installed)} is too old: {_dotted(MINIMUM_VERSION)} or newer is needed",
             hint="upgrade git",
         )
 

@@ -90,5 +90,5 @@ class Pointer:
 
 def pointer(data: bytes) -> Pointer | None:
     """What ``data``, a file's content as git keeps it, points to; None if it is no pointer."""
-    found = _POINTER.fullmatch(data) if len(data) < LARGEST else None
-    return Pointer(found[1].decode("ascii"), int(found[2])) if found else None
+    fields = _POINTER.fullmatch(data) if len(data) < LARGEST else None
+    return Pointer(fields[1].decode("ascii"), int(fields[2])) if fields else None

@@ -126,5 +126,5 @@ def _host_name(name: str, ssh_command: str | None) -> str | None:
         )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    found = re.search(rb"^hostname (.+)$", done.stdout, re.MULTILINE)
-    return found[1].decode("utf-8", "replace").strip().lower() if found else None
+    answer = re.search(rb"^hostname (.+)$", done.stdout, re.MULTILINE)
+    return answer[1].decode("utf-8", "replace").strip().lower() if answer else None

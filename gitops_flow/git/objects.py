@@ -141,14 +141,14 @@ class Objects:
         """
         entries = dict(self.tree(base)) if base else {}
         below: dict[bytes, dict[bytes, Entry | None]] = {}
-        own: dict[bytes, Entry | None] = {}
+        direct: dict[bytes, Entry | None] = {}
         for path, entry in changes.items():
             name, slash, rest = path.partition(b"/")
             if slash:
                 below.setdefault(name, {})[rest] = entry
             else:
-                own[name] = entry
-        for name, entry in own.items():
+                direct[name] = entry
+        for name, entry in direct.items():
             if entry is None:
                 entries.pop(name, None)
             else:

@@ -55,8 +55,8 @@ def ls_remote(
         RemoteError: the server cannot be asked.
     """
     _check_ref(ref)
-    found, _ = list_refs(repository, [ref], auth=auth, config=config, timeout=timeout)
-    return found.get(ref)
+    commits, _ = list_refs(repository, [ref], auth=auth, config=config, timeout=timeout)
+    return commits.get(ref)
 
 
 def list_refs(
@@ -83,10 +83,10 @@ def list_refs(
     # git lists what only ends in a pattern, too.
     wanted = re.compile("|".join(re.escape(each).replace(r"\*", ".*") for each in patterns))
     for line in talked.stdout.splitlines():
-        if found := _SHA.fullmatch(line):
-            name = os.fsdecode(found[2])
+        if ref := _SHA.fullmatch(line):
+            name = os.fsdecode(ref[2])
             if wanted.fullmatch(name):
-                commits[name] = found[1].decode()
+                commits[name] = ref[1].decode()
         elif line.startswith(b"ref: ") and line.endswith(b"\tHEAD"):
             head = os.fsdecode(line[len(b"ref: ") : -len(b"\tHEAD")])
     return commits, head

@@ -94,11 +94,11 @@ class Repository:
 
     def setting(self, key: str) -> str | None:
         """The last value of ``key`` (section and variable in lower case), or None."""
-        found = None
+        last = None
         for _, name, value in self.config:
             if name == key:
-                found = value
-        return found
+                last = value
+        return last
 
     def fetch_url(self, name: str) -> str | None:
         """The address that git would fetch from for the remote ``name``, or None."""

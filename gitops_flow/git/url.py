@@ -76,8 +76,8 @@ def check_address(address: str) -> str:
     if Path(address).is_absolute():
         return address
     # A path that began with a colon would make "helper::address" of it.
-    if found := _SCP.fullmatch(address):
-        if found["host"].startswith("-") or found["path"].startswith("-"):
+    if scp := _SCP.fullmatch(address):
+        if scp["host"].startswith("-") or scp["path"].startswith("-"):
             raise GitError(f"{shown!r} is not a repository address")
         return address
     raise GitError(
@@ -99,8 +99,8 @@ def _has_host(address: str) -> bool:
 
 def origin(url: str) -> str:
     """``scheme://host[:port]`` of a URL without userinfo; any other address as it is."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/]*@)?([^/]+)", url)
-    return f"{found[1]}://{found[2]}" if found else url
+    parts = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/]*@)?([^/]+)", url)
+    return f"{parts[1]}://{parts[2]}" if parts else url
 
 
 def split_userinfo(address: str) -> tuple[str, str | None, str | None]:
@@ -125,8 +125,8 @@ def normalise(address: str) -> str:
     ``git@host:a/b.git``, ``ssh://git@host/a/b`` and ``https://host/a/b/`` are
     the same repository; scheme, user and ``.git`` do not count.
     """
-    if found := _scp(address):
-        return _join(host(address), found["path"])
+    if scp := _scp(address):
+        return _join(host(address), scp["path"])
     parts = _parsed(address)
     if parts is None or parts.scheme == "file":
         return _trim(parts.path if parts else address)
@@ -138,14 +138,14 @@ def host(address: str) -> str:
 
     The port is left out where it is the scheme's own.
     """
-    if found := _scp(address):
-        return found["host"].lower()
+    if scp := _scp(address):
+        return scp["host"].lower()
     parts = _parsed(address)
     if parts is None or parts.scheme == "file":
         return ""
     name, port = (parts.hostname or "").lower(), parts.port
-    own = port is None or port == _DEFAULT_PORTS.get(parts.scheme.lower())
-    return name if own else f"{name}:{port}"
+    is_default = port is None or port == _DEFAULT_PORTS.get(parts.scheme.lower())
+    return name if is_default else f"{name}:{port}"
 
 
 def local_path(address: str) -> Path | None:

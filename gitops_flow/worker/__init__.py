@@ -55,7 +55,7 @@ def _amount(
 ) -> float:
     """A number with a unit from the environment."""
     text = environ.get(name, "").strip()
-    found = re.fullmatch(rf"(\d{{1,12}}(?:\.\d+)?) ?([{units}]?)", text)
-    if text and not found:
+    parts = re.fullmatch(rf"(\d{{1,12}}(?:\.\d+)?) ?([{units}]?)", text)
+    if text and not parts:
         raise CheckoutError(f"{name}={text!r} is not an amount", hint=f"for example {example}")
-    return float(found[1]) * _UNITS.get(found[2], 1) if found else default
+    return float(parts[1]) * _UNITS.get(parts[2], 1) if parts else default

@@ -29,8 +29,8 @@ class Signers:
     gpg: frozenset[str]
 
 
-def check(given: Sequence[str], release: str | None, commit: str) -> None:
-    """Check that one of ``given`` signed ``commit``; nothing is asked if none is given.
+def check(keys: Sequence[str], release: str | None, commit: str) -> None:
+    """Check that one of ``keys`` signed ``commit``; nothing is asked if none is given.
 
     Args:
         given: ssh public keys and gpg fingerprints; the worker's gpg must have the keys of those.
@@ -38,12 +38,12 @@ def check(given: Sequence[str], release: str | None, commit: str) -> None:
         commit: 40 hex digits, what the tag must name.
 
     Raises:
-        CheckoutError: nobody did, or one of ``given`` is neither key nor fingerprint.
+        CheckoutError: nobody did, or one of ``keys`` is neither key nor fingerprint.
         GitflowError: there is no room to find out.
     """
-    if not given:
+    if not keys:
         return
-    trusted = parsed(given)
+    trusted = parsed(keys)
     if not release:
         raise _refused("it comes without a signature", "deploy again, with signing switched on")
     kinds = _KIND.findall(release)
