@@ -12,7 +12,7 @@ from gitops_flow import files
 from gitops_flow.codestore import ledger, store
 from gitops_flow.errors import CodeStoreError, GitError, UsageError
 from gitops_flow.git import command, remote
-from gitops_flow.git.objects import DamagedError, Objects
+from gitops_flow.git.objects import DamagedError, Objects, parse_commit
 from gitops_flow.model import FileChange, Provenance, Snapshot, digest_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _CONFIG = f"""\
 \tpartialclonefilter = tree:0
 """
 _KINDS = {"A": "added", "M": "modified", "D": "deleted"}
-_ID = re.compile(r"[0-9a-f]{40}")
 _RELEASE = re.compile(r"@[1-9][0-9]{0,8}|[0-9a-f]{4,40}")
 
 
@@ -174,40 +173,33 @@ def _entries(objects: Objects, tip: str, target: CodeStore) -> Iterator[Entry]:
     at = tip
     while True:
         data = objects.data(at)
-        found = parse(at, data)
-        if found is None:
+        entry = parse(at, data)
+        if entry is None:
             if not ledger.is_ledger(objects, at):
                 raise CodeStoreError(
                     f"the branch {target.branch!r} is not a code store", where=target.url
                 )
             return
-        yield found[0]
-        at = found[1]
+        yield entry[0]
+        at = entry[1]
 
 
 def parse(entry_id: str, data: bytes) -> tuple[Entry, str] | None:
     """An entry's commit and the id of the one before it; None when it is no entry."""
-    head, _, body = data.decode("utf-8", "replace").partition("\n\n")
-    # A header's further lines begin with a space, those of a mergetag's message too.
-    headers = [
-        line.partition(" ") for line in re.sub("\n ", "\0", head).split("\n") if line.strip()
-    ]
-    parents = [value for key, _, value in headers if key == "parent"]
-    first = {key: value.replace("\0", "\n") for key, _, value in reversed(headers)}
-    text, _, tail = body.rstrip("\n").rpartition("\n\n")
+    commit = parse_commit(data)
+    if commit is None or len(commit.parents) != 2:
+        return None
+    text, _, tail = commit.message.rstrip("\n").rpartition("\n\n")
     trailers = [line.partition(": ")[::2] for line in tail.split("\n")]
     said = dict(reversed(trailers))
-    if len(parents) != 2 or said.get("Gitflow-Snapshot") != parents[1]:
-        return None
-    if not all(map(_ID.fullmatch, (*parents, first.get("tree", "")))):
+    if said.get("Gitflow-Snapshot") != commit.parents[1]:
         return None
     changes, more = _changes(text.partition("\n\n")[2])
-    signature = first.get("mergetag")
     entry = Entry(
         id=entry_id,
-        snapshot=parents[1],
-        tree=first["tree"],
-        when=ledger.made_at(first.get("committer", "")),
+        snapshot=commit.parents[1],
+        tree=commit.tree,
+        when=ledger.made_at(commit.committer),
         origin=Provenance(
             source=said.get("Gitflow-Source", ""),
             commit=_or_none(said.get("Gitflow-Source-Commit")),
@@ -221,10 +213,10 @@ def parse(entry_id: str, data: bytes) -> tuple[Entry, str] | None:
         deployments=tuple(value for key, value in trailers if key == "Gitflow-Deployment"),
         rollback=said.get("Gitflow-Rollback"),
         overrides=tuple(value for key, value in trailers if key == "Gitflow-Override"),
-        signature=f"{signature}\n" if signature else None,
-        message=body,
+        signature=commit.signature,
+        message=commit.message,
     )
-    return entry, parents[0]
+    return entry, commit.parents[0]
 
 
 def _or_none(text: str | None) -> str | None:

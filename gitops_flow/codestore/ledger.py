@@ -180,7 +180,7 @@ def holds(
         commit = objects.commit(entry)
         of_source = newest_of is None or f"\nGitflow-Mark: {newest_of}\n" in commit.message
         if of_source and released == snapshot and made_at(commit.committer) >= since:
-            return not signed or b"\nmergetag object " in objects.data(entry)
+            return not signed or commit.signature is not None
         if of_source and newest_of is not None:
             return False
         entry = commit.parents[0]

@@ -54,13 +54,15 @@ class Entry:
 class Commit:
     """A commit's parts; ``parents`` are ids, ``message`` is decoded text.
 
-    ``committer`` is what was written there, "" if nothing was.
+    ``committer`` is what was written there, "" if nothing was; ``signature`` the header in which
+    git keeps a signed tag that was merged, None without one.
     """
 
     tree: str
     parents: tuple[str, ...]
     message: str
     committer: str
+    signature: str | None = None
 
 
 class Objects:
@@ -183,19 +185,9 @@ class Objects:
         kind, data = self._read(commit_id)
         if kind != ObjectType.COMMIT:
             raise GitError(f"object {commit_id} is not a commit")
-        header, _, message = data.decode("utf-8", "replace").partition("\n\n")
-        trees, committers, parents = [], [], []
-        for line in header.split("\n"):
-            key, _, value = line.partition(" ")
-            if key == "tree":
-                trees.append(value)
-            elif key == "parent":
-                parents.append(value)
-            elif key == "committer":
-                committers.append(value)
-        if len(trees) != 1 or not all(map(_ID.fullmatch, (*trees, *parents))):
+        if (commit := parse_commit(data)) is None:
             raise DamagedError(f"the commit {commit_id} is malformed")
-        return Commit(trees[0], tuple(parents), message, committers[0] if committers else "")
+        return commit
 
     def write_commit(
         self,
@@ -288,6 +280,19 @@ def read_index(data: bytes) -> Iterator[tuple[bytes, Entry]]:
         end = data.index(b"\0", at + 62)
         yield data[at + 62 : end], Entry(mode, data[at + 40 : at + 60].hex())
         at += (end - at + 8) & ~7
+
+
+def parse_commit(data: bytes) -> Commit | None:
+    """The parts of a commit object; None if its tree or a parent is no id."""
+    head, _, message = data.decode("utf-8", "replace").partition("\n\n")
+    # A header's further lines begin with a space, those of a mergetag's message too.
+    headers = [line.partition(" ")[::2] for line in head.replace("\n ", "\0").split("\n")]
+    parents = tuple(value for key, value in headers if key == "parent")
+    first = {key: value.replace("\0", "\n") for key, value in reversed(headers)}
+    if not all(map(_ID.fullmatch, (*parents, first.get("tree", "")))):
+        return None
+    signature = f"{first['mergetag']}\n" if first.get("mergetag") else None
+    return Commit(first["tree"], parents, message, first.get("committer", ""), signature)
 
 
 def blob_id(data: bytes) -> str:
