@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -33,6 +34,8 @@ from tests.support.snapshots import Taken, look
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.support.attacks import Ground
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("gitflow", deadline=None)
@@ -69,6 +72,31 @@ def here(tmp_path: Path) -> Path:
 def root(tmp_path: Path) -> Path:
     """Where the cache of checkouts will be."""
     return tmp_path / "cache" / "checkout"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 KiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(path)]
+    if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount a small tmpfs here")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.fixture
+def ground(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Ground:
+    """Where an attack takes place."""
+    from tests.support.attacks import Ground
+
+    return Ground(tmp_path, monkeypatch, capsys, caplog)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -34,17 +34,6 @@ from tests.support.attacks import (
 from tests.support.repo import Repo
 from tests.test_checkout import blob, raw_commit
 
-
-@pytest.fixture
-def ground(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> Ground:
-    return Ground(tmp_path, monkeypatch, capsys, caplog)
-
-
 # 1: what could be taken for an option or a command.
 
 

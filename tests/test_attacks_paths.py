@@ -9,7 +9,6 @@ import os
 import re
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -29,17 +28,6 @@ from tests.support.attacks import (
     single_layers,
     written_links,
 )
-
-
-@pytest.fixture
-def ground(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> Ground:
-    return Ground(tmp_path, monkeypatch, capsys, caplog)
-
 
 # 3: paths.
 

@@ -25,7 +25,7 @@ from tests.support import gitservers
 from tests.support.repo import Repo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 PNG = bytes(range(256)) * 40
 
@@ -505,25 +505,6 @@ def test_a_commit_behind_others_comes_alone(repo: Repo, here: Path) -> None:
 
 
 # A full disk, and a killed worker.
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 KiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = (
-        os.getuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(path)],
-            check=False,
-            capture_output=True,
-        ).returncode
-    )
-    if not mounted:
-        pytest.skip("cannot mount a small tmpfs here")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(repo: Repo, address: str, small_disk: Path) -> None:

@@ -191,18 +191,6 @@ def test_an_object_of_the_cache_that_is_not_what_its_name_says_is_never_handed_o
     assert made.origin == "fetched"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 KiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(path)]
-    if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("cannot mount a small tmpfs here")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
-
-
 def test_a_cache_on_a_full_disk_is_done_without(repo: Repo, here: Path, small_disk: Path) -> None:
     for number in range(10):
         repo.write(f"f{number}", os.urandom(50_000))
