@@ -318,7 +318,7 @@ def test_credentials_do_not_go_where_only_an_environment_says(tmp_path: Path, na
     with pytest.raises(UsageError, match="nothing was sent") as caught:
         found.require_prefect()
     assert "prefect.yaml:1:39" in str(caught.value.where)
-    assert f"gitflow trust {EVIL} --env e" in str(caught.value.hint)
+    assert f"gitflow trust {EVIL} ‹env› e" in str(caught.value.hint)
 
 
 ALLOWED: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {

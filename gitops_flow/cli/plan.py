@@ -156,7 +156,6 @@ def _preview(request: DeployRequest, given: Mapping[str, Any]) -> tuple[Settings
 
 
 def diff(
-    ctx: typer.Context,
     names: options.Names = None,
     everything: options.Everything = False,
     name: options.NameOption = None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # What messages call ‹name› may be an option of a front end; in JSON the marks are escaped.
 _OPTION = re.compile(r"(?:‹|\\u2039)([a-z_]+)(?:›|\\u203a)")
 _NAMES = (
-    "adopt branch ci_files clean code_only config create_pools force_prune import_flows json lfs "
+    "adopt branch ci_files clean code_only config create_pools env force_prune import_flows json lfs "
     "max_file_size max_total_size no_atomic no_sign prune pull_url python remote submodules to yes"
 )
 COMMAND_LINE = {

@@ -52,7 +52,7 @@ class Decision:
         """The error that says why nothing is sent, and how to allow it."""
         named = (f"the address {self.address}",) if self.named else ()
         command = f"gitflow trust {shlex.quote(self.address)}"
-        command += f" --env {self.environment}" if self.environment else ""
+        command += f" ‹env› {self.environment}" if self.environment else ""
         variable = f"{VARIABLE}={shlex.quote(self.address)}"
         return UsageError(
             f"a file of the working tree decides {' and '.join((*named, *self.terms))}, but the "
