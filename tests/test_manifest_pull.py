@@ -151,6 +151,20 @@ def test_branch_commit_and_directory_name_give_way_to_the_pin() -> None:
     assert clone("branch: main, clone_directory_name: x, include_submodules: true") == (INPUTS, [])
 
 
+OWN_PULL = f"pull:\n- {PULL}: {{repository: {OWN}, isolation: shared, verify_signers: [key]}}\n"
+
+
+def test_what_a_step_of_ours_asks_of_the_checkout_stays() -> None:
+    steps, _ = pulled(OWN_PULL)
+    assert steps == ({PULL: {**INPUTS, "isolation": "shared", "verify_signers": ["key"]}},)
+
+
+def test_prefects_step_in_the_place_of_one_that_asks_for_a_signature_is_warned_of() -> None:
+    steps, problems = pulled(OWN_PULL, pull_step=STOCK)
+    assert steps == (STOCK,)
+    assert any("checks no signature" in each for each in problems)
+
+
 def test_step_that_names_the_former_directory_is_warned_of() -> None:
     text = f"pull:\n- {CLONE}: {{repository: {OWN}, clone_directory_name: shop}}\n- {PIP}: {{directory: shop/x}}\n"
     _, [problem] = pulled(text)

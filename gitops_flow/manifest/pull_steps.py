@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     Path = tuple[Hashable, ...]
     Role = Literal["own", "other", "here", "away", "plain"]
 
+# What only the manifest says of a step of ours.
+_OWN = ("directory", "isolation", "verify_signers")
 _SECRETS = ("access_token", "credentials")
 
 
@@ -75,8 +77,11 @@ def in_place_of(at: int, step: Step, raw: Step, ours: Step) -> tuple[Step, list[
     elif secret:
         [(key, value)] = secret.items()
         kept["credentials" if name == PULL_CODE else key] = value
-    if name == PULL_CODE == name_of(step) and old.get("directory") is not None:
-        kept["directory"] = old["directory"]
+    if name == PULL_CODE == name_of(step):
+        kept |= {key: old[key] for key in _OWN if old.get(key) is not None}
+    elif old.get("verify_signers"):
+        message = f"{name} checks no signature: its verify_signers is left out"
+        remarks = [*remarks, Remark(at, message, "warning", "leave checkout: stock out")]
     return {name: {**taken, **inputs, **kept}}, remarks
 
 

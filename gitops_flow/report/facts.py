@@ -172,10 +172,8 @@ def pointer_lines(planned: Plan) -> list[str]:
         was = "new, at" if pointer.before is None else f"{before} ->"
         code = f"{was} {str(_commit(pointer.after))[:12]}"
         number = sum(isinstance(each, Update) and each.by_pointer for each in planned.actions)
-        lines.append(
-            f"release pointer {pointer.name}: {code}, "
-            f"new code for {count(number, 'deployment')} with one write"
-        )
+        gain = f", new code for {count(number, 'deployment')} with one write" if number else ""
+        lines.append(f"release pointer {pointer.name}: {code}{gain}")
     reasons: dict[str, list[str]] = {}
     for name, reason in planned.literal:
         reasons.setdefault(reason, []).append(name)
