@@ -287,8 +287,8 @@ class _AgainError(Exception):
 def _built(work: Workspace, order: Order, supply: Supply, clock: Clock) -> Checkout:
     """Make the tree of ``work`` the files of ``order``, upon the base if that helps."""
     clock.lap("fetch")
-    copy, source = supply.base, supply.source
-    rest = copy.advance(work.tree, source, order.commit) if copy else None
+    copy, source = supply.copy, supply.source
+    rest = copy.advance(source, order.commit) if copy else None
     if rest is not None:
         try:
             return _written(work, order, supply, rest, clock)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gitops_flow.checkout.cache import Shelf
     from gitops_flow.checkout.objects import Reader
-    from gitops_flow.checkout.sealed import Base
+    from gitops_flow.checkout.sealed import Copy
     from gitops_flow.checkout.write import Workspace
     from gitops_flow.git.command import Auth
 
@@ -162,7 +162,7 @@ class Supply:
     """Where a checkout's objects come from; ``store`` is for git's own commands.
 
     ``origin`` says in a word whence, ``received`` how many bytes of packs came.
-    With a ``base``, a copy of another snapshot is on its way to where this one is to be.
+    With a ``copy``, one of another snapshot is on its way to where this one is to be.
     ``keep`` is called once everything was read and was right.
     """
 
@@ -170,7 +170,7 @@ class Supply:
     store: Store
     origin: str
     received: int = 0
-    base: Base | None = None
+    copy: Copy | None = None
     keep: Callable[[], None] = lambda: None
 
 
@@ -212,7 +212,7 @@ def cached(order: Order, shelf: Shelf, work: Workspace) -> Iterator[Supply]:
 
 def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf, target: Workspace) -> Supply:
     """Fetch what is missing, aside from what other pulls use."""
-    base = sealed.begun(stack, sealed.newest(shelf, order.directories), order, target)
+    copy = sealed.begun(stack, sealed.newest(shelf, order.directories), order, target)
     work = stack.enter_context(made_aside(shelf.path / "making", order.commit[:12]))
     store = Store.create(work.scratch)
     wanted = (order.commit, order.directories)
@@ -234,7 +234,7 @@ def _filled(stack: contextlib.ExitStack, order: Order, shelf: Shelf, target: Wor
         origin = "updated" if lent else "fetched"
         _fetch_beside(store, order, lent=lent)
     reader = stack.enter_context(opened(store, order.places[-1].timeout))
-    return Supply(reader, store, origin, _size(store), base, keep)
+    return Supply(reader, store, origin, _size(store), copy, keep)
 
 
 def _pulled(shelf: Shelf, order: Order) -> bool:

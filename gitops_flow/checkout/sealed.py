@@ -45,10 +45,10 @@ class Tree:
     Nobody deletes it until ``close`` is called or this process ends.
     """
 
+    key: Key
     directory: Path
     files: int
     warnings: tuple[str, ...]
-    seal: Path
     state: str
     lock: int
 
@@ -63,7 +63,7 @@ class Tree:
             if state == self.state:
                 return names
         with contextlib.suppress(OSError):
-            self.seal.unlink()
+            self.key.seal.unlink()
         raise BrokenError("a tree in it was changed")
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ def held(key: Key) -> Tree | None:
         if acquired(fd, shared=True):
             touch(seal)
             key.shelf.pulled(key.commit, key.directories)  # they go together
-            return Tree(path, files, warnings, seal, state, fd)
+            return Tree(key, path, files, warnings, state, fd)
         os.close(fd)
     return None
 
@@ -177,7 +177,7 @@ def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tr
             os.close(fd)
         remove(directory)
         raise UnusableError(error.strerror or str(error)) from error
-    return Tree(directory, files, warnings, target, state, fd)
+    return Tree(key, directory, files, warnings, state, fd)
 
 
 def remove(tree: Path) -> None:
@@ -240,49 +240,82 @@ _KINDS: dict[int, Kind] = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 _TOO_MANY = 0.5
 
 
+class Rest(NamedTuple):
+    """What has yet to be made, and all that is there then."""
+
+    missing: Listing
+    kinds: dict[bytes, Kind]
+
+
 class Copy:
-    """A copy under way; see :func:`started`."""
+    """A copy under way, into the directory ``root``; see :func:`started`.
+
+    ``wait`` gives cp's exit status, ``stop`` ends it.
+    """
 
     def __init__(
         self, tree: Tree, root: Path, wait: Callable[[], int], stop: Callable[[], None]
     ) -> None:
-        self.stop = stop
-        self._tree = tree
+        self._tree, self._root, self._wait, self._stop = tree, root, wait, stop
         self._names: dict[bytes, int] | None = None
-        self._root = root
-        self._wait = wait
+        # While cp is at work, and git waits for the server.
+        self._checking = threading.Thread(target=self._check, daemon=True)
+        self._checking.start()
 
-    def check(self) -> None:
-        """Look whether the tree is what was sealed; best while cp is at work.
-
-        Raises:
-            BrokenError: it is not.
-        """
+    def _check(self) -> None:
         # Names that come or go meanwhile are seen in the copy, and who overwrites a read-only
         # file in just this moment can do so in the copy as well.
-        if self._names is None:
+        with contextlib.suppress(BrokenError):
             self._names = self._tree.names()
+
+    def join(self) -> None:
+        """Wait until nothing of the tree is looked at any more."""
+        self._checking.join()
 
     def finish(self) -> dict[bytes, Kind]:
         """Wait for it: the paths that are there now, each with its kind.
 
         Raises:
             NoWayError: cp is another one, failed or took too long.
-            BrokenError: as for :meth:`check`.
+            BrokenError: the tree is no longer what was sealed.
         """
+        self.join()
+        if self._names is None:
+            raise BrokenError("a tree in it was changed")
         try:
-            self.check()
-            names = self._names or {}
             if self._wait():
                 raise NoWayError
             runnable = stat.S_IMODE(self._root.stat().st_mode)
-            base = os.fsencode(self._root) + b"/"
-            for path, mode in names.items():
+            top = os.fsencode(self._root) + b"/"
+            for path, mode in self._names.items():
                 if stat.S_ISREG(mode) and mode & stat.S_IXUSR:
-                    os.chmod(base + path, runnable)  # noqa: PTH101
+                    os.chmod(top + path, runnable)  # noqa: PTH101
         except OSError as error:
             raise NoWayError from error
-        return {path: _KINDS.get(stat.S_IFMT(mode), "file") for path, mode in names.items()}
+        return {p: _KINDS.get(stat.S_IFMT(mode), "file") for p, mode in self._names.items()}
+
+    def advance(self, source: Reader, commit: str) -> Rest | None:
+        """Remove from the copy what ``commit`` lacks or has otherwise.
+
+        None if it does not help here; then it has ended.
+        """
+        key = self._tree.key
+        with contextlib.suppress(DamagedError, NoWayError, BrokenError, OSError):
+            gone, made = tree.compare(source, key.commit, commit, key.directories)
+            many = len(made.files) > _TOO_MANY * self._tree.files
+            # If attributes changed, files that did not are converted otherwise.
+            changed = (*gone.files, *made.files)
+            converts = any(file.path.endswith(b".gitattributes") for file in changed)
+            if not many and not converts:
+                kinds = self.finish()
+                if _hides_attributes(self._root, kinds):
+                    return None
+                _remove(self._root, gone)
+                for path in gone.kinds():
+                    del kinds[path]
+                return Rest(made, kinds | made.kinds())
+        self._stop()
+        return None
 
 
 @contextlib.contextmanager
@@ -299,7 +332,11 @@ def started(tree: Tree, work: Workspace, timeout: float) -> Iterator[Copy]:
             wait = stack.enter_context(files.copied(tree.directory, work.tree, work.lock, timeout))
         except OSError as error:
             raise NoWayError from error
-        yield Copy(tree, work.tree, wait, stack.close)
+        copy = Copy(tree, work.tree, wait, stack.close)
+        try:
+            yield copy
+        finally:
+            copy.join()
 
 
 def possible(work: Workspace) -> bool:
@@ -320,59 +357,9 @@ def _hands_down_rights(directory: Path) -> bool:
     return True
 
 
-class Rest(NamedTuple):
-    """What has yet to be made, and all that is there then."""
-
-    missing: Listing
-    kinds: dict[bytes, Kind]
-
-
-class Base:
-    """A copy of the tree of ``key``, which has so many ``files``, under way."""
-
-    def __init__(self, key: Key, copy: Copy, files: int) -> None:
-        self._key = key
-        self._copy = copy
-        self._files = files
-        # While git waits for the server.
-        self._checking = threading.Thread(target=self._check, daemon=True)
-        self._checking.start()
-
-    def advance(self, root: Path, source: Reader, commit: str) -> Rest | None:
-        """Remove from the copy, which is in ``root``, what ``commit`` lacks or has otherwise.
-
-        None if it does not help here; then it has ended.
-        """
-        with contextlib.suppress(DamagedError, NoWayError, BrokenError, OSError):
-            gone, made = tree.compare(source, self._key.commit, commit, self._key.directories)
-            many = len(made.files) > _TOO_MANY * self._files
-            # If attributes changed, files that did not are converted otherwise.
-            changed = (*gone.files, *made.files)
-            converts = any(file.path.endswith(b".gitattributes") for file in changed)
-            if not many and not converts:
-                self.join()
-                kinds = self._copy.finish()
-                if _hides_attributes(root, kinds):
-                    return None
-                _remove(root, gone)
-                for path in gone.kinds():
-                    del kinds[path]
-                return Rest(made, kinds | made.kinds())
-        self._copy.stop()
-        return None
-
-    def join(self) -> None:
-        """Wait until nothing is read any more."""
-        self._checking.join()
-
-    def _check(self) -> None:
-        with contextlib.suppress(BrokenError):
-            self._copy.check()
-
-
 def begun(
     stack: contextlib.ExitStack, key: Key | None, order: Order, work: Workspace
-) -> Base | None:
+) -> Copy | None:
     """Begin to copy the tree of ``key`` into ``work``, if it is another one and can be used here."""
     if key is None or key.commit == order.commit:
         return None
@@ -382,10 +369,7 @@ def begun(
         tree = held(key)
         if tree:
             stack.callback(tree.close)
-            copy = stack.enter_context(started(tree, work, order.places[-1].timeout))
-            beginning = Base(key, copy, tree.files)
-            stack.callback(beginning.join)
-            return beginning
+            return stack.enter_context(started(tree, work, order.places[-1].timeout))
     return None
 
 
