@@ -155,7 +155,7 @@ def test_a_mark_of_another_spelling_is_recognised_and_its_adoption_offered() -> 
         return conflict.reason
 
     same = reason("gitflow:shop-11111111", "https://github.com/Acme/Shop")
-    assert "--adopt takes it over" in same
+    assert "‹adopt› takes it over" in same
     assert "--adopt" not in reason("gitflow:shop-11111111", "https://github.com/acme/other")
     assert "--adopt" not in reason("gitflow:other-11111111", "https://github.com/Acme/Shop")
 
