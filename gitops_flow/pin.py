@@ -271,7 +271,13 @@ def is_at(value: Json, new: Mapping[str, Json]) -> bool:
         old = read_value(value)
     except ValueError:
         return False
-    return old["commit"] == new["commit"] and bool(old.get("release")) == bool(new.get("release"))
+    return old["commit"] == new["commit"] and _is_signed(old) == _is_signed(new)
+
+
+def _is_signed(inputs: Mapping[str, Json]) -> bool:
+    """Whether there is a signature, and of this commit: anything else is to be written anew."""
+    release = str(inputs.get("release") or "")
+    return release == _SIGNED_LATER or release.startswith(f"object {inputs.get('commit')}\n")
 
 
 def too_long(value: Json) -> bool:
@@ -367,7 +373,7 @@ def comparable(steps: Sequence[Step] | None) -> list[Step]:
 def _comparable(step: Step) -> Step:
     known = without_origin(step)
     if name_of(step) == PULL_CODE and inputs_of(known).get("release"):
-        return {PULL_CODE: {**inputs_of(known), "release": True}}
+        return {PULL_CODE: {**inputs_of(known), "release": _is_signed(inputs_of(known))}}
     return known
 
 

@@ -262,10 +262,21 @@ def test_a_pin_is_read_through_its_pointer_and_stored_without_what_that_tells() 
 
 def test_a_pointer_has_what_a_literal_pin_has_and_gets_its_signature_later() -> None:
     made = pin.Pin(("r",), NEW, signed=True, origin={"name": "s"})
-    value = pin.sign_value(made.value(), "sig")
-    assert value == {"commit": NEW, "source": {"name": "s"}, "release": "sig"}
-    assert pin.is_at({"commit": NEW, "release": "another"}, value)
-    assert not pin.is_at({"commit": NEW}, value)
+    signature = f"object {NEW}\ntype commit\n"
+    value = pin.sign_value(made.value(), signature)
+    assert value == {"commit": NEW, "source": {"name": "s"}, "release": signature}
+    assert pin.is_at({"commit": NEW, "release": f"{signature}another"}, value)
+    for other in (None, "junk", f"object {OLD}\n"):
+        assert not pin.is_at({"commit": NEW, "release": other}, value)
+
+
+def test_a_literal_pin_with_the_signature_of_something_else_is_written_anew() -> None:
+    wanted = pin.Pin(("r",), NEW, signed=True).step()
+    right, wrong = (
+        pin.comparable([{PULL_CODE: {**wanted[PULL_CODE], "release": f"object {each}\n"}}])
+        for each in (NEW, OLD)
+    )
+    assert pin.comparable([wanted]) == right != wrong
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,8 @@ def pointer_lines(planned: Plan) -> list[str]:
         before = str(_commit(pointer.before))[:12] if pointer.exists else "something else"
         was = "new, at" if pointer.before is None else f"{before} ->"
         code = f"{was} {str(_commit(pointer.after))[:12]}"
+        if pointer.exists and _commit(pointer.before) == _commit(pointer.after):
+            code = f"{before}, with another signature"
         number = sum(isinstance(each, Update) and each.by_pointer for each in planned.actions)
         gain = f", new code for {count(number, 'deployment')} with one write" if number else ""
         lines.append(f"release pointer {pointer.name}: {code}{gain}")
