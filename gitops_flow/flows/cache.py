@@ -144,18 +144,10 @@ def _place(entrypoint: str, flow_name: str | None) -> tuple[str, str]:
 
 
 def _info(stored: dict[str, Any]) -> FlowInfo:
-    schema = stored["parameter_schema"]
-    if not isinstance(stored["name"], str) or not isinstance(schema, dict):
+    info = FlowInfo(**stored | {"notes": tuple(stored["notes"])})
+    if not isinstance(info.name, str) or not isinstance(info.parameter_schema, dict):
         raise TypeError
-    return FlowInfo(
-        name=stored["name"],
-        description=stored["description"],
-        version=stored["version"],
-        file_digest=stored["file_digest"],
-        parameter_schema=schema,
-        notes=tuple(stored["notes"]),
-        takes_more=bool(stored["takes_more"]),
-    )
+    return info
 
 
 @functools.cache

@@ -56,7 +56,8 @@ def ask(
     return {
         entrypoint: answer
         if isinstance(answer, FlowError)
-        else _error(python, entrypoint, answer, _WITHOUT) or _described(answer)
+        else _error(python, entrypoint, answer, _WITHOUT)
+        or FlowInfo(**answer | {"parameter_schema": finite(answer["parameter_schema"])})
         for entrypoint, answer in answers.items()
     }
 
@@ -156,17 +157,6 @@ def _exit(code: int) -> str:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _described(answer: dict[str, Any]) -> FlowInfo:
-    return FlowInfo(
-        name=answer["name"],
-        description=answer["description"],
-        version=answer["version"],
-        file_digest=answer["file_digest"],
-        parameter_schema=finite(answer["parameter_schema"]),
-        takes_more=answer["takes_more"],
-    )
 
 
 def _error(python: str, entrypoint: str, answer: dict[str, Any], instead: str) -> FlowError | None:
