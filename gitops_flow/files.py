@@ -84,20 +84,32 @@ def locked(path: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
-        deadline, pause = time.monotonic() + seconds, 0.002
-        while not _is_ours(handle):
-            if (left := deadline - time.monotonic()) <= 0:
-                raise LockedError(path, seconds)
-            stop.pause(min(pause, left))
-            pause = min(2 * pause, 0.1)
+        hold(handle, path, seconds)
         yield
 
 
-def _is_ours(handle: BinaryIO) -> bool:
+def hold(handle: BinaryIO, path: Path, seconds: float, *, shared: bool = False) -> None:
+    """Wait for the lock on ``handle``, the open file ``path``.
+
+    Raises:
+        LockedError: others held it for ``seconds``.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.002
+    while not acquired(handle.fileno(), shared=shared):
+        if (left := deadline - time.monotonic()) <= 0:
+            raise LockedError(path, seconds)
+        stop.pause(min(pause, left))
+        pause = min(2 * pause, 0.1)
+
+
+def acquired(fd: int, *, shared: bool = False) -> bool:
+    """Take the lock on the open file ``fd`` if that needs no waiting."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
     return True
 
 

@@ -16,8 +16,6 @@ where copies are made of trees. All of it may be deleted at any time.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -26,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_flow import files
 from gitops_flow.checkout.write import made_aside
+from gitops_flow.errors import LockedError
 from gitops_flow.git.url import name_of, normalise, split_userinfo
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ class Shelf:
         """
         # No link that another user of the cache made is followed.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(self.path / "locks" / name, flags, 0o666), "rb") as lock:  # noqa: PTH123
+        path = self.path / "locks" / name
+        with open(os.open(path, flags, 0o666), "rb") as lock:  # noqa: PTH123
             _share_file(lock.fileno(), self.path)
-            deadline = time.monotonic() + seconds
-            while not acquired(lock.fileno(), shared=shared):
-                if time.monotonic() > deadline:
-                    raise UnusableError(f"another pull held it for {seconds:g} s")
-                time.sleep(0.02)
+            try:
+                files.hold(lock, path, seconds, shared=shared)
+            except LockedError as error:
+                raise UnusableError(f"another pull held it for {seconds:g} s") from error
             yield
 
 
@@ -169,17 +169,6 @@ def shelf(root: Path, address: str) -> Shelf:
     except OSError as error:
         raise UnusableError(error.strerror or str(error)) from error
     return place
-
-
-def acquired(fd: int, *, shared: bool = False) -> bool:
-    """Take the lock on the open file ``fd`` if that needs no waiting."""
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        raise
-    return True
 
 
 def touch(path: Path) -> None:

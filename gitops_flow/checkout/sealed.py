@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitops_flow import files
 from gitops_flow.checkout import tree
-from gitops_flow.checkout.cache import UnusableError, acquired, by_use, choice, touch
+from gitops_flow.checkout.cache import UnusableError, by_use, choice, touch
 from gitops_flow.checkout.objects import DamagedError
 from gitops_flow.checkout.write import NoWayError
 
@@ -124,12 +124,12 @@ def held(key: Key) -> Tree | None:
         if told["of"] != seal.name or path.lstat().st_uid != os.geteuid():
             return None
         warnings = tuple(map(str, told["warnings"]))
-        files, state = int(told["files"]), str(told["state"])
+        count, state = int(told["files"]), str(told["state"])
         fd = os.open(lock_of(path), os.O_RDWR | os.O_CLOEXEC)
-        if acquired(fd, shared=True):
+        if files.acquired(fd, shared=True):
             touch(seal)
             key.shelf.pulled(key.commit, key.directories)  # they go together
-            return Tree(key, path, files, warnings, state, fd)
+            return Tree(key, path, count, warnings, state, fd)
         os.close(fd)
     return None
 
@@ -154,8 +154,8 @@ def newest(shelf: Shelf, directories: Sequence[str]) -> Key | None:
     return None
 
 
-def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tree:
-    """Make ``directory`` read-only, and what :func:`find` finds.
+def seal(key: Key, directory: Path, count: int, warnings: tuple[str, ...]) -> Tree:
+    """Make ``directory``, which has ``count`` files, read-only, and what :func:`find` finds.
 
     Raises:
         UnusableError: the disk is full or refuses; then it is gone.
@@ -165,9 +165,9 @@ def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tr
     try:
         _read_only(directory)
         fd = os.open(lock_of(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        acquired(fd, shared=True)
+        files.acquired(fd, shared=True)
         state = _state(directory)[0]
-        told = {"of": target.name, "name": directory.name, "files": files, "state": state}
+        told = {"of": target.name, "name": directory.name, "files": count, "state": state}
         aside = _unfinished(directory)
         with aside.open("x", encoding="utf-8") as file:
             file.write(json.dumps(told | {"warnings": warnings}))
@@ -177,7 +177,7 @@ def seal(key: Key, directory: Path, files: int, warnings: tuple[str, ...]) -> Tr
             os.close(fd)
         remove(directory)
         raise UnusableError(error.strerror or str(error)) from error
-    return Tree(key, directory, files, warnings, state, fd)
+    return Tree(key, directory, count, warnings, state, fd)
 
 
 def remove(tree: Path) -> None:

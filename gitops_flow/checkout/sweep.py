@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gitops_flow.checkout.cache import Shelf, UnusableError, acquired, by_use
+from gitops_flow import files
+from gitops_flow.checkout.cache import Shelf, UnusableError, by_use
 from gitops_flow.checkout.objects import Store
 from gitops_flow.checkout.sealed import lock_of, remove
 from gitops_flow.checkout.write import made_aside
@@ -63,7 +64,7 @@ def register(directory: Path) -> None:
         note = directory.with_name(f".{directory.name}.run")
         aside = note.with_suffix(".run-partial")
         fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        acquired(fd)
+        files.acquired(fd)
         _running.append(fd)
         aside.rename(note)  # nobody finds it without its lock
 
@@ -95,7 +96,7 @@ def cache(root: Path, limits: Limits) -> None:
         if stamp.exists() and time.time() - stamp.stat().st_mtime < _SELDOM:
             return
         with stamp.open("ab") as lock:
-            if not acquired(lock.fileno()):
+            if not files.acquired(lock.fileno()):
                 return
             os.utime(stamp)
             shelves = [Shelf(path) for path in root.iterdir() if _is_directory(path)]
@@ -196,7 +197,7 @@ def _unused(lock: Path, age: float) -> Iterator[bool]:
         return
     with handle:
         aged = time.time() - os.fstat(handle.fileno()).st_mtime >= age
-        yield aged and acquired(handle.fileno())
+        yield aged and files.acquired(handle.fileno())
 
 
 def _is_directory(path: Path) -> bool:
