@@ -430,3 +430,12 @@ def test_what_keeps_it_from_starting_is_told_and_ends_it(tmp_path: Path) -> None
         )
         assert (done.returncode, message in done.stderr) == (code, True), done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "-1/2", "1/0"])
+def test_a_part_of_the_sources_that_there_is_not_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert boundary.run(["controller", "run", f"--shard={part}"]) == 2
+    assert "write 2/5 for the second of five" in capsys.readouterr().err

@@ -43,7 +43,16 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in gitfl
 
 
 @app.command()
-def run(config: Config = None) -> int:
+def run(
+    config: Config = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="N/M", help="Only one part of the sources, by their names' hashes."),
+    ] = None,
+    lease: Annotated[
+        bool, typer.Option("--lease", help="Take turns with other controllers of this file.")
+    ] = False,
+) -> int:
     """Keep every source equal to git, until Ctrl-C."""
     try:
         from gitops_flow.web import Edge
@@ -54,7 +63,7 @@ def run(config: Config = None) -> int:
         ) from None
     _log_lines()
     log = logging.getLogger("gitops_flow.controller")
-    controller = _controller(config, needed=False)
+    controller = _controller(config, needed=False, shard=_shard(shard), lease=lease)
     signals = _Signals()
     edge = Edge(controller, signals.ended)
     controller.state.listen(_tell)
@@ -145,11 +154,20 @@ def _say(what: str, command: str) -> None:
     streams.out("\n".join((shown(what), *next_lines(command))) + "\n")
 
 
-def _controller(config: Path | None, *, needed: bool = True) -> Controller:
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 0 < int(number) <= int(of)):
+        raise UsageError(f"--shard: {text!r} is no part", hint="write 2/5 for the second of five")
+    return int(number), int(of)
+
+
+def _controller(config: Path | None, *, needed: bool = True, **more: Any) -> Controller:
     from gitops_flow.controller.run import Controller
 
     path = Path(_FILE) if config is None and (needed or Path(_FILE).exists()) else config
-    return Controller(path, os.environ, Path.cwd())
+    return Controller(path, os.environ, Path.cwd(), **more)
 
 
 def _user() -> str:
