@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops_flow.controller import lease
 from gitops_flow.errors import ApiError
 from tests.support.controller import Place, Pushed, wait_until
 from tests.support.prefect import SharedServer
@@ -200,8 +201,13 @@ def test_a_server_that_was_away_is_made_equal_to_git_once_it_is_back(
 
 
 def test_two_controllers_of_one_configuration_work_in_turn_and_the_one_that_is_left_goes_on(
-    place: Place, pushed: Pushed, prefect_server: SharedServer, tmp_path: Path
+    place: Place,
+    pushed: Pushed,
+    prefect_server: SharedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(lease, "SECONDS", 4.0)
     first = pushed.push()
     place.source(pushed, heal=True)
     other = Place(tmp_path / "other", prefect_server.api_url)
@@ -217,3 +223,41 @@ def test_two_controllers_of_one_configuration_work_in_turn_and_the_one_that_is_l
     assert _default(prefect_server, pushed.name) == 2
     history = pushed.origin.git("log", "--format=%s", "--first-parent", "code-store").splitlines()
     assert len(history) == 3  # the root, and each release once
+
+
+HOSTILE = """\
+name: {name}
+build:
+- prefect.deployments.steps.run_shell_script:
+    id: told
+    script: printenv
+deployments:
+- name: main
+  entrypoint: flow.py:work
+  description: "{{{{ told.stdout }}}}"
+  work_pool: {{name: gitflow-tests}}
+"""
+
+
+def test_nothing_of_a_source_runs_but_the_steps_that_its_configuration_names_and_they_see_nothing(
+    place: Place, pushed: Pushed, prefect_server: SharedServer, tmp_path: Path
+) -> None:
+    place.environ["CONTROLLERS_OWN"] = "hush-hush"
+    pushed.push()
+    flow = (
+        f"open({str(tmp_path / 'imported')!r}, 'w')\n{(pushed.clone.path / 'flow.py').read_text()}"
+    )
+    pushed.push_file("flow.py", flow)
+    hostile = pushed.push_file("prefect.yaml", HOSTILE.format(name=pushed.name))
+    place.source(pushed)
+    with place.running() as controller:
+        state = wait_until(controller, pushed.name, lambda state: state.word == "degraded")
+        assert "prefect.deployments.steps.run_shell_script" in state.error
+        assert _names(prefect_server, pushed.name) == set()
+        place.source(pushed, steps=["prefect.deployments.steps.run_shell_script"])
+        wait_until(controller, pushed.name, lambda state: state.deployed == hostile)
+    told = _live(prefect_server, pushed.name)["description"]
+    assert "PATH=" in str(told)
+    assert "hush-hush" not in str(told)
+    assert prefect_server.api_url not in str(told)
+    assert not (tmp_path / "imported").exists()

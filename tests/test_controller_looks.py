@@ -116,6 +116,7 @@ def test_a_server_that_is_away_is_told_of_whole_and_tried_again_later_and_not_fo
         ({"ref": "gone"}, "the repository has no gone; what was deployed", Outcome.WAITING),
         ({"manifest": "none.yaml"}, "has no none.yaml", Outcome.WAITING),
         ({"manifest": "*/prefect.yaml"}, "has no file */prefect.yaml", Outcome.WAITING),
+        ({"environment": "none"}, "the manifest has no environment 'none'", Outcome.WAITING),
         ({"repository": "/nowhere/at/all.git"}, "at/all.git", Outcome.WAITING),
         ({"prefect": {"api_key": {"env": "NONE"}}}, "a secret is empty", Outcome.FAILED),
         ({"credentials": {"token": {"file": "none"}}}, "file of a secret", Outcome.FAILED),

@@ -52,6 +52,9 @@ def run(
     lease: Annotated[
         bool, typer.Option("--lease", help="Take turns with other controllers of this file.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Looks that are taken at once.")
+    ] = 4,
 ) -> int:
     """Keep every source equal to git, until Ctrl-C."""
     try:
@@ -63,7 +66,9 @@ def run(
         ) from None
     _log_lines()
     log = logging.getLogger("gitops_flow.controller")
-    controller = _controller(config, needed=False, shard=_shard(shard), lease=lease)
+    controller = _controller(
+        config, needed=False, shard=_shard(shard), lease=lease, workers=workers
+    )
     signals = _Signals()
     edge = Edge(controller, signals.ended)
     controller.state.listen(_tell)

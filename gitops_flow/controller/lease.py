@@ -36,7 +36,7 @@ class Lease:
         ref: its full name; shards have one each.
         holder: who we are; no other controller has the same.
         clock: seconds, which only go forward; nobody else's clock is looked at.
-        seconds: how long a lease is good without being renewed.
+        seconds: how long a lease is good without being renewed; :data:`SECONDS`.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Lease:
         *,
         clock: Callable[[], float],
         holder: str | None = None,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
     ) -> None:
         self.ref = ref
-        self.seconds = seconds
+        self.seconds = seconds or SECONDS
         self._git_dir = git_dir
         self._login = login
         self._holder = holder or uuid.uuid4().hex

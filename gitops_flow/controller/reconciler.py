@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitops_flow import stop
@@ -12,6 +11,7 @@ from gitops_flow.controller import access, drift, policy
 from gitops_flow.controller.config import Config
 from gitops_flow.controller.deployer import SOON_HEALED, Deployer, Job
 from gitops_flow.controller.lease import Lease
+from gitops_flow.controller.look import Look, Memory
 from gitops_flow.controller.queue import Outcome, Queue
 from gitops_flow.controller.repository import Login, Repository, patterns
 from gitops_flow.controller.state import SourceState, Suspension
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from gitops_flow.controller.repository import Refs
     from gitops_flow.controller.state import Kept, State
     from gitops_flow.deploy import Event
-    from gitops_flow.errors import Heals
-    from gitops_flow.model import PrefectConnection, Source
+    from gitops_flow.model import PrefectConnection
 
 # What the server has is compared with the manifest at least as often as this, also where its
 # listings show no change: a block or a variable that the manifest names may have another value.
 _LOOKS_UNTIL_COMPARED = 48
+# Seconds in which the server tells of all that belongs together.
+_ECHO = 0.5
 # What a state has when all is well.
 _WELL: dict[str, Any] = {
     "condition": "synced",
@@ -48,69 +49,6 @@ _WELL: dict[str, Any] = {
     "differences": (),
 }
 _log = get_logger("controller")
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is known of a source from one look to the next; all of it can be found out again.
-
-    Args:
-        section: its configuration when the rest was found out.
-        settled: the commit at the ref with which there is nothing more to do.
-        deployed: the commit whose code is deployed; an older one if a push touched no path that
-            matters.
-        failed: the commit that could not be deployed, ``error`` is why not.
-        afresh: that it was its first try.
-        sources: what the manifests say they are; ``ids`` are those of their deployments.
-        fingerprint: of what the server had when it was compared with the manifest; "" for one
-            that has to be compared.
-        looks: how many there were since then.
-        gone: since when the branch is, of a preview.
-    """
-
-    section: SourceSection
-    settled: str | None = None
-    deployed: str | None = None
-    failed: str | None = None
-    error: GitflowError | None = None
-    afresh: bool = False
-    sources: tuple[Source, ...] = ()
-    ids: frozenset[str] = frozenset()
-    fingerprint: str = ""
-    looks: int = 0
-    gone: float | None = None
-
-    @property
-    def heals(self) -> Heals | None:
-        """What has to happen before the failed commit can be deployed."""
-        return self.error.heals if self.error else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A look that is being taken, at the source or preview ``name``."""
-
-    turn: Turn
-    name: str
-    config: Config
-    section: SourceSection
-    memory: _Memory
-    repository: Repository
-    again: Callable[[], None]
-
-    @property
-    def source(self) -> str:
-        """The source in the configuration."""
-        return self.name.partition("@")[0]
-
-    @property
-    def branch(self) -> str:
-        """The branch of a preview, else ""."""
-        return self.name.partition("@")[2]
-
-    def own_ref(self, what: str) -> str:
-        """A ref of ours in the mirror. Branches may be called ``a`` one day and ``a/b`` the next."""
-        return f"refs/gitflow/{what}/{self.name.replace('/', '%2F')}"
 
 
 class Reconciler:
@@ -154,7 +92,7 @@ class Reconciler:
         self._lease = lease
         self._deployer = Deployer(environ, self.clients)
         self._config = Config()
-        self._memories: dict[str, _Memory] = {}
+        self._memories: dict[str, Memory] = {}
         self._repositories: dict[str, Repository] = {}
         self._leases: dict[Hashable, Lease] = {}
         self._rung: dict[str, float] = {}
@@ -200,7 +138,8 @@ class Reconciler:
         for name, memory in list(self._memories.items()):
             if deployment in memory.ids:
                 self._rung[name] = self._clock()
-                self.queue.add(name)
+                # A deploy, which may be ours, rings for each of its writes.
+                self.queue.add(name, after=_ECHO)
 
     def suspension(self, name: str) -> Suspension | None:
         """Why a source, or a preview, is to be left alone now; None when it is not."""
@@ -225,12 +164,12 @@ class Reconciler:
         self._state.update(name, suspension=suspension, interval=section.interval)
         memory = self._memories.get(name)
         if memory is None or memory.section != section:
-            memory = self._memories[name] = _Memory(section)
+            memory = self._memories[name] = Memory(section)
 
         def again() -> None:
             self.queue.add(name, asked=turn.asked, forced=turn.forced)
 
-        look = _Look(turn, name, config, section, memory, repository, again)
+        look = Look(turn, name, config, section, memory, repository, again)
         try:
             with stop.using(self.stop):
                 if suspension is not None:
@@ -258,7 +197,7 @@ class Reconciler:
         phase = access.spread(repository.login.address) * section.interval
         return section.interval - (self._clock() - phase) % section.interval
 
-    def _failed(self, look: _Look, error: GitflowError) -> Outcome:
+    def _failed(self, look: Look, error: GitflowError) -> Outcome:
         name, memory = look.name, look.memory
         before = self._state.get(name) or SourceState(name)
         self._state.update(
@@ -275,7 +214,7 @@ class Reconciler:
             return Outcome.WAITING
         return Outcome.FAILED_AFRESH if afresh else Outcome.FAILED
 
-    def _refs(self, look: _Look) -> Refs | None:
+    def _refs(self, look: Look) -> Refs | None:
         login = access.login(look.source, look.section, look.config, self._environ, self._data)
         look.repository.login = login
         self._state.update(look.name, repository=redact(login.address))
@@ -284,7 +223,7 @@ class Reconciler:
             raise refs.error
         return refs
 
-    def _previews(self, look: _Look) -> Outcome:
+    def _previews(self, look: Look) -> Outcome:
         """Have each branch that the glob names looked at, and each that it named before."""
         previews, name = look.section.previews, look.name
         refs = self._refs(look)
@@ -310,7 +249,7 @@ class Reconciler:
         self._state.update(name, **_WELL, ref=look.section.ref, looked_at=self._state.now())
         return Outcome.DONE
 
-    def _look(self, look: _Look) -> Outcome:
+    def _look(self, look: Look) -> Outcome:
         memory, turn, name = look.memory, look.turn, look.name
         refs = self._refs(look)
         if refs is None:
@@ -336,9 +275,9 @@ class Reconciler:
             if commit == memory.failed and memory.heals != "new commit":
                 return self._deploy(look, ref, commit) if turn.retry else Outcome.UNTRIED
             # What is deployed is looked after also while the newest commit cannot be.
-            return self._watch(look, ref)
+            return self._watch(look, ref, commit)
 
-    def _job(self, look: _Look, commit: str, ref: str) -> Job:
+    def _job(self, look: Look, commit: str, ref: str) -> Job:
         arguments = (look.source, look.section, look.config)
         suffix = None
         if look.section.previews is not None and look.branch:
@@ -347,15 +286,15 @@ class Reconciler:
         identity = access.identity(*arguments)
         return Job(look.section, look.repository, settings, commit, ref, suffix, identity)
 
-    def _deploy(self, look: _Look, ref: str, commit: str) -> Outcome:
+    def _deploy(self, look: Look, ref: str, commit: str) -> Outcome:
         repository, memory = look.repository, look.memory
         got = repository.fetch(ref, commit, look.again)
         if got is None:
             return Outcome.UNTRIED
         self._state.update(look.name, commit=got)
-        begun = look.own_ref("begun")
+        begun, has_freezes = look.own_ref("begun"), bool(look.section.freeze)
         # What was begun before a freeze is carried on: half of it is worse than all of it.
-        if repository.read(begun) != got and (frozen := self._frozen(look)):
+        if has_freezes and repository.read(begun) != got and (frozen := self._frozen(look)):
             told = f"{got[:12]} is not deployed: {frozen}"
             self._state.update(look.name, condition="out-of-sync", differences=(told,), error="")
             return Outcome.DONE
@@ -365,7 +304,8 @@ class Reconciler:
             with self._working(look) as working:
                 if working is None:
                     return Outcome.UNTRIED
-                repository.remember(begun, got)
+                if has_freezes:
+                    repository.remember(begun, got)
                 self._run(look, self._job(look, target, ref), working)
         except StoppedError:
             raise
@@ -373,12 +313,13 @@ class Reconciler:
             memory.afresh, memory.failed, memory.error = memory.failed != got, got, error
             raise
         repository.remember(look.own_ref("deployed"), target)
-        repository.remember(begun, None)
+        if has_freezes:
+            repository.remember(begun, None)
         memory.settled, memory.deployed, memory.failed, memory.error = got, target, None, None
         self._state.update(look.name, **_WELL, deployed=target)
         return Outcome.DONE
 
-    def _frozen(self, look: _Look) -> str:
+    def _frozen(self, look: Look) -> str:
         """Why no deploy may begin now, "" where one may; the source is looked at again then."""
         now = self._state.now()
         if (found := policy.frozen(look.section.freeze, now)) is None:
@@ -387,16 +328,18 @@ class Reconciler:
         self.queue.add(look.name, after=max(1.0, (end - now).total_seconds()))
         return f"frozen until {end:%Y-%m-%d %H:%M %Z}{reason and f' ({reason})'}"
 
-    def _target(self, look: _Look, commit: str) -> str:
+    def _target(self, look: Look, commit: str) -> str:
         """The commit to deploy: the one before, if no path that matters differs from it."""
         section, repository = look.section, look.repository
+        if not section.paths or look.turn.forced:
+            return commit
         before = repository.read(look.own_ref("deployed"))
-        if not section.paths or before is None or look.turn.forced or before == commit:
+        if before is None or before == commit:
             return commit
         globs = [*section.paths, *section.manifest]
         return commit if paths.needed(repository.changed(before, commit), globs, ()) else before
 
-    def _lease_of(self, look: _Look) -> Lease:
+    def _lease_of(self, look: Look) -> Lease:
         key, repository = look.repository.login_key, look.repository
         if key not in self._leases:
             ref = self._lease or ""
@@ -406,7 +349,7 @@ class Reconciler:
         return self._leases[key]
 
     @contextlib.contextmanager
-    def _working(self, look: _Look) -> Iterator[Stop | None]:
+    def _working(self, look: Look) -> Iterator[Stop | None]:
         """What ends the work in the block; None while another controller works on the repository."""
         if self._lease is None:
             yield self.stop
@@ -420,7 +363,7 @@ class Reconciler:
             with self.stop.calling(lambda: held.set("the controller ends")):
                 yield held
 
-    def _run(self, look: _Look, job: Job, working: Stop, *, repair: bool = False) -> None:
+    def _run(self, look: Look, job: Job, working: Stop, *, repair: bool = False) -> None:
         name, memory = look.name, look.memory
 
         def tell(event: Event) -> None:
@@ -442,7 +385,7 @@ class Reconciler:
             raise done.error
         self._state.update(name, snapshots=done.snapshots, deployments=done.deployments)
 
-    def _watch(self, look: _Look, ref: str) -> Outcome:
+    def _watch(self, look: Look, ref: str, commit: str) -> Outcome:
         """Compare what is deployed with what the server has; repair it, or tell of it."""
         memory, name, heal = look.memory, look.name, look.section.heal
         if memory.deployed is None:
@@ -456,6 +399,8 @@ class Reconciler:
         before = self._state.get(name) or SourceState(name)
         different, switched = before.differences, before.switched
         if not same or memory.looks >= _LOOKS_UNTIL_COMPARED or (different and heal):
+            if look.repository.read(look.own_ref("deployed")) != memory.deployed:
+                return self._deploy(look, ref, commit)  # somebody has deleted the mirror
             memory.sources, different, switched = self._deployer.compare(job, self.stop)
             memory.fingerprint, memory.looks = fingerprint, 0
             if different and heal and not self._frozen(look):
@@ -470,7 +415,7 @@ class Reconciler:
         )
         return Outcome.DONE if memory.error is None else self._failed(look, memory.error)
 
-    def _fingerprint(self, look: _Look, job: Job) -> str | None:
+    def _fingerprint(self, look: Look, job: Job) -> str | None:
         """That of the source's server; "" where it is not known, None while another asks for it."""
         if not look.memory.sources:
             return ""
@@ -479,7 +424,7 @@ class Reconciler:
         since = max(since, self._rung.get(look.name, 0))
         return self._server(look, job).fingerprint(look.name, since, look.again)
 
-    def _server(self, look: _Look, job: Job) -> drift.Server:
+    def _server(self, look: Look, job: Job) -> drift.Server:
         """Where the source is deployed to, which knows of it from then on."""
         connection = job.settings.require_prefect()
         server = self.servers.get(connection)
@@ -490,7 +435,7 @@ class Reconciler:
         server.wanted[look.name] = look.memory.sources
         return server
 
-    def _gone(self, look: _Look, refs: Refs) -> Outcome:
+    def _gone(self, look: Look, refs: Refs) -> Outcome:
         """Delete the deployments of a branch that is gone, once it has been so for long enough."""
         head, memory, previews = refs.find(None), look.memory, look.section.previews
         if head is None or previews is None:

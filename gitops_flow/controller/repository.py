@@ -7,10 +7,12 @@ import fnmatch
 import hashlib
 import os
 import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from gitops_flow import files
 from gitops_flow.codestore import store
 from gitops_flow.controller.queue import Alone
 from gitops_flow.errors import GitError
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 # Seconds for a question; a server that does not answer keeps a worker for that long.
 ASK_SECONDS = 30.0
 _MANY_PACKS = 40
+# Seconds that git may need for a ref.
+_STALE = 60.0
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 
 
@@ -140,18 +144,22 @@ class Repository:
         with self._fetching.entered(call) as entered:
             if not entered:
                 return None
-            self._make()
-            if self.read(ref) != commit:
-                remote.fetch(
-                    self.mirror,
-                    self.login.address,
-                    [f"+{ref}:{_kept(ref)}"],
-                    depth=1,
-                    auth=self.login.auth,
-                    config=(("fetch.unpackLimit", "1"),),
-                )
-                self._tidy()
-            found = self.read(ref)
+            # The remote says which repository it is, and where its releases go.
+            config = f'[remote "origin"]\n\turl = {_value(self.login.address)}\n'
+            store.make(self.mirror, config)
+            with files.locked(self.mirror / "gitflow.lock"):
+                self._unlock()
+                if self.read(ref) != commit:
+                    remote.fetch(
+                        self.mirror,
+                        self.login.address,
+                        [f"+{ref}:{_kept(ref)}"],
+                        depth=1,
+                        auth=self.login.auth,
+                        config=(("fetch.unpackLimit", "1"),),
+                    )
+                    self._tidy()
+                found = self.read(ref)
         if found is None:
             raise GitError(
                 f"the fetched {ref} is not in the mirror", where=str(self.mirror), retry=True
@@ -186,11 +194,13 @@ class Repository:
         env = {"GIT_DIR": str(self.mirror)}
         return command.run(list(args), env=env, check=check, config=config).stdout
 
-    def _make(self) -> None:
-        # The remote says which repository it is, and where its releases go.
-        store.make(self.mirror, f'[remote "origin"]\n\turl = {_value(self.login.address)}\n')
-        for name in ("shallow.lock", "packed-refs.lock"):
-            (self.mirror / name).unlink(missing_ok=True)  # of a git that was killed
+    def _unlock(self) -> None:
+        """Remove the lock files that a git left which was killed."""
+        for lock in (*self.mirror.glob("*.lock"), *(self.mirror / "refs").rglob("*.lock")):
+            with contextlib.suppress(OSError):
+                old = time.time() - lock.stat().st_mtime > _STALE
+                if old and lock.name != "gitflow.lock":
+                    lock.unlink()
 
     def _tidy(self) -> None:
         """Make one pack of many. What no ref names any more goes, once it is a week old."""
