@@ -202,6 +202,26 @@ def test_sources_that_failed_never_have_more_than_half_of_the_workers(schedule: 
     assert _key(schedule) == "c"
 
 
+def test_a_turn_that_takes_long_keeps_no_worker_from_the_others(
+    schedule: Schedule, clock: Clock
+) -> None:
+    names = [f"slow-{number}" for number in range(16)]
+    for name in (*names, "quick"):
+        schedule.add(name)
+    for number in range(4):
+        taken = [_key(schedule) for _ in range(5)]
+        assert taken == [*names[number * 4 : number * 4 + 4], None]
+        due = schedule.next_due()
+        if number < 3:
+            assert due == clock.now + queue.SLOW
+            clock.now = due
+    clock.now += queue.SLOW
+    # There is an end to it, for the sake of whatever else they use.
+    assert (_key(schedule), schedule.next_due()) == (None, None)
+    schedule.finish(names[5], Outcome.FAILED)
+    assert _key(schedule) == "quick"
+
+
 def test_a_million_triggers_take_no_more_room_than_one(schedule: Schedule, clock: Clock) -> None:
     for _ in range(20_000):
         schedule.add("a", after=300)
@@ -251,10 +271,14 @@ class Simulation:
 
 def test_sources_that_hang_and_fail_make_none_of_the_others_wait() -> None:
     hanging = frozenset(map(str, range(10)))
-    trouble = Simulation(50, 4, 10, dict.fromkeys(hanging, 30.0), hanging, settled=300)
+    trouble = Simulation(50, 4, 10, dict.fromkeys(hanging, 30.0), hanging)
     trouble.run(3600)
     assert len(trouble.late) == 40
-    assert max(trouble.late.values()) < 1
+    # Once they are known, nobody waits; before that, for as long as shows that they are slow.
+    assert max(trouble.late.values()) <= 2 * queue.SLOW + 1
+    known = Simulation(50, 4, 10, dict.fromkeys(hanging, 30.0), hanging, settled=300)
+    known.run(3600)
+    assert max(known.late.values()) < 1
 
 
 @pytest.mark.parametrize("sources", [10_000, 100_000])

@@ -6,6 +6,7 @@ import contextlib
 import enum
 import heapq
 import itertools
+import math
 import random
 import threading
 import time
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 BACKOFF = 2.0
 LONGEST_BACKOFF = 600.0
+# A turn that takes longer than these seconds waits for a server, and keeps no worker from the
+# others; there are only so many times as many turns as workers.
+SLOW = 10.0
+_MOST_SLOW = 4
 _log = get_logger("controller")
 
 
@@ -65,11 +70,11 @@ class _Entry:
 class Schedule:
     """When each source's turn is. It has no threads and no lock; see :class:`Queue`.
 
-    Sources that failed last time get at most half of the workers: however long their servers
-    let us wait, the others have theirs.
+    Sources that failed last time get at most half of the workers, and a turn that takes long
+    does not count: however long servers let us wait, the other sources have their turns.
 
     Args:
-        workers: how many turns there are at once.
+        workers: how many turns there are at once, but for those that take long.
         clock: seconds, which only go forward.
         random: from 0 to 1.
     """
@@ -85,7 +90,8 @@ class Schedule:
         self._healthy: list[tuple[float, int, str]] = []
         self._failing: list[tuple[float, int, str]] = []
         self._failing_at_work = 0
-        self._at_work = 0
+        # Since when each turn is being taken, the oldest first.
+        self._started: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -93,7 +99,7 @@ class Schedule:
     @property
     def at_work(self) -> int:
         """How many turns are being taken."""
-        return self._at_work
+        return len(self._started)
 
     def add(
         self, key: str, *, after: float = 0.0, forced: bool = False, asked: float | None = None
@@ -129,17 +135,15 @@ class Schedule:
 
     def take(self) -> Turn | None:
         """The turn that is due, if there is one and a worker for it."""
-        if self._at_work >= self.workers:
-            return None
-        heap = self._next()
-        if heap is None or heap[0][0] > (now := self.clock()):
+        now, heap = self.clock(), self._next()
+        if heap is None or heap[0][0] > now or self._room(now) > now:
             return None
         key = heapq.heappop(heap)[2]
         entry = self._entries[key]
         turn = Turn(key, entry.asked, entry.forced or now >= entry.retry, entry.forced)
         entry.due, entry.forced, entry.running, entry.ticket = None, False, True, 0
         entry.limited = entry.failures > 0
-        self._at_work += 1
+        self._started[key] = now
         self._failing_at_work += entry.limited
         return turn
 
@@ -147,7 +151,7 @@ class Schedule:
         """End the turn of ``key``."""
         entry = self._entries[key]
         entry.running = False
-        self._at_work -= 1
+        del self._started[key]
         self._failing_at_work -= entry.limited
         if entry.gone:
             del self._entries[key]
@@ -166,8 +170,16 @@ class Schedule:
 
     def next_due(self) -> float | None:
         """When the next turn can be taken; None when only the end of another brings one."""
-        heap = self._next() if self._at_work < self.workers else None
-        return heap[0][0] if heap else None
+        heap = self._next()
+        when = max(heap[0][0], self._room(self.clock())) if heap else math.inf
+        return None if when == math.inf else when
+
+    def _room(self, now: float) -> float:
+        """From when on there is room for a turn, if none of those that are being taken ends."""
+        quick = [started for started in self._started.values() if now - started < SLOW]
+        if len(quick) < self.workers:
+            return now if len(self._started) < self.workers * _MOST_SLOW else math.inf
+        return quick[len(quick) - self.workers] + SLOW
 
     def _enter(self, key: str, entry: _Entry) -> None:
         if entry.running or entry.due is None:
@@ -227,7 +239,7 @@ class Queue:
     Args:
         work: is called with each turn. What it raises is our own mistake: it is logged, and
             counts as a failure.
-        workers: how many threads there are.
+        workers: how many turns there are at once, but for those that take long.
         clock: seconds; :func:`time.monotonic`.
         random: for the jitter.
     """
@@ -246,7 +258,7 @@ class Queue:
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name=f"controller-{number}", daemon=True)
-            for number in range(workers)
+            for number in range(workers * _MOST_SLOW)
         ]
 
     def start(self) -> None:
