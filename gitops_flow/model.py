@@ -16,6 +16,7 @@ Json = Any
 
 MARK_PREFIX = "gitflow:"
 POINTER_PREFIX = "gitflow_"
+_COPY_DIGITS = 16
 _MARK_DIGEST = re.compile(r"-([0-9a-f]{16}|[0-9a-f]{8})$")
 # A source commit, the same with a snapshot, or a snapshot: the versions that are ours.
 _OUR_VERSION = re.compile(r"[0-9a-f]{8}(-dirty-[0-9a-f]{8})?|snapshot-[0-9a-f]{8}")
@@ -200,7 +201,7 @@ class Source:
         key, digits = f"{identity}\n{self.manifest}", 8
         if self.environment or self.suffix:
             # The name of a branch is anybody's, and 8 digits are found again in minutes.
-            key, digits = f"{key}\0{self.environment}\0{self.suffix}", 16
+            key, digits = f"{key}\0{self.environment}\0{self.suffix}", _COPY_DIGITS
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         return f"{MARK_PREFIX}{self.name}-{digest[:digits]}"
 
@@ -209,6 +210,11 @@ def digest_of(mark: str) -> str:
     """The hex digits that a mark ends in, 8 or 16; a source keeps them under another name."""
     digest = _MARK_DIGEST.search(mark)
     return digest[1] if digest else mark
+
+
+def is_of_copy(mark: str) -> bool:
+    """Whether a mark is that of a source with a suffix or an environment."""
+    return len(digest_of(mark)) == _COPY_DIGITS and digest_of(mark) != mark
 
 
 def pointer_of(mark: str) -> str:

@@ -17,7 +17,7 @@ from gitops_flow.codestore.store import open_store
 from gitops_flow.deploy import gc, working_tree
 from gitops_flow.errors import RemoteError
 from gitops_flow.git import repository
-from gitops_flow.model import CodeStoreSettings, PrefectConnection, Provenance
+from gitops_flow.model import CodeStoreSettings, PrefectConnection, Provenance, is_of_copy
 from gitops_flow.report import releases as report
 from gitops_flow.settings import Settings
 from gitops_flow.threads import Threads
@@ -75,6 +75,17 @@ def test_what_is_new_enough_or_among_the_newest_or_pinned_stays(
 def test_each_source_keeps_its_own_newest() -> None:
     quiet = _entry(99 * DAY, "q", mark="gitflow:quiet-11111111")
     assert _names(_sorted([*OLD, quiet]).kept) == "eq"
+
+
+def test_of_a_copy_that_is_gone_nothing_stays_for_being_new() -> None:
+    marks = "gitflow:shop-one-1111111111111111", "gitflow:shop-two-2222222222222222"
+    copies = [_entry(99 * DAY, name, mark) for name, mark in zip("pq", marks, strict=True)]
+    recent = _entry(DAY / 2, "r", marks[0])
+    found = trim.sort(
+        [*OLD, recent, *copies], {"a"}, keep=1, older_than=DAY, now=NOW, gone={"1" * 16}
+    )
+    assert _names(found.kept) == "earq"
+    assert [is_of_copy(each.mark) for each in (OLD[0], *copies)] == [False, True, True]
 
 
 def test_a_release_of_the_last_hour_stays_whatever_is_asked_for() -> None:
@@ -158,7 +169,7 @@ def test_gc_puts_back_what_was_pinned_while_it_dropped(
     before = shop.chain().entries
     late = before[2].snapshot
     pins = iter([set(), {late}])
-    monkeypatch.setattr(gc, "_pins", lambda _: (next(pins), time.time()))
+    monkeypatch.setattr(gc, "_pins", lambda _: (next(pins), set(), time.time()))
     done = _collect(shop)
     assert {each.snapshot for each in shop.chain().entries} == {before[0].snapshot, late}
     assert late not in {each.snapshot for each in done.sorted.dropped}
@@ -172,7 +183,7 @@ def test_gc_whose_own_clock_is_fast_believes_the_prefect_server(
     for number in range(3):
         shop.release(f"{number}\n", when=int(now))
     monkeypatch.setattr(gc.time, "time", lambda: now + 5 * 3600)
-    monkeypatch.setattr(gc, "_pins", lambda _: (set(), now))
+    monkeypatch.setattr(gc, "_pins", lambda _: (set(), set(), now))
     assert _collect(shop).tip is None
 
 

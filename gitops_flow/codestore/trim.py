@@ -45,6 +45,7 @@ def sort(
     keep: int,
     older_than: float,
     now: float,
+    gone: Collection[str] = (),
 ) -> Sorted:
     """Decide. Pure.
 
@@ -58,6 +59,7 @@ def sort(
         keep: how many of each source's newest releases stay.
         older_than: seconds; what is younger stays.
         now: seconds since 1970; of several clocks the slowest.
+        gone: sources, by the digests of their marks, of which nothing stays for being new.
     """
     seen: dict[str, int] = {}
     newest: set[str] = set()
@@ -70,7 +72,8 @@ def sort(
         wanted = entry.snapshot in pins and entry.snapshot not in newest
         newest.add(entry.snapshot)
         latest, following = max(entry.when, following), entry.when
-        if seen[source] <= keep or now - entry.when < older_than:
+        newer = 0 if source in gone else keep
+        if seen[source] <= newer or now - entry.when < older_than:
             kept.append(entry)
         elif wanted:
             kept.append(entry)

@@ -12,6 +12,7 @@ from gitops_flow.codestore import changes, history, ledger, publish, trim
 from gitops_flow.codestore.store import drop_unreachable, open_store
 from gitops_flow.deploy import source
 from gitops_flow.errors import ApiError, CodeStoreError
+from gitops_flow.model import digest_of, is_of_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,8 +69,17 @@ def collect(
         # In this order: what is published after the ledger was read makes the push
         # fail, and what was published before and is not pinned yet is young.
         chain = history.read(settings.cache_dir, repo, target)
-        needed, now = _asked(clients)
-        found = trim.sort(chain.entries, needed, keep=keep, older_than=older_than, now=now)
+        needed, alive, now = _asked(clients)
+        # A branch's copy goes with its branch, and nobody goes back to it.
+        copies = {digest_of(each.mark) for each in chain.entries if is_of_copy(each.mark)}
+        found = trim.sort(
+            chain.entries,
+            needed,
+            keep=keep,
+            older_than=older_than,
+            now=now,
+            gone=copies - alive,
+        )
         if not (really and found.dropped):
             return Collected(target, found, tuple(asked), None)
         tip = trim.rewrite(chain, found.kept, repo, target)
@@ -88,18 +98,20 @@ def collect(
     )
 
 
-def _asked(connections: Iterable[PrefectConnection]) -> tuple[set[str], float]:
+def _asked(connections: Iterable[PrefectConnection]) -> tuple[set[str], set[str], float]:
     """Every commit that the servers need (:func:`_pins`), and the slowest of all clocks.
 
-    The clock is in seconds since 1970. Our own may be fast: then everything would look old.
+    Between them the digests of the marks that their deployments carry. The clock is in seconds since 1970. Our own may be fast: then everything would look old.
     """
     needed: set[str] = set()
+    alive: set[str] = set()
     now = time.time()
     for connection in connections:
-        pinned, clock = _pins(connection)
+        pinned, marks, clock = _pins(connection)
         needed |= pinned
+        alive |= marks
         now = min(now, clock)
-    return needed, now
+    return needed, alive, now
 
 
 def _publish_again(
@@ -131,8 +143,8 @@ def _publish_again(
     return tip
 
 
-def _pins(connection: PrefectConnection) -> tuple[set[str], float]:
-    """Every commit that a deployment, release pointer or unfinished run names; and the clock."""
+def _pins(connection: PrefectConnection) -> tuple[set[str], set[str], float]:
+    """Every commit that a deployment, release pointer or unfinished run names; marks; the clock."""
     try:
         with prefect.Client(connection) as client:
             live = prefect.live(client, names=None, mark=None)
@@ -149,4 +161,5 @@ def _pins(connection: PrefectConnection) -> tuple[set[str], float]:
             retry=error.retry,
         ) from None
     named = ((item.pull_steps, item.job_variables) for item in live)
-    return pin.commits(pointers, begun, *named), clock
+    marks = {digest_of(mark) for item in live for mark in item.marks}
+    return pin.commits(pointers, begun, *named), marks, clock
