@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -17,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from gitops_flow.cli import boundary
-from gitops_flow.controller.state import SourceState, Suspension
+from gitops_flow.cli import boundary, controller
+from gitops_flow.controller.state import SourceState, State, Suspension
 from gitops_flow.errors import ApiError
 from gitops_flow.report import sources
 from tests.support import web
@@ -96,6 +97,46 @@ def test_the_status_begins_with_a_file_that_is_not_followed() -> None:
 def test_what_a_state_holds_cannot_steer_the_terminal() -> None:
     lines = _lines(SourceState("shop", error="\x1b[2J", differences=("\x07",), phase="\r"))
     assert "".join(lines).isprintable()
+
+
+def test_the_log_has_a_line_for_each_thing_that_happened_and_retries_are_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    state = State()
+    state.listen(controller._Journal().tell)
+    state.update("shop", commit=OLD)
+    for _ in range(3):
+        state.update("shop", condition="progressing", error="")
+        state.update("shop", condition="degraded", error="no server")
+    state.update("shop", condition="degraded", error="no git")
+    state.update("shop", condition="progressing", error="", phase="building")
+    state.update("shop", condition="synced", deployed=OLD)
+    state.update("shop", looked_at=NOW)
+    state.update("shop", condition="out-of-sync", differences=("a", "b"))
+    state.update("shop", suspension=Suspension("why"))
+    state.update("shop", suspension=None)
+    state.update("shop", condition="degraded", error="no server")
+    state.remove("shop")
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("ERROR", "shop: degraded: no server"),
+        ("INFO", f"shop: deploying {OLD[:12]}"),
+        ("ERROR", "shop: degraded: no git"),
+        ("INFO", f"shop: synced at {OLD[:12]}"),
+        ("WARNING", "shop: out-of-sync: a; b"),
+        ("INFO", "shop: suspended"),
+        ("INFO", "shop: resumed"),
+        ("ERROR", "shop: degraded: no server"),
+    ]
+
+
+def test_what_a_server_said_does_not_look_like_another_line_of_the_log() -> None:
+    said = "no\n2026-11-28T12:00:00Z INFO till: synced\x1b[2J at http://ann:pw@h/ with ‹adopt›\n"
+    record = logging.LogRecord("x", logging.ERROR, "", 0, said, (), None)
+    assert controller._OneLine("%(levelname)s %(message)s").format(record) == (
+        "ERROR no | 2026-11-28T12:00:00Z INFO till: synced\\x1b[2J at http://****@h/ "
+        "with `gitflow deploy --adopt`"
+    )
 
 
 # The commands that ask.
@@ -287,11 +328,9 @@ class Process:
                 return told  # type: ignore[no-any-return]
             assert time.monotonic() < until, told
 
-    def end(self, *signals: signal.Signals) -> int:
-        """Send signals; the exit code, and nothing of what is ours may be left."""
-        for each in signals:
-            self.process.send_signal(each)
-            time.sleep(0.3 if len(signals) > 1 else 0)
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal; the exit code."""
+        self.process.send_signal(number)
         return self.process.wait(60)
 
 
@@ -334,33 +373,33 @@ def test_a_commit_is_deployed_and_the_commands_steer_it_also_over_a_kill(
     pushed = Pushed(tmp_path, namespace)
     first = pushed.push(1)
     place.source(pushed)
-    controller = running()
-    told = controller.status(lambda told: told["deployed"] == first)
+    process = running()
+    told = process.status(lambda told: told["deployed"] == first)
     assert (told["word"], told["error"]) == ("synced", "")
     assert told["snapshots"] == {"prefect.yaml": _pin(prefect_server, namespace)}
-    shown = controller.gitflow("controller", "status").stdout
+    shown = process.gitflow("controller", "status").stdout
     assert re.match(
         rf"synced  {namespace}  main  {first[:12]}  1 deployment  seen \ds ago\n", shown
     )
 
-    assert controller.gitflow("suspend", namespace, "--reason", "moving").returncode == 0
+    assert process.gitflow("suspend", namespace, "--reason", "moving").returncode == 0
     pushed.push(2)
-    refused = controller.gitflow("sync", namespace)
+    refused = process.gitflow("sync", namespace)
     assert refused.returncode == 1
     assert f"the source {namespace} is suspended by " in refused.stderr
     # A suspension outlives the process, however that ends.
-    assert controller.end(signal.SIGKILL) == -signal.SIGKILL
-    controller = running()
-    assert controller.status(lambda told: True)["word"] == "suspended"
+    assert process.end(signal.SIGKILL) == -signal.SIGKILL
+    process = running()
+    assert process.status(lambda told: True)["word"] == "suspended"
     assert _pin(prefect_server, namespace) == told["snapshots"]["prefect.yaml"]
-    assert controller.gitflow("resume", namespace).returncode == 0
+    assert process.gitflow("resume", namespace).returncode == 0
     third = pushed.push(3)
-    told = controller.status(lambda told: told["deployed"] == third)
+    told = process.status(lambda told: told["deployed"] == third)
     assert told["snapshots"] == {"prefect.yaml": _pin(prefect_server, namespace)}
-    assert controller.end(signal.SIGINT) == 0
-    assert re.search(rf"INFO {namespace}: synced at {third[:12]}\n", controller.log)
-    assert controller.log.endswith("INFO ended\n")
-    assert "Traceback" not in controller.log
+    assert process.end(signal.SIGINT) == 0
+    assert re.search(rf"INFO {namespace}: synced at {third[:12]}\n", process.log)
+    assert process.log.endswith("INFO ended\n")
+    assert "Traceback" not in process.log
 
 
 SLOW = """\
@@ -393,28 +432,31 @@ def test_a_deploy_that_has_begun_is_finished_at_a_signal_and_given_up_at_a_secon
         return pushed.push_file("prefect.yaml", content)
 
     def begin() -> Process:
-        controller = running()
+        process = running()
         until = time.monotonic() + 60
         while not began.exists():
-            assert time.monotonic() < until, controller.log
+            assert time.monotonic() < until, process.log
             time.sleep(0.05)
-        return controller
+        return process
 
     commit = slow(2)
-    controller = begin()
-    assert controller.end(signal.SIGTERM) == 0
-    assert f"INFO {namespace}: synced at {commit[:12]}" in controller.log
-    assert controller.log.endswith("INFO ended\n")
+    process = begin()
+    assert process.end(signal.SIGTERM) == 0
+    assert f"INFO {namespace}: synced at {commit[:12]}" in process.log
+    assert process.log.endswith("INFO ended\n")
     pin = _pin(prefect_server, namespace)
 
     slow(50)
-    assert begin().end(signal.SIGTERM, signal.SIGTERM) == 128 + signal.SIGTERM
+    process = begin()
+    process.process.send_signal(signal.SIGTERM)
+    process.logged("INFO SIGTERM: ")
+    assert process.end(signal.SIGTERM) == 128 + signal.SIGTERM
     assert _pin(prefect_server, namespace) == pin
     commit = slow(0)
-    controller = begin()
-    told = controller.status(lambda told: told["deployed"] == commit)
+    process = begin()
+    told = process.status(lambda told: told["deployed"] == commit)
     assert told["snapshots"] == {"prefect.yaml": _pin(prefect_server, namespace)}
-    assert controller.end(signal.SIGTERM) == 0
+    assert process.end(signal.SIGTERM) == 0
 
 
 def test_what_keeps_it_from_starting_is_told_and_ends_it(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def run(
     )
     signals = _Signals()
     edge = Edge(controller, signals.ended)
-    controller.state.listen(_tell)
+    controller.state.listen(_Journal().tell)
     controller.start()
     edge.start()
     log.info("%s: %s", edge.address, count(len(controller.config.sources), "source"))
@@ -249,22 +249,40 @@ def _log_lines() -> None:
     logging.getLogger("gitops_flow").setLevel(logging.INFO)
 
 
-def _tell(before: SourceState | None, after: SourceState | None) -> None:
-    """Log what has become of a source, if that is news."""
-    if after is None:
-        return
-    old = before or after
-    log = logging.getLogger("gitops_flow.controller").log
-    if after.error and after.error != old.error:
-        log(logging.ERROR, "%s: %s: %s", after.name, after.word, after.error)
-    elif after.suspension and not old.suspension:
-        log(logging.INFO, "%s: suspended", after.name)
-    elif after.differences and after.differences != old.differences:
-        log(logging.WARNING, "%s: %s: %s", after.name, after.word, "; ".join(after.differences))
-    elif after.word == "progressing" != old.word and after.commit:
-        log(logging.INFO, "%s: deploying %s", after.name, after.commit[:12])
-    elif after.word == "synced" and (after.word, after.deployed) != (old.word, old.deployed):
-        log(logging.INFO, "%s: synced at %s", after.name, (after.deployed or "")[:12])
+class _Journal:
+    """Logs what has become of each source; while it fails, the same thing only once."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, set[str]] = {}
+
+    def tell(self, before: SourceState | None, after: SourceState | None) -> None:
+        """Hear of a change, as :meth:`State.listen` calls it."""
+        if after is None:
+            return
+        level, text = _news(before or after, after)
+        told = self._told.setdefault(after.name, set())
+        if text in told:
+            return
+        if after.word == "synced":
+            told.clear()
+        elif text:
+            told.add(text)
+        if text:
+            logging.getLogger("gitops_flow.controller").log(level, "%s: %s", after.name, text)
+
+
+def _news(old: SourceState, new: SourceState) -> tuple[int, str]:
+    if new.error and new.error != old.error:
+        return logging.ERROR, f"{new.word}: {new.error}"
+    if new.suspension != old.suspension:
+        return logging.INFO, "suspended" if new.suspension else "resumed"
+    if new.differences and new.differences != old.differences:
+        return logging.WARNING, f"{new.word}: {'; '.join(new.differences)}"
+    if new.word == "progressing" != old.word and new.commit:
+        return logging.INFO, f"deploying {new.commit[:12]}"
+    if new.word == "synced" and (new.word, new.deployed) != (old.word, old.deployed):
+        return logging.INFO, f"synced at {(new.deployed or '')[:12]}"
+    return logging.INFO, ""
 
 
 # What is asked of one that runs.
