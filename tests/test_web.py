@@ -54,6 +54,7 @@ def test_a_preview_is_found_by_its_name_with_the_slashes_of_its_branch(caller: C
     caller.controller.state.update("shop@feature/x")
     assert caller.ask("GET", "/api/sources/shop@feature/x")[1]["name"] == "shop@feature/x"
     assert caller.ask("GET", "/api/sources/shop%40feature%2Fx")[1]["name"] == "shop@feature/x"
+    assert caller.ask("POST", "/api/sources/shop%40feature%2Fx/sync", {})[0] == 202
 
 
 @pytest.mark.parametrize("path", ["/api/sources/shpo", "/api/sources/shpo/sync"])

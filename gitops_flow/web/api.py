@@ -89,12 +89,7 @@ class _Api:
         return answer({"sources": listed, "config_error": self._controller.config_error})
 
     def source(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        state = self._controller.state.get(name)
-        if state is None:
-            self._require_source(name)
-            state = SourceState(name)  # the file has it, and it is about to be looked at
-        return answer(state.document())
+        return self._answered(request.path_params["name"])
 
     async def sync(self, request: Request) -> Response:
         return await self._change(request, lambda name, _: self._controller.sync(name))
@@ -122,14 +117,18 @@ class _Api:
         name = request.path_params["name"]
         self._require_source(name)
         await run_in_threadpool(change, name, data)
-        state = self._controller.state.get(name) or SourceState(name)
-        return answer(state.document(), 202)
+        return self._answered(name, 202)
 
     def _require_source(self, name: str) -> None:
-        sources = self._controller.config.sources
-        if name not in sources:
+        names = [each.name for each in self._controller.state.all()]
+        if name not in names:
             told = f"there is no source {name[:100]!r}"
-            raise RequestError(404, told, hint=did_you_mean(name, sources))
+            raise RequestError(404, told, hint=did_you_mean(name, names))
+
+    def _answered(self, name: str, status: int = 200) -> Response:
+        self._require_source(name)
+        state = self._controller.state.get(name) or SourceState(name)  # gone a moment ago
+        return answer(state.document(), status)
 
 
 def _suspension(data: bytes) -> SuspendSection:
