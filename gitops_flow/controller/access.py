@@ -80,12 +80,16 @@ def of_source(
     Raises:
         UsageError: a secret is not there, or a setting cannot be understood.
     """
-    server = section.prefect or config.prefect
+    server = section.prefect
+    named = None
+    if server is not None and server.profile:
+        # Of the environment's server neither the address nor the login is meant for it.
+        named = settings.NamedServer(name, server.profile, None, config.base, "gitflow.yaml")
     found = settings.load(
         environ,
         config.base,
         directory=data,
-        profile=server.profile if server else None,
+        named=named,
         code_store=_code_store(name, section, config, environ, data),
     )
     if server is not None:

@@ -355,7 +355,7 @@ def parse(data: bytes, shown: str, base: Path) -> Config:
             raise _error(shown, report.sorted())
     except yaml.Fatal as fatal:
         raise _error(shown, fatal.problems) from None
-    filled = {name: _filled(section, config.defaults) for name, section in config.sources.items()}
+    filled = {name: _filled(section, config) for name, section in config.sources.items()}
     return config.model_copy(update={"sources": filled}).at(base)
 
 
@@ -398,9 +398,11 @@ def _source(own: dict[Any, Any], full: dict[Any, Any], place: Any, report: check
         )
 
 
-def _filled(section: SourceSection, defaults: Defaults) -> SourceSection:
-    unset = defaults.model_fields_set - section.model_fields_set
-    return section.model_copy(update={name: getattr(defaults, name) for name in unset})
+def _filled(section: SourceSection, config: Config) -> SourceSection:
+    unset = config.defaults.model_fields_set - section.model_fields_set
+    filled = section.model_copy(update={name: getattr(config.defaults, name) for name in unset})
+    # Whoever compares it with what it was before sees that the server is another one.
+    return filled.model_copy(update={"prefect": filled.prefect or config.prefect})
 
 
 def json_schema() -> dict[str, Any]:
