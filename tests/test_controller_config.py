@@ -11,6 +11,7 @@ import pytest
 
 from gitops_flow.controller import access, config, policy
 from gitops_flow.errors import ProblemsError, UsageError
+from gitops_flow.model import CodeStoreSettings
 
 ROOT = Path(__file__).parent.parent
 BASE = Path("/etc/gitflow")
@@ -220,3 +221,22 @@ def test_a_signer_that_is_no_key_is_told_of_at_its_place() -> None:
     assert caught.value.lines[0].startswith(
         "gitflow.yaml:1:41: sources.a.signers[0]: expected an ssh public key or a gpg fingerprint"
     )
+
+
+@pytest.mark.parametrize(
+    ("own", "remote"),
+    [
+        ("", "https://git.example/shop.git"),
+        ("code_store: {remote: /releases.git}", "/releases.git"),
+    ],
+)
+def test_a_manifest_does_not_say_where_the_controller_pushes(
+    tmp_path: Path, own: str, remote: str
+) -> None:
+    section = f"{{repository: 'https://git.example/shop.git', {own}}}"
+    found = _parse(f"sources: {{shop: {section}}}")
+    environ = {"HOME": "/none", "PREFECT_API_URL": "http://own/api"}
+    settings = access.of_source("shop", found.sources["shop"], found, environ, tmp_path)
+    of_manifest = CodeStoreSettings(remote="/var/lib/gitflow/git/other.git", branch="releases")
+    asked = settings.code_store.over(of_manifest)
+    assert (asked.remote, asked.branch) == (remote, "releases")

@@ -29,7 +29,7 @@ class Contender:
 
     def look(self) -> bool:
         """Look at the ref, as a poll does; whether the lease is free."""
-        self.lease.seen(remote.ls_remote(self.address, REF))
+        self.lease.seen(remote.ls_remote(self.address, REF), self.now)
         return self.lease.is_free
 
     def work(self) -> bool:
@@ -89,6 +89,19 @@ def test_it_is_renewed_while_it_is_worked_and_not_while_there_is_nothing_to_do(
     value = remote.ls_remote(one.address, REF)
     threading.Event().wait(0.3)
     assert remote.ls_remote(one.address, REF) == value
+
+
+def test_an_old_answer_of_the_server_takes_nobodys_lease_away(tmp_path: Path, server: Repo) -> None:
+    one = Contender(tmp_path / "1", server)
+    one.look()
+    before = one.now
+    one.now += 5
+    with one.lease.held() as stop:
+        one.lease.seen(None, one.now + 1)
+        assert one.lease.is_free
+        assert stop is not None
+    one.lease.seen("0" * 40, before)
+    assert one.work()
 
 
 def test_whoever_lost_it_is_stopped_at_once(tmp_path: Path, server: Repo) -> None:

@@ -103,13 +103,14 @@ def _code_store(
     own, how = section.code_store, section.credentials
     there = address(name, section, config, data)
     store = own.settings() if own else CodeStoreSettings()
+    # Whoever can push to the source must not say where we push to, with our rights.
+    store = replace(store, remote=store.remote or there)
     if section.hosted and config.url:
         # We push by its path, and workers fetch by an address.
         store = replace(store, pull_url=store.pull_url or identity(name, section, config))
     secret = own.token if own and own.token else None
-    if secret is not None:
-        place = store.remote or there
-    else:
+    place = store.remote or there
+    if secret is None:
         secret, place = (how.token if how else None), there
     if secret is None:
         return store

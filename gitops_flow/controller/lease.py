@@ -63,10 +63,13 @@ class Lease:
         self._stop = Stop()
         self._ended = threading.Event()
 
-    def seen(self, value: str | None) -> None:
-        """What the ref was just now; from when it last changed counts whether it is free."""
+    def seen(self, value: str | None, asked: float) -> None:
+        """What the ref was when it was asked for; from when it last moved counts whether it is free.
+
+        An answer from before our own last move is old, and while we work on it nobody else moves it.
+        """
         with self._lock:
-            if value != self._seen:
+            if value != self._seen and not self._users and asked >= self._moved:
                 self._seen, self._moved = value, self._clock()
 
     @property

@@ -268,7 +268,7 @@ class Reconciler:
         ref, commit = found
         self._state.update(name, ref=ref, commit=commit, looked_at=self._state.now())
         if self._lease:
-            self._lease_of(look).seen(refs.commits.get(self._lease))
+            self._lease_of(look).seen(refs.commits.get(self._lease), refs.asked)
         with environment.using(look.repository.login.git):
             if turn.forced or commit not in (memory.settled, memory.failed):
                 return self._deploy(look, ref, commit)
