@@ -7,6 +7,7 @@ concurrency limit, so looks at intervals go on.
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import threading
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,9 @@ _PAUSES = (1.0, 5.0, 30.0, 300.0)
 _ANSWER = 20.0
 _LARGEST = 4 << 20
 _log = get_logger("controller")
+# Its own account of a connection that was lost, with a traceback, says nothing that we do not.
+_quiet = get_logger("websocket")
+_quiet.setLevel(logging.CRITICAL)
 
 
 class Doorbell:
@@ -83,6 +87,10 @@ class Doorbell:
             ssl=_tls(connection) if address.startswith("wss") else None,
             open_timeout=_ANSWER,
             close_timeout=1,
+            # A busy server may take its time; one that is gone is noticed all the same.
+            ping_interval=30,
+            ping_timeout=60,
+            logger=_quiet,
             max_size=_LARGEST,
         ) as socket:
             token = connection.auth_string or connection.api_key
