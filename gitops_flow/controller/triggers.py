@@ -66,7 +66,7 @@ class Doorbell:
             try:
                 self._listen()
                 failures = 0
-            except (OSError, ValueError, WebSocketException, EOFError) as error:
+            except (OSError, ValueError, RecursionError, EOFError, WebSocketException) as error:
                 if self.listening.is_set():
                     failures = 0
                 _log.debug("the events of %s: %s", self._connection.api_url, error)
@@ -95,7 +95,8 @@ class Doorbell:
         ) as socket:
             token = connection.auth_string or connection.api_key
             socket.send(json.dumps({"type": "auth", "token": token}))
-            if json.loads(socket.recv(_ANSWER)).get("type") != "auth_success":
+            answer = json.loads(socket.recv(_ANSWER))
+            if not isinstance(answer, dict) or answer.get("type") != "auth_success":
                 raise ValueError("the server does not let us listen")
             # The server looks at its own clock how far back that is; ours may be hours off.
             now = datetime.now(UTC)
