@@ -148,8 +148,8 @@ def test_the_controller_is_alive_and_ready_until_nobody_looks_at_a_source(tmp_pa
         assert caller.ask("GET", "/readyz")[0] == 200
         caller.controller.reconciler.looked["shop"] -= 901
         status, told = caller.ask("GET", "/readyz")
-        assert (status, told["ready"], list(told["not looked at"])) == (503, False, ["shop"])
-        assert told["not looked at"]["shop"] >= 901
+        assert (status, told["ready"], list(told["overdue"])) == (503, False, ["shop"])
+        assert told["overdue"]["shop"] >= 901
         caller.controller.suspend("shop", reason="", author="")
         assert caller.ask("GET", "/readyz")[0] == 200
         assert caller.ask("GET", "/healthz")[0] == 200

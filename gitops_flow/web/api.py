@@ -79,7 +79,7 @@ class _Api:
         overdue = self._controller.overdue()
         content = {
             "ready": not overdue,
-            "not looked at": {name: round(seconds) for name, seconds in sorted(overdue.items())},
+            "overdue": {name: round(seconds) for name, seconds in sorted(overdue.items())},
             "config_error": self._controller.config_error,
         }
         return answer(content, 503 if overdue else 200)
