@@ -380,7 +380,9 @@ def test_the_controller_deploys_the_environment_that_a_source_names(tmp_path: Pa
     said = {"repository": "https://git.example/shop.git", "environment": "prod"}
     repository = Repository(Login(said["repository"]), tmp_path, time.monotonic)
     asked = settings.load(os.environ, tmp_path)
-    job = Job(SourceSection.model_validate(said), repository, asked, "c" * 40, "refs/heads/main")
+    job = Job(
+        "shop", SourceSection.model_validate(said), repository, asked, "c" * 40, "refs/heads/main"
+    )
     assert job.source("prefect.yaml").environment == "prod"
 
 

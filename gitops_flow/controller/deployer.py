@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from gitops_flow import deploy
 from gitops_flow.controller import access, drift
-from gitops_flow.deploy import Commit, DeployRequest, Options, Which
+from gitops_flow.deploy import Commit, DeployRequest, Options, Which, source
 from gitops_flow.errors import GitflowError, StoppedError, UsageError
 from gitops_flow.git.repository import Author
-from gitops_flow.model import StepPolicy
+from gitops_flow.model import StepPolicy, digest_of
 from gitops_flow.plan import Delete
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gitops_flow.controller.repository import Repository
     from gitops_flow.deploy import Event
     from gitops_flow.errors import Heals
-    from gitops_flow.model import Source
+    from gitops_flow.model import PrefectConnection, Source
     from gitops_flow.prefect import Clients
     from gitops_flow.settings import Settings
     from gitops_flow.stop import Stop
@@ -38,7 +38,8 @@ class Job:
     """What is deployed or compared, and with what.
 
     Args:
-        section: the source's configuration.
+        name: the source or preview.
+        section: its configuration.
         repository: whose mirror has the commit.
         settings: where the server, the cache and the code store are.
         commit: 40 hex digits.
@@ -47,6 +48,7 @@ class Job:
         identity: which repository this is, where its address does not say so.
     """
 
+    name: str
     section: SourceSection
     repository: Repository
     settings: Settings
@@ -120,6 +122,8 @@ class Deployer:
     def __init__(self, environ: Mapping[str, str], clients: Clients) -> None:
         self._environ = access.harmless(environ)
         self.clients = clients
+        # Who deploys what has a mark, by its digest, on a server.
+        self._owners: dict[tuple[PrefectConnection, str], str] = {}
 
     def deploy(self, job: Job, stop: Stop, tell: Callable[[Event], None]) -> Done:
         """Deploy every manifest; one that fails keeps no other from it.
@@ -132,6 +136,7 @@ class Deployer:
         reports = {}
         for path in job.manifests():
             try:
+                self._claim(job, path)
                 reports[path] = deploy.run(
                     job.request(path),
                     job.settings,
@@ -191,6 +196,7 @@ class Deployer:
         if job.suffix is None:
             raise ValueError("only previews are deleted")
         for path in job.manifests():
+            self._claim(job, path)
             done = deploy.destroy(
                 job.source(path),
                 job.settings,
@@ -203,6 +209,33 @@ class Deployer:
             )
             if error is not None:
                 raise error
+
+    def release(self, name: str) -> None:
+        """Leave what the source or preview ``name`` deploys to others."""
+        for key, owner in list(self._owners.items()):
+            if owner == name:
+                self._owners.pop(key, None)
+
+    def _claim(self, job: Job, path: str) -> None:
+        """Have nobody else deploy what this manifest does.
+
+        Whoever can push may write what he likes into a manifest.
+
+        Raises:
+            GitflowError: another source deploys it.
+        """
+        project = source.find(job.source(path), job.settings, may_be_gone=job.suffix is not None)
+        server, mine = job.settings.require_prefect(), project.source
+        marks = map(digest_of, (mine.mark, *mine.former_marks))
+        owners = [self._owners.setdefault((server, mark), job.name) for mark in marks]
+        if owner := next((each for each in owners if each != job.name), None):
+            raise UsageError(
+                f"the source {owner} deploys the same manifest of the same repository to the same "
+                "server: each would undo what the other does",
+                where=path,
+                hint="give one of them another environment or server in gitflow.yaml, or take it out",
+                heals="server",
+            )
 
     def _policy(self, job: Job) -> StepPolicy:
         return StepPolicy(frozenset(job.section.steps), self._environ)

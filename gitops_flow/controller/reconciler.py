@@ -123,6 +123,7 @@ class Reconciler:
         self._memories.pop(name, None)
         self.looked.pop(name, None)
         self._rung.pop(name, None)
+        self._deployer.release(name)
         self.queue.remove(name)
         self._state.remove(name)
         self._forget_servers(name)
@@ -284,7 +285,9 @@ class Reconciler:
             suffix = look.section.previews.suffix.replace("{branch}", look.branch)
         settings = access.of_source(*arguments, self._environ, self._data)
         identity = access.identity(*arguments)
-        return Job(look.section, look.repository, settings, commit, ref, suffix, identity)
+        return Job(
+            look.name, look.section, look.repository, settings, commit, ref, suffix, identity
+        )
 
     def _deploy(self, look: Look, ref: str, commit: str) -> Outcome:
         repository, memory = look.repository, look.memory
