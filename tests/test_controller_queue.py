@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass, field
 
 import pytest
 
 from gitops_flow.controller import queue
 from gitops_flow.controller.queue import Alone, Outcome, Queue, Schedule, Turn
-
-
-@dataclass
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tools.scale import Clock, Simulation
 
 
 @pytest.fixture
@@ -233,60 +223,39 @@ def test_a_million_triggers_take_no_more_room_than_one(schedule: Schedule, clock
     assert len(schedule._healthy) < 200
 
 
-@dataclass
-class Simulation:
-    """Many sources on a clock of their own: each look takes its time, and some fail."""
-
-    sources: int
-    workers: int
-    interval: float
-    seconds: dict[str, float] = field(default_factory=dict)
-    failing: frozenset[str] = frozenset()
-    settled: float = 0.0
-    late: dict[str, float] = field(default_factory=dict)
-
-    def run(self, until: float) -> None:
-        """Let that much time pass."""
-        clock, rng = Clock(), random.Random(7)
-        schedule = Schedule(self.workers, clock=clock, random=rng.random)
-        for number in range(self.sources):
-            schedule.add(str(number), after=rng.random() * self.interval)
-        ending: list[tuple[float, str]] = []
-        settled, end = clock.now + self.settled, clock.now + until
-        while clock.now < end:
-            while (turn := schedule.take()) is not None:
-                late = clock.now - turn.asked
-                if turn.key not in self.failing and clock.now > settled:
-                    self.late[turn.key] = max(self.late.get(turn.key, 0), late)
-                schedule.add(turn.key, after=self.interval)
-                ending.append((clock.now + self.seconds.get(turn.key, 0.02), turn.key))
-            ending.sort(reverse=True)
-            due = schedule.next_due()
-            if ending and (due is None or ending[-1][0] <= due):
-                clock.now, key = ending.pop()
-                schedule.finish(key, Outcome.FAILED if key in self.failing else Outcome.DONE)
-            else:
-                clock.now = due if due is not None else end
-
-
 def test_sources_that_hang_and_fail_make_none_of_the_others_wait() -> None:
     hanging = frozenset(map(str, range(10)))
-    trouble = Simulation(50, 4, 10, dict.fromkeys(hanging, 30.0), hanging)
+    slow = dict.fromkeys(hanging, 30.0)
+    trouble = Simulation(50, 4, 10, seconds=slow, failing=hanging)
     trouble.run(3600)
     assert len(trouble.late) == 40
     # Once they are known, nobody waits; before that, for as long as shows that they are slow.
     assert max(trouble.late.values()) <= 2 * queue.SLOW + 1
-    known = Simulation(50, 4, 10, dict.fromkeys(hanging, 30.0), hanging, settled=300)
+    known = Simulation(50, 4, 10, seconds=slow, failing=hanging, settled=300)
     known.run(3600)
     assert max(known.late.values()) < 1
 
 
 @pytest.mark.parametrize("sources", [10_000, 100_000])
 def test_every_one_of_very_many_sources_has_its_turn_in_time(sources: int) -> None:
-    many = Simulation(sources, 8, 300 if sources == 10_000 else 900, {}, frozenset({"5", "6"}))
+    failing = frozenset({"5", "6"})
+    many = Simulation(sources, 8, 300 if sources == 10_000 else 900, failing=failing)
     many.run(400 if sources == 10_000 else 1000)
     assert len(many.late) == sources - 2
     assert max(many.late.values()) < 30
+    assert many.overdue == 0
+
+
+def test_a_simulation_tells_what_does_not_fit() -> None:
+    fits, too_many = Simulation(400, 4, 10), Simulation(8000, 4, 10)
+    fits.run(60)
+    too_many.run(100)
+    assert (fits.overdue, round(fits.busy, 1)) == (0, 0.2)
+    assert (too_many.overdue > 1000, round(too_many.busy, 1)) == (True, 1.0)
+    listed = Simulation(400, 4, 10, listing=0.01, settled=20)
+    listed.run(60)
+    assert listed.listings > 4
+    assert 3.9 < max(listed.late.values()) < 10
 
 
 def test_two_threads_never_work_on_one_source_and_every_trigger_is_answered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -30,13 +31,14 @@ class Daemon:
         self._args = args
         self._log = place.directory / name
         self._from = 0
+        self.sessions: set[int] = set()
         self.process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
         self._from = self._log.stat().st_size if self._log.exists() else 0
         command = [sys.executable, "-m", "gitops_flow", "controller", "run", *self._args]
         with self._log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*command, "--config", str(self.place.path)],
                 env=self.place.environ,
                 stdin=subprocess.DEVNULL,
@@ -45,6 +47,8 @@ class Daemon:
                 cwd=self.place.directory,
                 start_new_session=True,
             )
+        self.sessions.add(process.pid)
+        return process
 
     def restart(self) -> None:
         """Start it again, once it has ended."""
@@ -110,8 +114,9 @@ class Daemon:
 def descendants(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have."""
     children: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        children += map(int, (task / "children").read_text().split())
+    with contextlib.suppress(OSError):  # it may end meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (task / "children").read_text().split())
     return children + [each for child in children for each in descendants(child)]
 
 
