@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from gitops_flow.controller import access, config
+from gitops_flow.controller.queue import Outcome, Queue
+from gitops_flow.controller.repository import own_ref
+from gitops_flow.errors import ProblemsError, UsageError
+from gitops_flow.web import server
 from tests.support.controller import Place, Pushed
 from tests.test_controller_looks import Still
 
@@ -100,3 +107,70 @@ def test_a_manifest_that_says_it_is_another_source_does_not_get_its_deployments(
     still = Still(place)
     assert "no Prefect server answers" in _claim(still, "shop")
     assert "the source shop deploys the same manifest" in _claim(still, "other")
+
+
+# Values that nobody expects.
+
+
+@pytest.mark.parametrize(
+    "said", ["interval: 9999999999d", f"interval: {'9' * 400}d", "interval: .inf", "interval: -1"]
+)
+def test_a_time_that_no_clock_can_count_is_a_problem_of_the_file(tmp_path: Path, said: str) -> None:
+    text = f"sources: {{shop: {{repository: /r, {said}}}}}"
+    with pytest.raises(ProblemsError, match="expected a duration"):
+        config.parse(text.encode(), "gitflow.yaml", tmp_path)
+
+
+def test_a_look_that_is_due_in_thousands_of_years_ends_no_worker() -> None:
+    looked = threading.Event()
+
+    def look(_: object) -> Outcome:
+        looked.set()
+        return Outcome.DONE
+
+    queue = Queue(look, workers=1)
+    queue.add("never", after=3e11)
+    queue.start()
+    time.sleep(0.2)  # it waits for that
+    queue.add("now")
+    assert looked.wait(10)
+    queue.close()
+    assert queue.join(10)
+
+
+@pytest.mark.parametrize("address", ["a\\0b", "a\\nb", "\\e[2Jx"])
+def test_a_path_with_control_characters_is_a_problem_of_the_file(
+    tmp_path: Path, address: str
+) -> None:
+    text = f'sources: {{shop: {{repository: "{address}"}}}}'
+    with pytest.raises(ProblemsError, match="control character"):
+        config.parse(text.encode(), "gitflow.yaml", tmp_path)
+
+
+def test_a_path_of_links_that_lead_in_a_circle_is_a_missing_repository(place: Place) -> None:
+    (place.directory / "circle").symlink_to("circle")
+    place.sources["shop"] = {"repository": "circle/shop"}
+    place.write()
+    assert Still(place).look("shop")[1].word == "degraded"
+
+
+@pytest.mark.parametrize("listen", ["a..b:80", f"{'é' * 80}:80"])
+def test_a_host_that_is_no_name_is_told(listen: str) -> None:
+    with pytest.raises(UsageError, match="nothing can listen at"):
+        server._bound(listen)
+
+
+def test_branches_with_odd_names_have_previews_or_are_in_nobodys_way(
+    place: Place, pushed: Pushed
+) -> None:
+    commit = pushed.push()
+    long, heads = f"feature/{'漢' * 40}", os.fsencode(pushed.origin.path / "refs/heads")
+    for branch in ("feature/a", "feature%2Fa", long):
+        pushed.origin.git("update-ref", f"refs/heads/{branch}", commit)
+    Path(os.fsdecode(heads + b"/feature/\xff")).write_text(f"{commit}\n")
+    place.source(pushed, ref="feature*", previews={})
+    still = Still(place)
+    assert still.look("shop")[1].word == "synced"
+    for branch in ("feature/a", "feature%2Fa", long):
+        assert "no Prefect server answers" in still.look(f"shop@{branch}")[1].error
+    assert own_ref("deployed", "shop@feature/a") != own_ref("deployed", "shop@feature%2Fa")

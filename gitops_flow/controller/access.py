@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def address(name: str, section: SourceSection, config: Config, data: Path) -> st
     if section.repository is None:
         return str(data / "git" / f"{name}.git")
     there = section.repository
-    return there if "://" in there or url.host(there) else str((config.base / there).resolve())
+    return there if "://" in there or url.host(there) else os.path.realpath(config.base / there)
 
 
 def identity(name: str, section: SourceSection, config: Config) -> str | None:

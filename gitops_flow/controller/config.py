@@ -42,12 +42,15 @@ _STEP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*|[\w./-]+\.py:
 
 
 def _duration(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9:
-        return float(value)
-    parts = _DURATION.findall(value) if isinstance(value, str) else []
-    if not parts or _DURATION.sub("", str(value)).strip():
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        parts = _DURATION.findall(value) if isinstance(value, str) else []
+        is_whole = bool(parts) and not _DURATION.sub("", str(value)).strip()
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts) if is_whole else -1
+    if not 0 <= seconds < 1e9:
         raise wrong(f"expected a duration, got {described(value)}", "write 30s, 5m or 1h30m")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return seconds
 
 
 def _secret(value: Any) -> Any:
@@ -77,7 +80,7 @@ def _in_repository(value: str) -> str:
 
 def _repository(value: str) -> str:
     # A relative path is one beside this file.
-    relative = "://" not in value and ":" not in value and not value.startswith(("/", "-"))
+    relative = ":" not in value and not value.startswith(("/", "-")) and value.isprintable()
     return value if relative and value else schema.address(value)
 
 

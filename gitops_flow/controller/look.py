@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_flow.controller import repository
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -74,5 +76,5 @@ class Look:
         return self.name.partition("@")[2]
 
     def own_ref(self, what: str) -> str:
-        """A ref of ours in the mirror. Branches may be called ``a`` one day and ``a/b`` the next."""
-        return f"refs/gitflow/{what}/{self.name.replace('/', '%2F')}"
+        """A ref of ours in the mirror."""
+        return repository.own_ref(what, self.name)

@@ -320,5 +320,7 @@ class Queue:
                     self._changed.notify()  # there may be one for another thread, too
                     return turn
                 due = self._schedule.next_due()
-                self._changed.wait(None if due is None else max(0.0, due - self._schedule.clock()))
+                wait = None if due is None else max(0.0, due - self._schedule.clock())
+                # Longer ones than this are an error to the system.
+                self._changed.wait(wait and min(wait, threading.TIMEOUT_MAX))
         return None

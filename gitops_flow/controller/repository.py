@@ -10,7 +10,6 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from gitops_flow import files
 from gitops_flow.codestore import store
@@ -64,12 +63,17 @@ class Refs:
         return None
 
     def branches(self, glob: str) -> dict[str, str]:
-        """The branches that a glob names, without ``refs/heads/``, and their commits."""
+        """The branches that a glob names, without ``refs/heads/``, and their commits.
+
+        One whose name is no text is none: nothing that shows or keeps it could hold it.
+        """
         glob = glob.removeprefix(_HEADS)
         return {
             name.removeprefix(_HEADS): commit
             for name, commit in self.commits.items()
-            if name.startswith(_HEADS) and fnmatch.fnmatchcase(name.removeprefix(_HEADS), glob)
+            if name.startswith(_HEADS)
+            and fnmatch.fnmatchcase(name.removeprefix(_HEADS), glob)
+            and name.encode("utf-8", "ignore").decode() == name
         }
 
 
@@ -209,9 +213,18 @@ class Repository:
             self.git("gc", "--quiet", "--prune=1.week.ago")
 
 
+def own_ref(what: str, name: str) -> str:
+    """A ref of ours in the mirror, for ``what`` of a branch or a source.
+
+    Branches may be called ``a`` one day and ``a/b`` the next, and their names may be as long as
+    a file's may be.
+    """
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"refs/gitflow/{what}/{digest[:40]}"
+
+
 def _kept(ref: str) -> str:
-    # Branches may be called "a" one day, and "a/b" the next.
-    return ref if ref.startswith("refs/gitflow/") else f"refs/gitflow/fetched/{quote(ref, '')}"
+    return ref if ref.startswith("refs/gitflow/") else own_ref("fetched", ref)
 
 
 def _value(text: str) -> str:

@@ -119,9 +119,10 @@ def _bound(listen: str) -> socket.socket:
             host.strip("[]"), int(port), type=socket.SOCK_STREAM
         )[0]
         return socket.create_server(address, family=family, backlog=128)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"nothing can listen at {listen}: {error.strerror or error}",
+            f"nothing can listen at {listen}: {reason}",
             where="gitflow.yaml: listen",
             hint="another program may have it; `listen: 127.0.0.1:0` takes any free port",
             heals="time",
