@@ -57,7 +57,7 @@ class Docker:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"docker {args[0]}: {done.stderr}"
+        assert done.returncode == 0, f"docker {args[0]}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
 
@@ -81,7 +81,10 @@ def docker() -> Iterator[Docker]:
     path = f"{os.environ['PATH']}:/usr/sbin"
     with (
         _unmounted(kept / "exec/netns/default"),
-        running(arguments, kept, {**os.environ, "PATH": path}) as process,
+        # runc keeps files there when something is executed in a container.
+        running(
+            arguments, kept, {**os.environ, "PATH": path, "XDG_RUNTIME_DIR": str(kept)}
+        ) as process,
     ):
         until = time.monotonic() + 30
         while not socket.exists() or not _answers(made):
