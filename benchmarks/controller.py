@@ -169,14 +169,16 @@ def measure(base: Path, api_url: str, count: int) -> None:
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        troubles = {"is refused": "git://127.0.0.1:9/x", "hangs": f"git://127.0.0.1:{port}/x"}
+        troubles = {"refused": "git://127.0.0.1:9/x", "hanging": f"git://127.0.0.1:{port}/x"}
         write(path, api_url, addresses | troubles)
         wait(lambda: all(controller.state.get(each) for each in troubles))
         for bad in troubles:
             controller.suspend(bad, reason="its turn comes", author="")
         few = names[1:NEIGHBOURS]
         for bad in troubles:
-            print(f"{len(few)} sources beside one that {bad}: {beside(controller, few, bad):.2f} x")
+            print(
+                f"{len(few)} sources beside one that is {bad}: {beside(controller, few, bad):.2f} x"
+            )
         controller.stop(1)
 
 

@@ -288,3 +288,43 @@ def _wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < until, f"{path.name} was not reached"
         time.sleep(0.02)
+
+
+@pytest.mark.skipif(_ROUNDS == 1, reason="a lease takes 30 s to end; GITFLOW_TESTS_ROUNDS=2 waits")
+def test_of_two_controllers_with_a_lease_the_other_takes_over_when_one_is_killed(
+    tmp_path: Path, prefect_server: SharedServer, namespace: str
+) -> None:
+    pushed = Pushed(tmp_path, namespace)
+    pushed.push(1)
+    with Proxy(prefect_server.api_url) as proxy:
+        rule = proxy.rule("hold", "POST", "/deployments/$")
+        daemons = []
+        try:
+            for number, api_url in enumerate((proxy.api_url, prefect_server.api_url)):
+                (tmp_path / str(number)).mkdir()
+                place = Place(tmp_path / str(number), api_url)
+                place.environ["XDG_CACHE_HOME"] = str(tmp_path / str(number) / "cache")
+                place.source(pushed)
+                daemons.append(Daemon(place, "--lease"))
+                if not number:
+                    assert rule.reached.wait(60)
+            first, second = daemons
+            assert first.source(namespace)["phase"] == Phase.APPLY.value
+            # While the first one works, the second one leaves it alone.
+            second.wait(namespace, lambda told: told["commit"] is not None)
+            assert second.source(namespace)["deployed"] is None
+            released = pushed.origin.git("rev-list", "--max-parents=0", "code-store").split()
+            first.kill()
+            rule.release.set()
+            commit = pushed.push(2)
+            told = second.wait(namespace, lambda told: told["deployed"] == commit, 120)
+            live = prefect_server.call("GET", f"/deployments/name/{namespace}/main")
+            assert live["pull_steps"][-1]["gitops_flow.steps.pull_code"]["commit"] in (
+                told["snapshots"].values()
+            )
+            now = pushed.origin.git("rev-list", "--max-parents=0", "code-store").split()
+            assert {*released, *told["snapshots"].values()} <= {*now}
+            assert second.end() == 0
+        finally:
+            for each in daemons:
+                each.kill()
