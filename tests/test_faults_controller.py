@@ -6,12 +6,14 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gitops_flow.controller import access, config
 from gitops_flow.controller.queue import Outcome, Queue
 from gitops_flow.controller.repository import own_ref
+from gitops_flow.controller.run import Controller
 from gitops_flow.errors import ProblemsError, UsageError
 from gitops_flow.web import server
 from tests.support.controller import Place, Pushed
@@ -174,3 +176,69 @@ def test_branches_with_odd_names_have_previews_or_are_in_nobodys_way(
     for branch in ("feature/a", "feature%2Fa", long):
         assert "no Prefect server answers" in still.look(f"shop@{branch}")[1].error
     assert own_ref("deployed", "shop@feature/a") != own_ref("deployed", "shop@feature%2Fa")
+
+
+@pytest.mark.parametrize("secret", ["{env: }", "{file: ''}", "{file: null}", "{env: A, file: b}"])
+def test_a_secret_that_is_nowhere_is_a_problem_of_the_file(tmp_path: Path, secret: str) -> None:
+    text = f"prefect: {{api_key: {secret}}}"
+    with pytest.raises(ProblemsError, match="expected a secret"):
+        config.parse(text.encode(), "gitflow.yaml", tmp_path)
+
+
+def test_a_mistake_of_ours_keeps_no_later_edit_from_being_followed(
+    place: Place, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Event()
+
+    def fail(_: Controller) -> None:
+        failed.set()
+        raise ValueError
+
+    monkeypatch.setattr(Controller, "_watch", fail)
+    place.write()
+    with place.running() as controller:
+        assert failed.wait(10)
+        place.source(pushed)
+        until = time.monotonic() + 20
+        while "shop" not in controller.config.sources:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+# Previews.
+
+
+def test_another_glob_takes_no_branch_for_one_that_is_gone(place: Place, pushed: Pushed) -> None:
+    pushed.push()
+    commit = pushed.push(2, branch="feature/a")
+    place.source(pushed, ref="feature/*", previews={"grace": "0s"})
+    still = Still(place)
+    still.look("shop")
+    place.source(pushed, ref="hotfix/*", previews={"grace": "0s"})
+    still.made._reload()
+    _, state = still.look("shop@feature/a")
+    assert state.commit == commit
+    assert "no Prefect server answers" in state.error
+
+
+def test_a_request_for_a_source_is_one_for_each_of_its_previews(
+    place: Place, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed.push(branch="main")
+    pushed.push(2, branch="feature/a")
+    place.source(pushed, ref="feature/*", previews={})
+    still = Still(place)
+    still.look("shop")
+    still.look("shop@feature/a")
+    asked: list[tuple[str, bool]] = []
+    add = still.made.queue.add
+
+    def noted(key: str, **how: Any) -> None:
+        asked.append((key, how.get("forced", False)))
+        add(key, **how)
+
+    monkeypatch.setattr(still.made.queue, "add", noted)
+    still.look("shop")
+    assert ("shop@feature/a", True) not in asked
+    still.look("shop", forced=True)
+    assert ("shop@feature/a", True) in asked

@@ -54,8 +54,10 @@ def _duration(value: Any) -> Any:
 
 
 def _secret(value: Any) -> Any:
-    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("env", "file"):
-        return value
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, where),) = value.items()
+        if kind in ("env", "file") and where:
+            return value
     told = "a secret must not stand in this file" if isinstance(value, str) else "expected a secret"
     raise wrong(told, "write {env: NAME} or {file: PATH}")
 

@@ -109,7 +109,9 @@ class Reconciler:
                 key, Repository(Login(address), self._cache / "controller", self._clock, key)
             )
             lease = (self._lease,) if self._lease else ()
-            wanted.setdefault(key, {})[name] = (*patterns(section.ref), *lease)
+            # A branch that another glob named before is not gone.
+            known_branches = [f"refs/heads/{each}" for each in self._kept.previews(name)]
+            wanted.setdefault(key, {})[name] = (*patterns(section.ref), *known_branches, *lease)
             self.looked.setdefault(name, self._clock())
         for repository in repositories.values():
             repository.wanted = wanted[repository.login_key]
@@ -238,7 +240,7 @@ class Reconciler:
         for branch in sorted(known | set(chosen)):
             key = f"{name}@{branch}"
             state = self._state.get(key)
-            if state is None or state.commit != there.get(branch):
+            if state is None or state.commit != there.get(branch) or look.turn.forced:
                 self._state.update(key, interval=look.section.interval)
                 self.queue.add(key, asked=look.turn.asked, forced=look.turn.forced)
         if left := sorted(set(there) - set(chosen)):

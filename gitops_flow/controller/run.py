@@ -223,9 +223,11 @@ class Controller:
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK):
-            self._reload()
-            self._watch()
-            self._listen()
+            for each in (self._reload, self._watch, self._listen):
+                try:
+                    each()
+                except Exception:  # noqa: BLE001 - the file would never be read again
+                    _log.exception("this is a bug of gitflow")
 
     def _listen(self) -> None:
         """Have a doorbell at each server that something was deployed to, and at no other."""
