@@ -22,6 +22,7 @@ PARTS = {
     "triggers": ("tests/test_apply_automations.py",),
     "prune": ("tests/test_apply_prune.py",),
     "rollback": ("tests/test_rollback.py",),
+    "release pointer": ("tests/test_pointer.py",),
 }
 
 
