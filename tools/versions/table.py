@@ -22,18 +22,22 @@ def write(
     rows that are not given, and cells that are empty.
     """
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, _, rest = page.read_text().partition(begin)
+    above, _, rest = page.read_text().partition(begin)
     old, _, after = rest.partition(end)
-    known: dict[str, Sequence[str]] = {
-        cells[0]: cells[1:] for line in old.splitlines()[2:] if (cells := _cells(line))
+    width = len(heads) - 1
+    # A column that is new has no cells yet.
+    known = {
+        cells[0]: [*cells[1:], *["not tried"] * width][:width]
+        for line in old.splitlines()[2:]
+        if (cells := _cells(line))
     }
     for key, measured in rows.items():
-        there = known.get(key) or [""] * len(measured)
-        known[key] = [new or old or "not tried" for new, old in zip(measured, there, strict=True)]
+        there = known.get(key, ["not tried"] * width)
+        known[key] = [new or before for new, before in zip(measured, there, strict=True)]
     lines = [heads, ["---"] * len(heads)]
     lines += [[key, *cells] for key, cells in sorted(known.items(), key=_order)]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    page.write_text(before + begin + table + end + after)
+    page.write_text(above + begin + table + end + after)
 
 
 def _cells(line: str) -> list[str]:
