@@ -227,6 +227,20 @@ def test_what_the_file_suspends_only_the_file_takes_back(place: Place, pushed: P
         still.made.sync("shop")
 
 
+def test_a_file_that_is_still_being_written_is_not_followed(place: Place, pushed: Pushed) -> None:
+    place.source(pushed)
+    still = Still(place)
+    whole = place.path.read_text() + "  next: {repository: there}\n"
+    for half in ("sources: {}", whole[:-10]):
+        place.path.write_text(half)
+        still.made._read_again()
+        assert list(still.made.config.sources) == ["shop"]
+    place.path.write_text(whole)
+    for followed in (["shop"], ["shop", "next"]):
+        still.made._read_again()
+        assert list(still.made.config.sources) == followed
+
+
 def test_an_edit_with_problems_keeps_the_last_good_file_and_says_so(
     place: Place, pushed: Pushed
 ) -> None:

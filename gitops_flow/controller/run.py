@@ -69,6 +69,7 @@ class Controller:
         self._path = path
         self._shard = shard
         self._content = b""
+        self._seen: bytes | None = None
         self._clock = clock
         self.config_error = ""
         self.config = self._load() if path else Config().at(directory)
@@ -223,7 +224,7 @@ class Controller:
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK):
-            for each in (self._reload, self._watch, self._listen):
+            for each in (self._read_again, self._watch, self._listen):
                 try:
                     each()
                 except Exception:  # noqa: BLE001 - the file would never be read again
@@ -237,6 +238,16 @@ class Controller:
         for connection in servers:
             if connection not in self._doorbells:
                 self._doorbells[connection] = Doorbell(connection, self.reconciler.ring)
+
+    def _read_again(self) -> None:
+        """Follow a file that is as it was a tick ago: one that is being written is not whole."""
+        try:
+            content = self._path.read_bytes() if self._path else None
+        except OSError:
+            content = None
+        if content == self._seen:
+            self._reload()
+        self._seen = content
 
     def _reload(self) -> None:
         """Follow the file if it has changed; one that has problems is told of, and not followed."""
