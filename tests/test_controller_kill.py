@@ -55,8 +55,14 @@ class Killed:
 
     def configure(self, interval: float = 600) -> None:
         """Have the file say how often the source is looked at."""
-        steps = ["prefect.deployments.steps.run_shell_script"]
-        self.place.source(self.pushed, interval=interval, prune=True, heal=True, steps=steps)
+        more = {
+            "prune": True,
+            "heal": True,
+            "steps": ["prefect.deployments.steps.run_shell_script"],
+            # A deploy of a source that may be frozen is marked as begun; this one no longer is.
+            "freeze": [{"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}],
+        }
+        self.place.source(self.pushed, interval=interval, **more)
 
     def push(self, build: str = "true") -> str:
         """Push other code, with the deployments ``names``; the commit."""

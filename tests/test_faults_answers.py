@@ -44,6 +44,7 @@ CALLS: dict[str, Callable[[prefect.Client], Any]] = {
     "delete_schedule": lambda c: prefect.delete_schedule(c, "d", "s"),
     "ensure_flow": lambda c: prefect.ensure_flow(c, "etl"),
     "existing_blocks": lambda c: prefect.existing_blocks(c, [("secret", "x")]),
+    "fingerprints": lambda c: prefect.fingerprints(c, {MARK: "gitflow_x"}),
     "know_flows": lambda c: prefect.know_flows(c, ["a", "b"]),
     "labels_of_begun": prefect.labels_of_begun,
     "late_runs": lambda c: prefect.late_runs(c, ["d"]),
