@@ -24,11 +24,10 @@ from tests.support.attacks import (
     Attack,
     Ground,
     Layer,
+    Mounted,
     argument,
     defence,
-    parameters,
     setting,
-    single_layers,
     written_links,
 )
 from tests.support.repo import Repo
@@ -264,23 +263,8 @@ ATTACKS = (
 )
 
 
-@parameters(ATTACKS)
-def test_the_attack_does_not_come_through(attack: Attack, ground: Ground) -> None:
-    assert not attack.mount(ground)
-
-
-@parameters(ATTACKS)
-def test_the_attack_comes_through_without_its_defence(
-    attack: Attack, ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert attack.undefended(monkeypatch).mount(ground)
-
-
-@single_layers(ATTACKS)
-def test_each_defence_alone_stops_the_attack(
-    attack: Attack, layer: Layer, ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not attack.undefended(monkeypatch, but=layer).mount(ground)
+class TestAttacks(Mounted):
+    attacks = ATTACKS
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])

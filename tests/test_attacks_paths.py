@@ -10,8 +10,6 @@ import re
 import time
 from functools import partial
 
-import pytest
-
 from gitops_flow.codestore import publish, snapshot
 from gitops_flow.codestore.ledger import Release
 from gitops_flow.codestore.store import open_store
@@ -22,10 +20,8 @@ from tests.support.attacks import (
     SECRET,
     Attack,
     Ground,
-    Layer,
+    Mounted,
     defence,
-    parameters,
-    single_layers,
     written_links,
 )
 
@@ -133,20 +129,5 @@ ATTACKS = (
 )
 
 
-@parameters(ATTACKS)
-def test_the_attack_does_not_come_through(attack: Attack, ground: Ground) -> None:
-    assert not attack.mount(ground)
-
-
-@parameters(ATTACKS)
-def test_the_attack_comes_through_without_its_defence(
-    attack: Attack, ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert attack.undefended(monkeypatch).mount(ground)
-
-
-@single_layers(ATTACKS)
-def test_each_defence_alone_stops_the_attack(
-    attack: Attack, layer: Layer, ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not attack.undefended(monkeypatch, but=layer).mount(ground)
+class TestAttacks(Mounted):
+    attacks = ATTACKS

@@ -30,9 +30,8 @@ from tests.support.attacks import (
     Attack,
     Ground,
     Layer,
+    Mounted,
     defence,
-    parameters,
-    single_layers,
 )
 from tests.support.prefect import SharedServer
 from tests.support.proxy import Proxy
@@ -294,23 +293,8 @@ ATTACKS = (
 )
 
 
-@parameters(ATTACKS)
-def test_the_attack_does_not_come_through(attack: Attack, ground: Scene) -> None:
-    assert not attack.mount(ground)
-
-
-@parameters(ATTACKS)
-def test_the_attack_comes_through_without_its_defence(
-    attack: Attack, ground: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert attack.undefended(monkeypatch).mount(ground)
-
-
-@single_layers(ATTACKS)
-def test_each_defence_alone_stops_the_attack(
-    attack: Attack, layer: Layer, ground: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not attack.undefended(monkeypatch, but=layer).mount(ground)
+class TestAttacks(Mounted):
+    attacks = ATTACKS
 
 
 @pytest.mark.real

@@ -80,16 +80,36 @@ class Attack:
         return self
 
 
-def parameters(attacks: tuple[Attack, ...]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("attack", attacks, ids=str)
+class Mounted:
+    """Mounts each of ``attacks``: with its defences, without any, and with each alone."""
 
+    attacks: tuple[Attack, ...]
 
-def single_layers(attacks: tuple[Attack, ...]) -> pytest.MarkDecorator:
-    """Each layer of those attacks that several stop."""
-    pairs = [(each, layer) for each in attacks for layer in each.layers if len(each.layers) > 1]
-    return pytest.mark.parametrize(
-        ("attack", "layer"), pairs, ids=[f"{each}-{layer.name}" for each, layer in pairs]
-    )
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "layer" in metafunc.fixturenames:
+            pairs = [
+                (each, layer)
+                for each in self.attacks
+                for layer in each.layers
+                if len(each.layers) > 1
+            ]
+            names = [f"{each}-{layer.name}" for each, layer in pairs]
+            metafunc.parametrize(("attack", "layer"), pairs, ids=names)
+        else:
+            metafunc.parametrize("attack", self.attacks, ids=str)
+
+    def test_the_attack_does_not_come_through(self, attack: Attack, ground: Ground) -> None:
+        assert not attack.mount(ground)
+
+    def test_the_attack_comes_through_without_its_defence(
+        self, attack: Attack, ground: Ground, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert attack.undefended(monkeypatch).mount(ground)
+
+    def test_each_defence_alone_stops_the_attack(
+        self, attack: Attack, layer: Layer, ground: Ground, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert not attack.undefended(monkeypatch, but=layer).mount(ground)
 
 
 def defence(where: str, *, instead: object, note: str = "") -> Layer:
