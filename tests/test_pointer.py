@@ -406,7 +406,6 @@ def test_runs_follow_the_pointer_a_retry_keeps_its_commit_and_without_one_the_lo
         f"/flow_runs/{run}/set_state",
         {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True},
     )
-    time.sleep(1)
     again = ended(prefect_server, run)
     assert (again["run_count"], again["labels"]["gitflow.commit"]) == (2, first)
     log = shop._log(run, lambda text: text.count("version 1") == 2)
