@@ -481,3 +481,13 @@ def test_a_part_of_the_sources_that_there_is_not_is_refused(
     monkeypatch.chdir(tmp_path)
     assert boundary.run(["controller", "run", f"--shard={part}"]) == 2
     assert "write 2/5 for the second of five" in capsys.readouterr().err
+
+
+def test_a_controller_that_is_refused_logs_nowhere_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handlers = list(logging.getLogger().handlers)
+    for wrong in ("--shard=2", "--config=missing.yaml"):
+        assert boundary.run(["controller", "run", wrong]) == 2
+    assert logging.getLogger().handlers == handlers

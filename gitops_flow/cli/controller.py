@@ -64,11 +64,12 @@ def run(
             f"{error.name} is not installed",
             hint="install gitops-flow with its extra: gitops-flow[controller]",
         ) from None
-    _log_lines()
-    log = logging.getLogger("gitops_flow.controller")
     controller = _controller(
         config, needed=False, shard=_shard(shard), lease=lease, workers=workers
     )
+    # Only now: a command that is refused leaves nothing behind in the process that called it.
+    _log_lines()
+    log = logging.getLogger("gitops_flow.controller")
     signals = _Signals()
     edge = Edge(controller, signals.ended)
     controller.state.listen(_Journal().tell)
